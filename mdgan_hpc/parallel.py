@@ -1,0 +1,238 @@
+"""Who am I among how many: launch detection, and the few collective calls the stages need.
+
+Launchers are recognised by what they put in the environment, in this order: torchrun
+(RANK, WORLD_SIZE), Slurm (SLURM_PROCID, SLURM_NTASKS inside a step), Open MPI, PMI (MPICH and
+others), else a single process. MDGAN_LAUNCHER=torchrun|slurm|openmpi|pmi|single overrides.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from mdgan_hpc.errors import LaunchError, MdganError
+
+_LAUNCHERS: dict[str, tuple[str, str, str]] = {
+    # launcher: variables of rank, number of ranks, rank on this host
+    "torchrun": ("RANK", "WORLD_SIZE", "LOCAL_RANK"),
+    "slurm": ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID"),
+    "openmpi": ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"),
+    "pmi": ("PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID"),
+}
+
+
+@dataclass(frozen=True)
+class Launch:
+    """Place of this process among those started together."""
+
+    launcher: str
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+
+
+def detect_launch(environment: Mapping[str, str] | None = None) -> Launch:
+    """Read rank and number of ranks from the environment.
+
+    Raises
+    ------
+    LaunchError
+        If the override names no launcher, or its variables are missing or contradictory.
+    """
+    env = os.environ if environment is None else environment
+    override = env.get("MDGAN_LAUNCHER", "")
+    if override == "single":
+        return Launch("single")
+    if override and override not in _LAUNCHERS:
+        raise LaunchError(
+            f"MDGAN_LAUNCHER={override} is not known",
+            remedy=f"use one of {', '.join(_LAUNCHERS)}, single",
+        )
+    for launcher in [override] if override else list(_LAUNCHERS):
+        rank_name, size_name, local_name = _LAUNCHERS[launcher]
+        if rank_name not in env or size_name not in env:
+            if override:
+                raise LaunchError(
+                    f"MDGAN_LAUNCHER={override}, but {rank_name} or {size_name} is not set",
+                    remedy="start with that launcher or unset MDGAN_LAUNCHER",
+                )
+            continue
+        try:
+            rank, size = int(env[rank_name]), int(env[size_name])
+            local_rank = int(env.get(local_name, "0"))
+        except ValueError as error:
+            raise LaunchError(
+                f"{rank_name}={env[rank_name]}, {size_name}={env[size_name]} are not numbers"
+            ) from error
+        if not 0 <= rank < size:
+            raise LaunchError(f"{rank_name}={rank} does not fit {size_name}={size}")
+        return Launch(launcher, rank, size, local_rank)
+    return Launch("single")
+
+
+class Communicator(Protocol):
+    """The collective calls that the stages use; every rank must make the same ones."""
+
+    rank: int
+    size: int
+
+    def barrier(self) -> None:
+        """Wait for all ranks."""
+
+    def bcast(self, value: Any, root: int = 0) -> Any:
+        """Give every rank the value of `root`."""
+
+    def gather(self, value: Any) -> list[Any] | None:
+        """Give rank 0 the values of all ranks, in their order; the others get None."""
+
+    def allgather(self, value: Any) -> list[Any]:
+        """Give every rank the values of all ranks, in their order."""
+
+    def abort(self, status: int) -> None:
+        """End all ranks at once with this exit status."""
+
+
+class SingleProcess:
+    """A communicator of one rank; needs no MPI."""
+
+    rank = 0
+    size = 1
+
+    def barrier(self) -> None:
+        """Return at once."""
+
+    def bcast(self, value: Any, root: int = 0) -> Any:
+        """Return `value`."""
+        return value
+
+    def gather(self, value: Any) -> list[Any] | None:
+        """Return `value` in a list."""
+        return [value]
+
+    def allgather(self, value: Any) -> list[Any]:
+        """Return `value` in a list."""
+        return [value]
+
+    def abort(self, status: int) -> None:
+        """End the process."""
+        sys.stderr.flush()
+        os._exit(status)
+
+
+class MpiProcesses:
+    """The ranks of an MPI launch. `mpi` is the mpi4py communicator, for collective file access."""
+
+    def __init__(self) -> None:
+        from mpi4py import MPI
+
+        self.mpi = MPI.COMM_WORLD
+        self.rank: int = self.mpi.rank
+        self.size: int = self.mpi.size
+
+    def barrier(self) -> None:
+        """Wait for all ranks."""
+        self.mpi.barrier()
+
+    def bcast(self, value: Any, root: int = 0) -> Any:
+        """Give every rank the value of `root`."""
+        return self.mpi.bcast(value, root)
+
+    def gather(self, value: Any) -> list[Any] | None:
+        """Give rank 0 the values of all ranks, in their order."""
+        return self.mpi.gather(value)
+
+    def allgather(self, value: Any) -> list[Any]:
+        """Give every rank the values of all ranks, in their order."""
+        return self.mpi.allgather(value)
+
+    def abort(self, status: int) -> None:
+        """End all ranks."""
+        sys.stderr.flush()
+        self.mpi.Abort(status)
+
+
+_world: Communicator | None = None
+
+
+def world() -> Communicator:
+    """Return the communicator of this launch; MPI is loaded only under an MPI launcher.
+
+    Raises
+    ------
+    LaunchError
+        If several ranks were launched and mpi4py is missing, or sees a different number of them:
+        its MPI is then not the launcher's, and every rank would do the whole work alone.
+    """
+    global _world
+    if _world is None:
+        launch = detect_launch()
+        if launch.size == 1:
+            _world = SingleProcess()
+        elif launch.launcher == "torchrun":
+            raise LaunchError(
+                "this command runs on MPI, not under torchrun", remedy="use mpiexec or srun"
+            )
+        else:
+            try:
+                processes = MpiProcesses()
+            except (ImportError, RuntimeError) as error:
+                raise LaunchError(
+                    f"{launch.size} ranks were launched by {launch.launcher}, but MPI cannot be "
+                    f"loaded ({error})",
+                    remedy="install mpi4py against the MPI of the launcher",
+                ) from error
+            if processes.size != launch.size:
+                raise LaunchError(
+                    f"{launch.launcher} launched {launch.size} ranks, but MPI sees "
+                    f"{processes.size}: mpi4py was built for another MPI than the launcher's",
+                    remedy="use the mpiexec of the MPI in this environment, or srun --mpi=pmix",
+                )
+            _world = processes
+    return _world
+
+
+def share(total: int, rank: int, size: int) -> range:
+    """Return the contiguous part of ``range(total)`` that `rank` of `size` owns, balanced to one.
+
+    More ranks than items leave some with an empty range.
+    """
+    return range(total * rank // size, total * (rank + 1) // size)
+
+
+def run_together(work: Callable[[], None], *, debug: bool = False) -> None:
+    """Run the body of a command so that a failure on one rank ends all of them.
+
+    An `MdganError` becomes one line on standard error and its exit status. Rank 0 speaks at
+    once; the others wait a moment before they end the run, so that a mistake seen by all ranks
+    is told once.
+    """
+    launch = Launch("single")
+    try:
+        launch = detect_launch()
+        work()
+    except MdganError as error:
+        if debug:
+            import traceback
+
+            traceback.print_exc()
+        _end_all(launch, f"Error: {error}", error.exit_status)
+    except KeyboardInterrupt:
+        _end_all(launch, "Interrupted; start again to go on.", 130)
+    except Exception:
+        if launch.size == 1:
+            raise
+        import traceback
+
+        traceback.print_exc()
+        _end_all(launch, f"Error on rank {launch.rank} of {launch.size}", 1)
+
+
+def _end_all(launch: Launch, line: str, status: int) -> None:
+    if launch.rank != 0:
+        time.sleep(1.0 + 0.01 * launch.rank)
+    print(line, file=sys.stderr, flush=True)
+    if _world is not None and _world.size > 1:
+        _world.abort(status)
+    sys.exit(status)

@@ -1,0 +1,98 @@
+"""Progress: a bar on a terminal, plain lines with rate and ETA in a batch log."""
+
+import sys
+import time
+from types import TracebackType
+from typing import Self
+
+
+def _duration(seconds: float) -> str:
+    seconds = int(seconds)
+    hours, minutes = seconds // 3600, seconds // 60 % 60
+    return f"{hours}:{minutes:02d}:{seconds % 60:02d}" if hours else f"{minutes}:{seconds % 60:02d}"
+
+
+class Progress:
+    """Reports how far a long task got, on standard error.
+
+    Parameters
+    ----------
+    what : str
+        The task, as the user calls it.
+    total : int
+        Units of work in all.
+    unit : str
+        Name of a unit, for the rate.
+    start : int
+        Units done already (a resumed task).
+    silent : bool
+        Report nothing: for all ranks but the first.
+    interval_s : float
+        Least time between two lines in a log.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        total: int,
+        unit: str = "steps",
+        *,
+        start: int = 0,
+        silent: bool = False,
+        interval_s: float = 30.0,
+    ) -> None:
+        self.what, self.total, self.unit = what, total, unit
+        self.done = self.start = start
+        self.silent, self.interval_s = silent, interval_s
+        self._begin = self._last = time.monotonic()
+        self._bar = None
+        if not silent and sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self._bar = tqdm(
+                total=total,
+                initial=start,
+                desc=what,
+                unit=f" {unit}",
+                unit_scale=True,
+                dynamic_ncols=True,
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()
+        elif not self.silent and kind is None and self.done > self.start:
+            self._line()
+
+    def update(self, units: int = 1, note: str = "") -> None:
+        """Count finished units; `note` is shown beside the rate."""
+        self.done += units
+        if self.silent:
+            return
+        if self._bar is not None:
+            if note:
+                self._bar.set_postfix_str(note, refresh=False)
+            self._bar.update(units)
+        elif time.monotonic() - self._last >= self.interval_s:
+            self._last = time.monotonic()
+            self._line(note)
+
+    def _line(self, note: str = "") -> None:
+        elapsed = max(time.monotonic() - self._begin, 1e-9)
+        rate = (self.done - self.start) / elapsed
+        left = (self.total - self.done) / rate if rate > 0 else float("inf")
+        eta = _duration(left) if left < 1e7 else "?"
+        share = 100 * self.done / max(self.total, 1)
+        text = (
+            f"{self.what}: {self.done}/{self.total} {self.unit} ({share:.0f} %), "
+            f"{rate:.3g} {self.unit}/s, {_duration(elapsed)} elapsed, {eta} left"
+        )
+        print(f"{text}, {note}" if note else text, file=sys.stderr, flush=True)

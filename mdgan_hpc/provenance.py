@@ -1,0 +1,90 @@
+"""What made a file: command, configuration, versions, seed and the fingerprints of its inputs."""
+
+import hashlib
+import importlib.metadata
+import json
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from mdgan_hpc import __version__
+
+_LIBRARIES = ("numpy", "h5py", "torch", "mpi4py", "ase", "spglib")
+
+
+def git_hash() -> str:
+    """Return the commit of the source tree the package runs from, or an empty string."""
+    here = Path(__file__).resolve().parent
+    if not (here.parent / ".git").exists():
+        return ""
+    try:
+        answer = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            cwd=here,
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return answer.stdout.strip()
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions of Python and of the installed libraries that shape results."""
+    versions = {"python": ".".join(map(str, sys.version_info[:3]))}
+    for name in _LIBRARIES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def file_sha256(path: str | Path) -> str:
+    """Return the SHA-256 of a file, read in pieces."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def provenance(
+    *,
+    config: Mapping[str, Any] | None = None,
+    seed: int | None = None,
+    inputs: Iterable[str | Path] = (),
+    ranks: int = 1,
+) -> dict[str, Any]:
+    """Return the record of how an output came to be, ready for JSON.
+
+    Parameters
+    ----------
+    config : mapping, optional
+        The full configuration of the command.
+    seed : int, optional
+        Seed of every random number drawn.
+    inputs : paths
+        Files read; each is fingerprinted.
+    ranks : int
+        Number of processes that took part.
+    """
+    return {
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "mdgan_hpc": __version__,
+        "git": git_hash(),
+        "libraries": library_versions(),
+        "config": dict(config or {}),
+        "seed": seed,
+        "inputs": {str(path): file_sha256(path) for path in inputs},
+        "ranks": ranks,
+    }
+
+
+def as_json(record: Mapping[str, Any]) -> str:
+    """Return a provenance record as one JSON text."""
+    return json.dumps(record, sort_keys=True, default=str)

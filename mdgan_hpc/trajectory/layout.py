@@ -1,0 +1,227 @@
+"""Where things lie in the H5MD 1.1 file, and how it is laid out so that other readers open it.
+
+The tree::
+
+    h5md                                    version, author, creator
+    particles/trajectory                    (particles/all is a soft link to it)
+        position/{value,step,time}          [T, N, 3] Angstrom, unwrapped
+        velocity/{value,step,time}          [T, N, 3] Angstrom ps-1, where known
+        box/edges/{value,step,time}         [T, 3, 3] Angstrom, rows are the cell vectors
+        species/{value,step,time}           [T, N] atomic numbers
+        mass                                [N] atomic mass units, where known
+    observables/<name>/{value,step,time}    [T] temperature (K), energies (eV), pressure
+    parameters/                             constants, provenance, framework, ledger
+
+`step` and `time` are explicit one-dimensional datasets, stored once and hard-linked; unit
+attributes are variable-length strings: MDAnalysis 2.11 reads nothing else. Rows that are equal in
+every record (a constant cell, the species) are virtual datasets over one stored block of rows.
+
+Reference: P. de Buyl, P. H. Colberg, F. Höfling, Comput. Phys. Commun. 185, 1546 (2014).
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import h5py
+import numpy as np
+
+from mdgan_hpc import __version__
+from mdgan_hpc.errors import DataError
+
+GROUP = "particles/trajectory"
+LINK = "particles/all"
+LEDGER = "parameters/ledger"
+PROVENANCE = "parameters/provenance"
+FRAMEWORK = "parameters/framework"
+
+LENGTH_UNIT = "Angstrom"
+TIME_UNIT = "ps"
+VELOCITY_UNIT = "Angstrom ps-1"
+
+#: Bytes of a chunk aimed at: large enough for a parallel file system, small enough to cache.
+CHUNK_BYTES = 4 * 2**20
+
+_ROWS_BYTES = 2**20
+
+
+def write_identity(file: h5py.File, *, boundary: str = "periodic") -> h5py.Group:
+    """Write the H5MD header and the empty particle group; return that group.
+
+    Parameters
+    ----------
+    file : h5py.File
+        An empty file.
+    boundary : str
+        ``periodic`` or ``none``, the same along all three cell vectors.
+    """
+    header = file.create_group("h5md")
+    header.attrs["version"] = np.array([1, 1], dtype=np.int32)
+    header.create_group("author").attrs["name"] = "mdgan_hpc"
+    creator = header.create_group("creator")
+    creator.attrs["name"] = "mdgan_hpc"
+    creator.attrs["version"] = __version__
+    group = file.create_group(GROUP)
+    file[LINK] = h5py.SoftLink(f"/{GROUP}")
+    box = group.create_group("box")
+    box.attrs["dimension"] = 3
+    box.attrs.create("boundary", [boundary] * 3, dtype=h5py.string_dtype())
+    file.create_group("observables")
+    file.create_group("parameters")
+    return group
+
+
+def write_times(group: h5py.Group, steps: np.ndarray, times_ps: np.ndarray) -> None:
+    """Store `step` [T] and `time` [T] of the time-dependent element `group`."""
+    group.create_dataset("step", data=np.asarray(steps, dtype=np.int64))
+    time = group.create_dataset("time", data=np.asarray(times_ps, dtype=np.float64))
+    time.attrs["unit"] = TIME_UNIT
+
+
+def link_times(group: h5py.Group, source: h5py.Group) -> None:
+    """Let the element `group` share the `step` and `time` of the element `source`."""
+    group["step"], group["time"] = source["step"], source["time"]
+
+
+def write_constant_rows(group: h5py.Group, row: np.ndarray, n_records: int) -> h5py.Dataset:
+    """Make ``group/value`` [T, ...] whose every record is `row`, at nearly no cost in space.
+
+    A row of one repeated number is the fill value of a dataset without content; any other is
+    stored in one block of rows that a virtual dataset repeats.
+    """
+    row = np.asarray(row)
+    shape = (n_records, *row.shape)
+    if row.size and n_records and (row == row.flat[0]).all():
+        chunk = (max(1, min(n_records, _ROWS_BYTES // max(row.nbytes, 1))), *row.shape)
+        return group.create_dataset("value", shape, row.dtype, chunks=chunk, fillvalue=row.flat[0])
+    if n_records == 0:
+        return group.create_dataset("value", shape, row.dtype)
+    n_rows = max(1, min(n_records, _ROWS_BYTES // max(row.nbytes, 1)))
+    rows = group.create_dataset(
+        "rows", data=np.broadcast_to(row, (n_rows, *row.shape)), compression="gzip", shuffle=True
+    )
+    layout = h5py.VirtualLayout(shape, row.dtype)
+    source = h5py.VirtualSource(".", rows.name, rows.shape, row.dtype)
+    for start in range(0, n_records, n_rows):
+        stop = min(start + n_rows, n_records)
+        layout[start:stop] = source[: stop - start]
+    return group.create_virtual_dataset("value", layout)
+
+
+def write_cell(group: h5py.Group, cell: np.ndarray, n_records: int) -> None:
+    """Store a constant cell [3, 3] (rows are the vectors, Angstrom) as ``box/edges``."""
+    edges = group["box"].create_group("edges")
+    write_constant_rows(edges, np.asarray(cell, np.float64), n_records).attrs["unit"] = LENGTH_UNIT
+    link_times(edges, group["position"])
+
+
+def write_species(group: h5py.Group, species: np.ndarray, n_records: int) -> None:
+    """Store the atomic numbers [N] of the particles."""
+    element = group.create_group("species")
+    write_constant_rows(element, np.asarray(species, np.int32), n_records)
+    link_times(element, group["position"])
+
+
+def write_ledger(
+    file: h5py.File, completed: np.ndarray, block_particles: int, block_records: int
+) -> None:
+    """Store how many records of each particle block are complete, [n_blocks]."""
+    ledger = file.create_group(LEDGER)
+    ledger.create_dataset("completed_records", data=np.asarray(completed, np.int64))
+    ledger.attrs["block_particles"] = block_particles
+    ledger.attrs["block_records"] = block_records
+
+
+def write_parameters(group: h5py.Group, values: Mapping[str, Any]) -> None:
+    """Store constants under `group`: numbers and arrays as datasets, mappings as groups or JSON.
+
+    A mapping of arrays becomes a group; texts and anything else become JSON strings.
+    """
+    for name, value in values.items():
+        if (
+            isinstance(value, Mapping)
+            and value
+            and all(isinstance(item, np.ndarray) for item in value.values())
+        ):
+            write_parameters(group.require_group(name), value)
+        elif isinstance(value, np.ndarray | np.generic | int | float) and not isinstance(
+            value, bool
+        ):
+            group[name] = value
+        elif isinstance(value, str):
+            group.create_dataset(name, data=value, dtype=h5py.string_dtype())
+        else:
+            group.create_dataset(
+                name,
+                data=json.dumps(value, sort_keys=True, default=str),
+                dtype=h5py.string_dtype(),
+            )
+
+
+def chunk_shape(n_particles: int, n_records: int | None = None) -> tuple[int, int, int]:
+    """Return the chunk [records, particles, 3] of float32 positions near `CHUNK_BYTES`."""
+    particles = max(1, min(n_particles, 256))
+    records = max(1, CHUNK_BYTES // (particles * 12))
+    if n_records is not None:
+        records = max(1, min(records, n_records))
+    return records, particles, 3
+
+
+_LENGTHS = {"Angstrom": 1.0, "angstrom": 1.0, "A": 1.0, "nm": 10.0, "pm": 0.01}
+_TIMES = {"ps": 1.0, "fs": 1e-3, "ns": 1e3}
+
+
+def unit_of(dataset: h5py.Dataset) -> str:
+    """Return the unit attribute of a dataset, or an empty string."""
+    unit = dataset.attrs.get("unit", "")
+    return unit.decode() if isinstance(unit, bytes) else str(unit)
+
+
+def length_factor(dataset: h5py.Dataset) -> float:
+    """Return the factor to Angstrom; a dataset without a unit is taken to be in Angstrom.
+
+    Raises
+    ------
+    DataError
+        For a unit that is not a length.
+    """
+    return _factor(dataset, _LENGTHS, "length")
+
+
+def time_factor(dataset: h5py.Dataset) -> float:
+    """Return the factor to ps; a dataset without a unit is taken to be in ps.
+
+    Raises
+    ------
+    DataError
+        For a unit that is not a time.
+    """
+    return _factor(dataset, _TIMES, "time")
+
+
+def velocity_factor(dataset: h5py.Dataset) -> float:
+    """Return the factor to Angstrom/ps, from units such as ``nm ps-1``.
+
+    Raises
+    ------
+    DataError
+        For a unit that is not a velocity.
+    """
+    unit = unit_of(dataset) or VELOCITY_UNIT
+    length, _, time = unit.removesuffix("-1").replace("/", " ").partition(" ")
+    if length not in _LENGTHS or time not in _TIMES:
+        raise DataError(f"velocity unit {unit!r} is not known", where=dataset.name)
+    return _LENGTHS[length] / _TIMES[time]
+
+
+def _factor(dataset: h5py.Dataset, factors: Mapping[str, float], kind: str) -> float:
+    unit = unit_of(dataset)
+    if not unit:
+        return 1.0
+    if unit not in factors:
+        raise DataError(
+            f"{kind} unit {unit!r} is not known",
+            where=f"{dataset.file.filename}:{dataset.name}",
+            remedy=f"known: {', '.join(factors)}",
+        )
+    return factors[unit]

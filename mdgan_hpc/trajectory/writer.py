@@ -1,0 +1,196 @@
+"""Writing a trajectory of unknown length frame by frame, in bounded memory."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import h5py
+import numpy as np
+
+from mdgan_hpc.errors import DataError
+from mdgan_hpc.outputs import commit, partial_path, refuse_existing, require_directory_for
+from mdgan_hpc.provenance import as_json
+from mdgan_hpc.trajectory import layout
+
+
+class TrajectoryWriter:
+    """Appends frames to an H5MD file that appears under its name only when it is complete.
+
+    Used as a context manager: leaving it normally finishes the file, leaving it by an exception
+    removes what was written.
+
+    Parameters
+    ----------
+    path : path
+        The file to make.
+    species : array of int, [N]
+        Atomic numbers.
+    cell : array, [3, 3], optional
+        Constant cell in Angstrom, rows are the vectors. Without it and without cells in `append`
+        the boundary is ``none``.
+    masses : array, [N], optional
+        Atomic mass units.
+    parameters : mapping, optional
+        Constants for ``parameters/`` (see `layout.write_parameters`).
+    provenance : mapping, optional
+        Record of `mdgan_hpc.provenance.provenance`.
+    force : bool
+        Replace an existing file.
+
+    Raises
+    ------
+    OutputExistsError
+        If `path` exists and `force` is false.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        species: np.ndarray,
+        cell: np.ndarray | None = None,
+        masses: np.ndarray | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        provenance: Mapping[str, Any] | None = None,
+        force: bool = False,
+    ) -> None:
+        refuse_existing(path, force=force)
+        require_directory_for(path)
+        self.path = Path(path)
+        self.n_particles = len(species)
+        self.n_records = 0
+        self._species = np.asarray(species, np.int32)
+        self._cell = None if cell is None else np.asarray(cell, np.float64)
+        self._parameters: dict[str, Any] = dict(parameters or {})
+        self._provenance = dict(provenance or {})
+        self._partial = partial_path(path)
+        self._file = h5py.File(self._partial, "w")
+        self._group = layout.write_identity(self._file)
+        if masses is not None:
+            self._group["mass"] = np.asarray(masses, np.float64)
+        self._elements: dict[str, h5py.Dataset] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            try:
+                self._finish()
+            except BaseException:
+                self._discard()
+                raise
+        else:
+            self._discard()
+
+    def set_parameters(self, values: Mapping[str, Any]) -> None:
+        """Add constants known only after reading, such as the mean framework."""
+        self._parameters.update(values)
+
+    def append(
+        self,
+        positions: np.ndarray,
+        steps: np.ndarray,
+        times_ps: np.ndarray,
+        *,
+        cells: np.ndarray | None = None,
+        velocities: np.ndarray | None = None,
+        observables: Mapping[str, tuple[np.ndarray, str]] | None = None,
+    ) -> None:
+        """Add n frames; every call must bring the same kinds of data.
+
+        Parameters
+        ----------
+        positions : array, [n, N, 3]
+            Unwrapped, Angstrom; stored as float32.
+        steps : array of int, [n]
+        times_ps : array, [n]
+        cells : array, [n, 3, 3], optional
+            Angstrom; only when no constant cell was given.
+        velocities : array, [n, N, 3], optional
+            Angstrom/ps, of the same instants as the positions; NaN where unknown.
+        observables : mapping of name to (array [n], unit), optional
+            Of the same instants as the positions; NaN where unknown.
+        """
+        n = len(positions)
+        chunk = layout.chunk_shape(self.n_particles)
+        new = {
+            f"{layout.GROUP}/position/value": (
+                np.asarray(positions, np.float32),
+                layout.LENGTH_UNIT,
+                chunk,
+            ),
+            f"{layout.GROUP}/position/step": (np.asarray(steps, np.int64), "", (8192,)),
+            f"{layout.GROUP}/position/time": (
+                np.asarray(times_ps, np.float64),
+                layout.TIME_UNIT,
+                (8192,),
+            ),
+        }
+        if cells is not None:
+            new[f"{layout.GROUP}/box/edges/value"] = (
+                np.asarray(cells, np.float64),
+                layout.LENGTH_UNIT,
+                (4096, 3, 3),
+            )
+        if velocities is not None:
+            new[f"{layout.GROUP}/velocity/value"] = (
+                np.asarray(velocities, np.float32),
+                layout.VELOCITY_UNIT,
+                chunk,
+            )
+        for name, (values, unit) in (observables or {}).items():
+            new[f"observables/{name}/value"] = (np.asarray(values, np.float64), unit, (8192,))
+        for name, (values, unit, chunks) in new.items():
+            if name not in self._elements:
+                if self.n_records:
+                    raise DataError(f"{name} is missing in earlier frames", where=self.path)
+                self._elements[name] = self._file.create_dataset(
+                    name,
+                    (0, *values.shape[1:]),
+                    values.dtype,
+                    chunks=chunks,
+                    maxshape=(None, *values.shape[1:]),
+                )
+                if unit:
+                    self._elements[name].attrs["unit"] = unit
+        if self._elements.keys() != new.keys():
+            missing = ", ".join(sorted(self._elements.keys() - new.keys()))
+            raise DataError(f"{missing} is missing in later frames", where=self.path)
+        for name, (values, _, _) in new.items():
+            dataset = self._elements[name]
+            dataset.resize(self.n_records + n, axis=0)
+            dataset[self.n_records :] = values
+        self.n_records += n
+
+    def _finish(self) -> None:
+        if not self._elements:
+            raise DataError("no frame was read, nothing to write", where=self.path)
+        file, group = self._file, self._group
+        if "edges" in group["box"]:
+            layout.link_times(group["box/edges"], group["position"])
+        elif self._cell is not None:
+            layout.write_cell(group, self._cell, self.n_records)
+        else:
+            group["box"].attrs.create("boundary", ["none"] * 3, dtype=h5py.string_dtype())
+        layout.write_species(group, self._species, self.n_records)
+        if "velocity" in group:
+            layout.link_times(group["velocity"], group["position"])
+        for element in file["observables"].values():
+            layout.link_times(element, group["position"])
+        layout.write_parameters(file["parameters"], self._parameters)
+        if self._provenance:
+            layout.write_parameters(file, {layout.PROVENANCE: as_json(self._provenance)})
+        layout.write_ledger(file, np.array([self.n_records]), self.n_particles, self.n_records)
+        file.close()
+        commit(self._partial, self.path)
+
+    def _discard(self) -> None:
+        self._file.close()
+        self._partial.unlink(missing_ok=True)
