@@ -120,7 +120,7 @@ class TrajectoryWriter:
         """
         n = len(positions)
         chunk = layout.chunk_shape(self.n_particles)
-        new = {
+        new: dict[str, tuple[np.ndarray, str, tuple[int, ...]]] = {
             f"{layout.GROUP}/position/value": (
                 np.asarray(positions, np.float32),
                 layout.LENGTH_UNIT,
