@@ -6,6 +6,7 @@ random numbers come from (`mdgan_hpc.generate` keys them by block).
 """
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +30,8 @@ class Generator(nn.Module, ABC):
         Standard normal random numbers that one step of one sample consumes.
     """
 
+    #: How to build it again, set by `registry.create`.
+    description: dict[str, Any]
     particles_per_sample: int = 1
     records_per_step: int = 1
     start_size: int

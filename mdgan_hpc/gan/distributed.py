@@ -1,0 +1,123 @@
+"""One process a device; gradients are averaged by one explicit all-reduce of a flat buffer.
+
+Wrappers such as DistributedDataParallel have open faults with the double backward of a gradient
+penalty; plain modules and one reduction have none, and give the same numbers on any number of
+ranks.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterable
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from mdgan_hpc.errors import LaunchError
+from mdgan_hpc.parallel import Launch, detect_launch
+
+
+class Processes:
+    """The processes of one training and the device of this one.
+
+    Parameters
+    ----------
+    meeting_place : path
+        The run folder: gives a port of its own to every run where MASTER_PORT is not set.
+
+    Raises
+    ------
+    LaunchError
+        If ranks on several hosts are not told where to meet.
+    """
+
+    def __init__(self, meeting_place: str | Path) -> None:
+        launch = detect_launch()
+        self.rank, self.size = launch.rank, launch.size
+        self.device = _device(launch)
+        if self.size > 1:
+            if "MASTER_ADDR" not in os.environ:
+                if int(os.environ.get("SLURM_NNODES", "1")) > 1:
+                    raise LaunchError(
+                        "MASTER_ADDR is not set on several nodes",
+                        remedy="export MASTER_ADDR=$(scontrol show hostnames | head -n 1)",
+                    )
+                os.environ["MASTER_ADDR"] = "127.0.0.1"
+            if "MASTER_PORT" not in os.environ:
+                digest = hashlib.sha256(str(Path(meeting_place).absolute()).encode()).digest()
+                os.environ["MASTER_PORT"] = str(20_000 + int.from_bytes(digest[:4]) % 20_000)
+            dist.init_process_group(
+                "nccl" if self.device.type == "cuda" else "gloo",
+                init_method="env://",
+                rank=self.rank,
+                world_size=self.size,
+                timeout=timedelta(minutes=10),
+            )
+
+    def close(self) -> None:
+        """Leave the group."""
+        if self.size > 1:
+            dist.destroy_process_group()
+
+    def average_gradients(self, parameters: Iterable[Tensor], flag: float = 0.0) -> float:
+        """Average the gradients over all ranks, in place.
+
+        Parameters
+        ----------
+        parameters : iterable of Tensor
+            Parameters without a gradient count as zero.
+        flag : float
+            A number that travels along.
+
+        Returns
+        -------
+        float
+            The sum of `flag` over the ranks.
+        """
+        if self.size == 1:
+            return flag
+        parameters = list(parameters)
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+        flat = torch.cat(
+            [g.reshape(-1) for g in gradients] + [gradients[0].new_full((1,), flag * self.size)]
+        )
+        dist.all_reduce(flat)
+        flat /= self.size
+        start = 0
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            stop = start + gradient.numel()
+            parameter.grad = flat[start:stop].view_as(gradient)
+            start = stop
+        return float(flat[-1])
+
+    def average(self, values: Tensor) -> Tensor:
+        """Return the average of `values` over the ranks."""
+        if self.size > 1:
+            values = values.clone()
+            dist.all_reduce(values)
+            values /= self.size
+        return values
+
+    def broadcast(self, value: object) -> object:
+        """Give all ranks the value of rank 0 (anything that can be serialised)."""
+        if self.size == 1:
+            return value
+        box = [value]
+        dist.broadcast_object_list(box, device=self.device)
+        return box[0]
+
+    def barrier(self) -> None:
+        """Wait for all ranks."""
+        if self.size > 1:
+            dist.barrier()
+
+
+def _device(launch: Launch) -> torch.device:
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    # With one GPU visible to each task, every task's own is device 0.
+    device = torch.device("cuda", launch.local_rank % torch.cuda.device_count())
+    torch.cuda.set_device(device)
+    return device

@@ -1,0 +1,468 @@
+"""A recurrent transition density of one ion, exactly symmetric under a finite group.
+
+Each record the network gives the density of the next displacement: a linear extrapolation of the
+last displacements plus a mixture of Gaussians whose weights, means and covariances depend on the
+last displacements, on the place in the primitive cell, and on a memory (a gated recurrent unit).
+Because the density is tractable, the rate of rare events (hops) is held by the likelihood of the
+data, which an adversarial game alone does not hold still.
+
+Symmetry: hidden units carry the regular representation of the point group, so that turning the
+past turns the predicted future (group convolutions, T. Cohen and M. Welling, ICML 2016, section
+6). Means of the displacement over all sites are then zero by construction. The place enters only
+through cosines and sines of reciprocal lattice vectors, so that lattice translations are exact.
+"""
+
+import itertools
+import math
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mdgan_hpc.gan.generator import Generator, State
+from mdgan_hpc.gan.symmetry import Symmetry
+
+#: Vector inputs (three orders of differences of the displacements, last residual), saturated at
+#: this many standard deviations: what the network sees stays within what it was trained on.
+_SATURATION = 6.0
+_VECTORS = 4
+
+
+class TransitionGenerator(Generator):
+    """Recurrent mixture density for the next displacement.
+
+    Parameters
+    ----------
+    extrapolation : list of float, [p]
+        Weights of the last displacements, newest first, in the extrapolated one.
+    scales : list of float, [4]
+        Standard deviations, Angstrom: displacement, its first and second difference, residual of
+        the extrapolation.
+    rotations, translations : nested list, [n, 3, 3] and [n, 3]
+        The group (`Symmetry`).
+    primitive : nested list, [3, 3], or None
+        Primitive cell; without it the place is not seen.
+    hidden : int
+        Units of the memory, a multiple of n at least.
+    components : int
+        Gaussians in the mixture.
+    directions : int
+        Vectors v in the covariance s^2 (1 + sum v v^T) of each.
+    reciprocal_vectors : int
+        Least number of reciprocal vectors (whole shells are taken).
+    pool : int
+        Number of stored start states.
+    """
+
+    extrapolation: Tensor
+    scales: Tensor
+    rotations: Tensor
+    cell: Tensor
+    inverse_cell: Tensor
+    waves: Tensor
+    _product: Tensor
+    _input_action: Tensor
+
+    def __init__(
+        self,
+        *,
+        extrapolation: list[float],
+        scales: list[float],
+        rotations: list[list[list[float]]],
+        translations: list[list[float]],
+        primitive: list[list[float]] | None,
+        hidden: int = 72,
+        components: int = 3,
+        directions: int = 2,
+        reciprocal_vectors: int = 24,
+        pool: int = 2048,
+    ) -> None:
+        super().__init__()
+        group = np.array(rotations)
+        self.n_operations = n = len(group)
+        self.channels = channels = max(1, round(hidden / n))
+        self.hidden = n * channels
+        self.components, self.directions = components, directions
+        self.n_lags = len(extrapolation)
+        self.has_lattice = primitive is not None
+        self.start_size = 1
+        self.noise_size = 1 + 3 + directions
+        self.pool_size = pool
+        self._buffer("extrapolation", extrapolation)
+        self._buffer("scales", scales)
+        self._buffer("rotations", group)
+        product = np.array([[_find(group, a.T @ b) for b in group] for a in group])
+        self.register_buffer("_product", torch.from_numpy(product))  # index of a^-1 b
+        lattice_action = np.zeros((n, 0, 0))
+        if primitive is not None:
+            cell = np.array(primitive)
+            waves = _reciprocal_shells(cell, reciprocal_vectors)
+            lattice_action = _action_on_waves(cell, waves, group, np.array(translations))
+            self._buffer("inverse_cell", np.linalg.inv(cell))
+            self._buffer("cell", cell)
+            self._buffer("waves", 2 * np.pi * waves.T)
+        n_waves = lattice_action.shape[1]
+        self.n_inputs = n_inputs = 3 * _VECTORS + n_waves
+        action = np.zeros((n, n_inputs, n_inputs))
+        for g in range(n):
+            action[g, : 3 * _VECTORS, : 3 * _VECTORS] = np.kron(np.eye(_VECTORS), group[g])
+            action[g, 3 * _VECTORS :, 3 * _VECTORS :] = lattice_action[g]
+        inverse = [_find(group, g.T) for g in group]
+        self._buffer("_input_action", action[inverse])
+        self._make_weights()
+        states = self._zero_state(pool)
+        for name, value in states.items():
+            self.register_buffer(f"pool_{name}", value)
+        self._frozen: tuple[int, dict[str, Tensor]] | None = None
+
+    def _buffer(self, name: str, values: object) -> None:
+        self.register_buffer(name, torch.as_tensor(np.array(values), dtype=torch.float32))
+
+    def _make_weights(self) -> None:
+        """Free weights; `dense_weights` spreads them over the group."""
+        n, c, k, inputs = self.n_operations, self.channels, self.components, self.n_inputs
+
+        def uniform(*shape: int, fan_in: float) -> nn.Parameter:
+            return nn.Parameter((torch.rand(*shape) * 2 - 1) / math.sqrt(fan_in))
+
+        self.embed = uniform(c, inputs, fan_in=inputs / 3)
+        self.embed_bias = nn.Parameter(torch.zeros(c))
+        self.gates_input = uniform(n, 3, c, c, fan_in=self.hidden)
+        self.gates_memory = uniform(n, 3, c, c, fan_in=self.hidden)
+        self.gates_input_bias = uniform(3, c, fan_in=self.hidden)
+        self.gates_memory_bias = uniform(3, c, fan_in=self.hidden)
+        self.head = uniform(n, 2, c, c, fan_in=2 * self.hidden)
+        self.head_bias = nn.Parameter(torch.zeros(c))
+        small = 0.1 / math.sqrt(self.hidden)
+        self.scalars = nn.Parameter(torch.randn(2 * k, c) * small)
+        self.vectors = nn.Parameter(torch.randn(k * (1 + self.directions), 3, c) * small)
+        widths = torch.linspace(-1.0, 0.2, k) if k > 1 else torch.tensor([-0.3])
+        self.scalars_bias = nn.Parameter(torch.cat([torch.zeros(k), widths]))
+
+    def _convolution(self, weight: Tensor) -> Tensor:
+        """Spread [n, c, c] over the group: block (g, h) is the weight of g^-1 h."""
+        return weight[self._product].permute(0, 2, 1, 3).reshape(self.hidden, self.hidden)
+
+    def dense_weights(self) -> dict[str, Tensor]:
+        """Return ordinary matrices whose structure makes the network symmetric."""
+        n = self.n_operations
+        gates = [
+            torch.cat([self._convolution(w[:, j]) for j in range(3)])
+            for w in (self.gates_input, self.gates_memory)
+        ]
+        gate_biases = [
+            b[:, None].expand(3, n, self.channels).reshape(-1)
+            for b in (self.gates_input_bias, self.gates_memory_bias)
+        ]
+        out = torch.cat(
+            [
+                self.scalars.repeat(1, n),
+                torch.einsum("gij,kjc->kigc", self.rotations, self.vectors).reshape(
+                    -1, self.hidden
+                ),
+            ]
+        )
+        return {
+            "embed": torch.einsum("cu,guv->gcv", self.embed, self._input_action).reshape(
+                self.hidden, self.n_inputs
+            ),
+            "embed_bias": self.embed_bias.repeat(n),
+            "gates_input": gates[0],
+            "gates_memory": gates[1],
+            "gates_input_bias": gate_biases[0],
+            "gates_memory_bias": gate_biases[1],
+            "head": torch.cat([self._convolution(self.head[:, j]) for j in range(2)], 1),
+            "head_bias": self.head_bias.repeat(n),
+            "out": out,
+            "out_bias": torch.cat(
+                [self.scalars_bias, self.scalars_bias.new_zeros(len(out) - len(self.scalars_bias))]
+            ),
+        }
+
+    # What the network sees and gives ---------------------------------------------------------
+
+    def _inputs(self, place: Tensor | None, displacements: Tensor, residual: Tensor) -> Tensor:
+        """Return the inputs [..., n_inputs].
+
+        `place` [..., 3] is fractional in the primitive cell, `displacements` [..., >=3, 3] newest
+        first, `residual` [..., 3] is the last displacement less its extrapolation.
+        """
+        a, b, c = displacements[..., 0, :], displacements[..., 1, :], displacements[..., 2, :]
+        vectors = torch.stack([a, a - b, a - 2 * b + c, residual], -2) / self.scales[:, None]
+        length = (vectors * vectors).sum(-1, keepdim=True).add(1e-8).sqrt()
+        vectors = vectors * (torch.tanh(length / _SATURATION) * _SATURATION / length)
+        parts = [vectors.flatten(-2)]
+        if place is not None:
+            phase = place @ self.waves
+            parts += [phase.cos(), phase.sin()]
+        return torch.cat(parts, -1)
+
+    def _mixture(
+        self, weights: dict[str, Tensor], memory: Tensor, embedded: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return log weights [..., K], log widths [..., K], means [..., K, 3], directions.
+
+        The directions are [..., K, directions, 3]; lengths are in units of the residual's scale.
+        """
+        joined = torch.cat([memory, embedded], -1)
+        inner = functional.silu(functional.linear(joined, weights["head"], weights["head_bias"]))
+        out = functional.linear(inner, weights["out"], weights["out_bias"])
+        k = self.components
+        vectors = out[..., 2 * k :].unflatten(-1, (k, 1 + self.directions, 3))
+        return (
+            out[..., :k].log_softmax(-1),
+            out[..., k : 2 * k].clamp(-6, 3),
+            vectors[..., 0, :],
+            vectors[..., 1:, :],
+        )
+
+    # Likelihood -----------------------------------------------------------------------------
+
+    def _teacher_forced(self, weights: dict[str, Tensor], positions: Tensor) -> dict[str, Tensor]:
+        """Run over data [B, L, 3] (float64); returns what is known after each displacement."""
+        p = self.n_lags
+        steps = (positions[:, 1:] - positions[:, :-1]).float()
+        n = steps.shape[1]
+        lagged = torch.stack([steps[:, p - j : n - j] for j in range(p)], 2)  # [B, n-p, p, 3]
+        before = torch.stack([steps[:, p - 1 - j : n - 1 - j] for j in range(p)], 2)
+        residual = steps[:, p:] - torch.einsum("p,btpi->bti", self.extrapolation, before)
+        place = None
+        if self.has_lattice:
+            fraction = positions[:, p + 1 :] @ self.inverse_cell.double()
+            place = (fraction - fraction.floor()).float()
+        inputs = self._inputs(place, lagged, residual)
+        embedded = functional.silu(
+            functional.linear(inputs, weights["embed"], weights["embed_bias"])
+        )
+        order = ("gates_input", "gates_memory", "gates_input_bias", "gates_memory_bias")
+        start = embedded.new_zeros(1, len(embedded), self.hidden)
+        memory, _ = torch.gru(
+            embedded, start, [weights[name] for name in order], True, 1, 0.0, False, False, True
+        )
+        known = {"embedded": embedded, "memory": memory, "residual": residual, "lagged": lagged}
+        if place is not None:
+            known["place"] = place
+        return known
+
+    def negative_log_likelihood(self, positions: Tensor, *, warm_up: int) -> Tensor:
+        """Return the mean negative log density of a record, in nats, of the scaled residual.
+
+        Parameters
+        ----------
+        positions : Tensor, [B, L, 1, 3]
+            Windows of data, Angstrom, float64.
+        warm_up : int
+            First records of a window that only fill the memory.
+        """
+        weights = self.dense_weights()
+        known = self._teacher_forced(weights, positions[:, :, 0])
+        memory, embedded = known["memory"][:, warm_up:-1], known["embedded"][:, warm_up:-1]
+        target = known["residual"][:, warm_up + 1 :] / self.scales[3]
+        mixture = self._mixture(weights, memory, embedded)
+        return -_log_density(target, *mixture).mean()
+
+    def condition(self, positions: Tensor) -> State:
+        """Return the state at the end of windows of data [B, L, 1, 3]."""
+        known = self._teacher_forced(self.dense_weights(), positions[:, :, 0])
+        state = {
+            "displacements": known["lagged"][:, -1],
+            "residual": known["residual"][:, -1],
+            # The memory does not hold the last displacement yet: the first step takes it in.
+            "memory": known["memory"][:, -2],
+        }
+        if self.has_lattice:
+            state["place"] = known["place"][:, -1]
+        return state
+
+    # Generation -----------------------------------------------------------------------------
+
+    def _zero_state(self, n: int) -> State:
+        state = {
+            "displacements": torch.zeros(n, self.n_lags, 3),
+            "residual": torch.zeros(n, 3),
+            "memory": torch.zeros(n, self.hidden),
+        }
+        if self.has_lattice:
+            state["place"] = torch.zeros(n, 3)
+        return state
+
+    def set_pool(self, positions: Tensor) -> None:
+        """Take the ends of windows of data [pool, L, 1, 3] as the start states."""
+        with torch.no_grad():
+            for name, value in self.condition(positions).items():
+                getattr(self, f"pool_{name}").copy_(value)
+
+    def start(self, uniform: Tensor) -> tuple[State, Tensor]:
+        """Draw stored start states; see `Generator.start`."""
+        index = (uniform[:, 0] * self.pool_size).long().clamp_(max=self.pool_size - 1)
+        names = self._zero_state(0)
+        state = {name: getattr(self, f"pool_{name}")[index] for name in names}
+        position = uniform.new_zeros(len(uniform), 1, 3)
+        if self.has_lattice:
+            position = (state["place"] @ self.cell)[:, None]
+        return state, position
+
+    def advance(self, state: State, noise: Tensor) -> tuple[Tensor, State]:
+        """Go on record by record; see `Generator.advance`."""
+        if torch.is_grad_enabled() and any(p.requires_grad for p in self.parameters()):
+            weights = self.dense_weights()
+        else:
+            weights = self._frozen_weights()
+        lagged, residual, memory = state["displacements"], state["residual"], state["memory"]
+        place = state.get("place")
+        hidden = self.hidden
+        emitted = []
+        for draw in noise:
+            inputs = self._inputs(place, lagged, residual)
+            embedded = functional.silu(
+                functional.linear(inputs, weights["embed"], weights["embed_bias"])
+            )
+            fresh = functional.linear(embedded, weights["gates_input"], weights["gates_input_bias"])
+            old = functional.linear(memory, weights["gates_memory"], weights["gates_memory_bias"])
+            gates = torch.sigmoid(fresh[:, : 2 * hidden] + old[:, : 2 * hidden])
+            reset, keep = gates[:, :hidden], gates[:, hidden:]
+            candidate = torch.tanh(fresh[:, 2 * hidden :] + reset * old[:, 2 * hidden :])
+            memory = candidate + keep * (memory - candidate)
+            residual = self._sample(draw, *self._mixture(weights, memory, embedded))
+            step = torch.einsum("p,bpi->bi", self.extrapolation, lagged) + residual
+            lagged = torch.cat([step[:, None], lagged[:, :-1]], 1)
+            if place is not None:
+                place = place + step @ self.inverse_cell
+                place = place - place.floor()
+            emitted.append(step)
+        after = {"displacements": lagged, "residual": residual, "memory": memory}
+        if place is not None:
+            after["place"] = place
+        return torch.stack(emitted)[:, :, None], after
+
+    def _frozen_weights(self) -> dict[str, Tensor]:
+        """Return dense weights, kept until a parameter changes."""
+        version = hash(tuple((id(p), p._version, p.device) for p in self.parameters()))
+        if self._frozen is None or self._frozen[0] != version:
+            with torch.no_grad():
+                weights = {k: w.contiguous() for k, w in self.dense_weights().items()}
+            self._frozen = (version, weights)
+        return self._frozen[1]
+
+    def _sample(
+        self, draw: Tensor, log_weights: Tensor, widths: Tensor, means: Tensor, directions: Tensor
+    ) -> Tensor:
+        """Draw the residual [B, 3] in Angstrom from standard normal numbers [B, noise_size]."""
+        uniform = 0.5 * torch.erfc(draw[:, :1] * -math.sqrt(0.5))
+        chosen = (log_weights.exp().cumsum(-1) < uniform).sum(-1).clamp_(max=self.components - 1)
+        row = torch.arange(len(draw), device=draw.device)
+        spread = (directions[row, chosen] * draw[:, 4:, None]).sum(-2)
+        width = widths[row, chosen].exp()[:, None]
+        return (means[row, chosen] + width * (draw[:, 1:4] + spread)) * self.scales[3]
+
+
+def _log_density(
+    residual: Tensor, log_weights: Tensor, widths: Tensor, means: Tensor, directions: Tensor
+) -> Tensor:
+    """Return the log density of a mixture with covariances s^2 (1 + sum v v^T).
+
+    Shapes: [..., 3], [..., K], [..., K], [..., K, 3], [..., K, directions, 3]; Cholesky factor of
+    the 3 x 3 matrix in closed form.
+    """
+    z = (residual[..., None, :] - means) * torch.exp(-widths)[..., None]
+    x, y, w = directions.unbind(-1)
+    l00 = (1 + (x * x).sum(-1)).sqrt()
+    l10, l20 = (x * y).sum(-1) / l00, (x * w).sum(-1) / l00
+    l11 = (1 + (y * y).sum(-1) - l10 * l10).clamp_min(1e-6).sqrt()
+    l21 = ((y * w).sum(-1) - l10 * l20) / l11
+    l22 = (1 + (w * w).sum(-1) - l20 * l20 - l21 * l21).clamp_min(1e-6).sqrt()
+    u0 = z[..., 0] / l00
+    u1 = (z[..., 1] - l10 * u0) / l11
+    u2 = (z[..., 2] - l20 * u0 - l21 * u1) / l22
+    exponent = -0.5 * (u0 * u0 + u1 * u1 + u2 * u2)
+    normal = -3 * widths - torch.log(l00 * l11 * l22) - 1.5 * math.log(2 * math.pi)
+    return (log_weights + exponent + normal).logsumexp(-1)
+
+
+def fit_extrapolation(
+    displacements: list[np.ndarray], n_lags: int = 6
+) -> tuple[list[float], list[float]]:
+    """Fit the linear extrapolation of displacements, alike along x, y, z, by least squares.
+
+    Parameters
+    ----------
+    displacements : list of array, [n, N, 3]
+        From record to record, Angstrom.
+    n_lags : int
+
+    Returns
+    -------
+    extrapolation : list of float, [n_lags]
+        Newest first.
+    scales : list of float, [4]
+        Standard deviations of the displacement, its first and second difference, the residual.
+    """
+    past, following = [], []
+    for d in displacements:
+        n = len(d)
+        past.append(
+            np.stack([d[n_lags - 1 - j : n - 1 - j] for j in range(n_lags)], -1).reshape(-1, n_lags)
+        )
+        following.append(d[n_lags:].reshape(-1))
+    matrix, target = np.concatenate(past), np.concatenate(following)
+    weights = np.linalg.lstsq(matrix, target, rcond=None)[0]
+    first = matrix[:, 0] - matrix[:, 1]
+    second = first - (matrix[:, 1] - matrix[:, 2])
+    residual = target - matrix @ weights
+    return weights.tolist(), [float(v.std()) for v in (matrix[:, 0], first, second, residual)]
+
+
+def group_of(symmetry: Symmetry) -> dict[str, list | None]:
+    """Return the arguments of `TransitionGenerator` that hold a symmetry."""
+    primitive = symmetry.primitive
+    return {
+        "rotations": symmetry.rotations.tolist(),
+        "translations": symmetry.translations.tolist(),
+        "primitive": None if primitive is None else primitive.tolist(),
+    }
+
+
+def _find(group: np.ndarray, operation: np.ndarray) -> int:
+    distance = np.abs(group - operation).max((1, 2))
+    index = int(distance.argmin())
+    if distance[index] > 1e-3:
+        raise ValueError("the operations do not form a group")
+    return index
+
+
+def _reciprocal_shells(cell: np.ndarray, at_least: int) -> np.ndarray:
+    """Return integer indices [m, 3] of the shortest reciprocal vectors, one of each +-pair.
+
+    Whole shells of equal length, so that the point group maps them onto each other.
+    """
+    indices = np.array([v for v in itertools.product(range(-6, 7), repeat=3) if v > (0, 0, 0)])
+    lengths = np.linalg.norm(indices @ np.linalg.inv(cell).T, axis=1)
+    order = np.argsort(lengths, kind="stable")
+    indices, lengths = indices[order], lengths[order]
+    count = at_least
+    while count < len(lengths) and lengths[count] - lengths[count - 1] < 1e-4 * lengths[count]:
+        count += 1
+    return indices[:count]
+
+
+def _action_on_waves(
+    cell: np.ndarray, waves: np.ndarray, rotations: np.ndarray, translations: np.ndarray
+) -> np.ndarray:
+    """Return matrices [n, 2m, 2m] with phi(R x + t) = M phi(x), phi the cosines, then the sines."""
+    inverse = np.linalg.inv(cell)
+
+    def phi(x: np.ndarray) -> np.ndarray:
+        angle = 2 * np.pi * x @ inverse @ waves.T
+        return np.concatenate([np.cos(angle), np.sin(angle)], 1)
+
+    points = np.random.default_rng(0).random((8 * len(waves), 3)) @ cell
+    here = phi(points)
+    matrices = []
+    for rotation, translation in zip(rotations, translations, strict=True):
+        there = phi(points @ rotation.T + translation)
+        matrix = np.linalg.lstsq(here, there, rcond=None)[0]
+        if np.abs(here @ matrix - there).max() > 1e-2:
+            raise ValueError("an operation does not map the lattice onto itself")
+        matrices.append(matrix.T)
+    return np.array(matrices)
