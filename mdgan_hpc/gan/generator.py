@@ -28,6 +28,8 @@ class Generator(nn.Module, ABC):
         Uniform random numbers that choose the start state of one sample.
     noise_size : int
         Standard normal random numbers that one step of one sample consumes.
+    history_records : int
+        Records of data from which `condition` makes a state; 0 where `start` needs no data.
     """
 
     #: How to build it again, set by `registry.create`.
@@ -36,6 +38,7 @@ class Generator(nn.Module, ABC):
     records_per_step: int = 1
     start_size: int
     noise_size: int
+    history_records: int = 0
 
     @abstractmethod
     def start(self, uniform: Tensor) -> tuple[State, Tensor]:
@@ -52,6 +55,16 @@ class Generator(nn.Module, ABC):
         position : Tensor, [B, k, 3]
             Where the particles are before the first emitted record, Angstrom.
         """
+
+    def condition(self, positions: Tensor) -> State:
+        """Return the states at the end of windows of data.
+
+        Parameters
+        ----------
+        positions : Tensor, [B, history_records, k, 3]
+            Angstrom, float64.
+        """
+        raise NotImplementedError(f"{type(self).__name__} starts without data")
 
     @abstractmethod
     def advance(self, state: State, noise: Tensor) -> tuple[Tensor, State]:

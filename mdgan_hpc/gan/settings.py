@@ -12,6 +12,12 @@ class DataSettings:
 
     step_skip: int = key(2, "stored frames | from one record to the next")
     records: int = key(128, "records | length of the window that the critic judges")
+    warm_up: int = key(32, "records | before the window, to fill the memory (transition only)")
+    symmetry: Literal["auto", "none", "isotropic", "crystal"] = key(
+        "auto",
+        "operations windows are moved by; auto: crystal where the framework is one, or else "
+        "isotropic; the latent generator uses none",
+    )
     particles_per_sample: int = key(1, "particles | neighbours in the file that form one sample")
     validation: Literal["none", "run", "span"] = key(
         "none", "kept out of training: nothing, the last run given, or the last fifth of each run"
@@ -20,6 +26,7 @@ class DataSettings:
     def __post_init__(self) -> None:
         require(self.step_skip >= 1, "data.step_skip", self.step_skip, "at least 1")
         require(self.records >= 8, "data.records", self.records, "at least 8")
+        require(self.warm_up >= 0, "data.warm_up", self.warm_up, "at least 0")
         require(
             self.particles_per_sample >= 1,
             "data.particles_per_sample",
@@ -32,10 +39,10 @@ class DataSettings:
 class GeneratorSettings:
     """The network that makes trajectories."""
 
-    kind: Literal["density", "latent"] = key(
-        "density", "density: recurrent transition density; latent: MD-GAN of Endo et al. (2018)"
+    kind: Literal["transition", "latent"] = key(
+        "transition", "transition: recurrent density; latent: MD-GAN of Endo et al. (2018)"
     )
-    hidden: int = key(96, "units | density: memory; latent: width of all layers")
+    hidden: int = key(96, "units | transition: memory; latent: width of the layers")
     latent: int = key(32, "numbers | latent only: size of z")
     window: int = key(32, "records | latent only: records of one window")
     relaxation: int = key(10, "steps | latent only: transitions before the first window")
@@ -78,7 +85,7 @@ class LossSettings:
         "r3gan", "r3gan: relativistic, R1 + R2 (arXiv 2501.05441); wgan-gp (arXiv 1704.00028)"
     )
     penalty: float = key(8.0, "weight of the gradient penalty")
-    likelihood: float = key(1.0, "weight of the negative log likelihood (density only)")
+    likelihood: float = key(1.0, "weight of the negative log likelihood (transition only)")
     adversarial: float = key(0.0, "weight of the adversarial loss")
 
     def __post_init__(self) -> None:
@@ -156,5 +163,5 @@ class TrainingConfig:
                 data.particles_per_sample == 1,
                 "data.particles_per_sample",
                 data.particles_per_sample,
-                "1 for the density generator",
+                "1 for the transition generator",
             )

@@ -90,7 +90,9 @@ def crystal(cell: np.ndarray, species: np.ndarray, positions: np.ndarray) -> Sym
     import spglib
 
     fractional = positions @ np.linalg.inv(cell)
-    found = spglib.get_symmetry_dataset((cell, fractional % 1, species), symprec=SYMPREC)
+    found = spglib.get_symmetry_dataset(
+        (cell.tolist(), (fractional % 1).tolist(), species.tolist()), symprec=SYMPREC
+    )
     if found is None:
         raise DataError("no symmetry was found in the averaged framework")
     pure = [t for r, t in zip(found.rotations, found.translations, strict=True) if _identity(r)]
@@ -98,7 +100,9 @@ def crystal(cell: np.ndarray, species: np.ndarray, positions: np.ndarray) -> Sym
     inverse = np.linalg.inv(primitive)
     # A supercell hides operations: search again with one primitive cell of averaged atoms.
     atoms, numbers = _average_copies(positions @ inverse, primitive, np.asarray(species))
-    found = spglib.get_symmetry_dataset((primitive, atoms % 1, numbers), symprec=SYMPREC)
+    found = spglib.get_symmetry_dataset(
+        (primitive.tolist(), (atoms % 1).tolist(), numbers.tolist()), symprec=SYMPREC
+    )
     if found is None:
         raise DataError("no symmetry was found in the primitive cell of the framework")
     rotations: list[np.ndarray] = []

@@ -27,6 +27,8 @@ from mdgan_hpc.gan.symmetry import Symmetry
 #: this many standard deviations: what the network sees stays within what it was trained on.
 _SATURATION = 6.0
 _VECTORS = 4
+#: Records of data that fill the memory before a free run.
+HISTORY = 96
 
 
 class TransitionGenerator(Generator):
@@ -88,6 +90,7 @@ class TransitionGenerator(Generator):
         self.has_lattice = primitive is not None
         self.start_size = 1
         self.noise_size = 1 + 3 + directions
+        self.history_records = HISTORY
         self.pool_size = pool
         self._buffer("extrapolation", extrapolation)
         self._buffer("scales", scales)

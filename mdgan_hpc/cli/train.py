@@ -1,0 +1,101 @@
+"""``mdgan-train``: learn a generator from a few short runs."""
+
+from pathlib import Path
+
+import click
+
+from mdgan_hpc.cli.common import PATH, command
+
+
+@command("mdgan-train")
+@click.argument("config", type=PATH, required=False)
+@click.option(
+    "--data",
+    "data",
+    type=PATH,
+    multiple=True,
+    required=True,
+    help="Trajectory of one run, from mdgan-convert. Once for each run.",
+)
+@click.option("--out", type=PATH, required=True, help="Run folder for model and checkpoints.")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override a configuration key, as in train.steps=500. Repeatable.",
+)
+@click.option(
+    "--replica",
+    default=0,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="Bootstrap replica: 1, 2, ... resample runs and ions; 0 takes them as they are.",
+)
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on with a training; an error if there is none. "
+    "Without it, a run folder with a training is continued too.",
+)
+@click.option(
+    "--wall-time",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="MIN",
+    help="Save and stop after so many minutes (exit status 75).",
+)
+@click.option(
+    "--show-config", is_flag=True, help="Print every key with its value and meaning; stop."
+)
+def main(
+    config: Path | None,
+    data: tuple[Path, ...],
+    out: Path,
+    overrides: tuple[str, ...],
+    replica: int,
+    resume: bool,
+    wall_time: float | None,
+    show_config: bool,
+) -> None:
+    """Train a generator of ion trajectories on the runs given by --data.
+
+    CONFIG is a TOML file (see configs/); without one the defaults hold. Times: one record is
+    data.step_skip stored frames. Killed or stopped, the same command goes on from the last
+    checkpoint. Several processes (torchrun, srun, mpiexec) share each batch.
+
+    \b
+    Example:
+      mdgan-train configs/default.toml --data run1.h5 --data run2.h5 --data run3.h5 \\
+          --out runs/li --set train.steps=5000
+    """
+    from mdgan_hpc.config import load_config
+    from mdgan_hpc.errors import UsageError
+    from mdgan_hpc.gan.settings import TrainingConfig
+
+    settings = load_config(TrainingConfig, config, overrides)
+    if show_config:
+        _print_config(settings)
+        return
+    if resume and not (out / "config.json").exists():
+        raise UsageError("holds no training to go on with", where=out, remedy="omit --resume")
+    from mdgan_hpc.gan.training import run_training
+
+    model = run_training(settings, data, out, replica=replica, wall_time_min=wall_time)
+    click.echo(f"{out}: finished already, nothing to do" if model is None else f"model: {model}")
+
+
+def _print_config(settings: object) -> None:
+    import dataclasses
+
+    for section in dataclasses.fields(settings):  # type: ignore[arg-type]
+        values = getattr(settings, section.name)
+        click.echo(f"[{section.name}]")
+        for field in dataclasses.fields(values):
+            value = getattr(values, field.name)
+            shown = f'"{value}"' if isinstance(value, str) else str(value).lower()
+            click.echo(f"{field.name} = {shown}  # {field.metadata['help']}")
+        click.echo()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,411 @@
+"""The training loop: everything that changes from step to step, and how it is saved."""
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mdgan_hpc.config import as_mapping
+from mdgan_hpc.errors import DivergedError, StoppedError, UsageError
+from mdgan_hpc.gan.checkpoints import Checkpoints
+from mdgan_hpc.gan.critics import CRITICS, Critic
+from mdgan_hpc.gan.distributed import Processes
+from mdgan_hpc.gan.generator import Generator
+from mdgan_hpc.gan.losses import LOSSES
+from mdgan_hpc.gan.randomness import stream
+from mdgan_hpc.gan.registry import build, describe
+from mdgan_hpc.gan.settings import TrainingConfig
+from mdgan_hpc.gan.transition import TransitionGenerator
+from mdgan_hpc.gan.windows import Windows
+from mdgan_hpc.outputs import written_whole
+from mdgan_hpc.progress import Progress
+from mdgan_hpc.stopping import StopRequest
+
+_WARM_UP_STEPS = 100
+#: Most records that a generator runs freely, unseen, before the critic looks.
+_FREE_RUN = 256
+#: Largest norm of the generator's gradient that is followed.
+_CLIP = 1.0
+
+
+class Trainer:
+    """Generator, critics, optimisers, average and step of one training.
+
+    Parameters
+    ----------
+    config : TrainingConfig
+    generator : Generator
+        With fresh weights, the same on all ranks.
+    windows : Windows
+        Training data.
+    scales : dict of int to list of float
+        Deviation of a displacement over so many records along x, y, z, for each critic.
+    processes : Processes
+
+    Raises
+    ------
+    UsageError
+        If the batch cannot be shared evenly by the ranks.
+    """
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        generator: Generator,
+        windows: Windows,
+        scales: dict[int, list[float]],
+        processes: Processes,
+    ) -> None:
+        batch, size = config.train.batch, processes.size
+        if batch % size:
+            raise UsageError(
+                f"train.batch = {batch} cannot be shared by {size} ranks",
+                remedy=f"use a multiple of {size}",
+            )
+        self.config, self.windows, self.processes = config, windows, processes
+        self.step = 0
+        self.seconds = 0.0
+        device = processes.device
+        self.generator = generator.to(device)
+        self.average = build(describe(generator)).to(device).requires_grad_(False)
+        self.average.load_state_dict(generator.state_dict())
+        share = batch // size
+        self.part = slice(processes.rank * share, (processes.rank + 1) * share)
+        self.adversarial = config.loss.adversarial > 0
+        self.critics = nn.ModuleList()
+        self._critics: list[Critic] = []
+        if self.adversarial:
+            self.loss = LOSSES[config.loss.kind](config.loss.penalty)
+            for spacing in config.critic.skips:
+                self._critics.append(
+                    CRITICS[config.critic.kind](
+                        records=config.data.records,
+                        scales=scales[spacing],
+                        particles=config.data.particles_per_sample,
+                        width=config.critic.width,
+                        spacing=spacing,
+                        waves=_critic_waves(generator),
+                    )
+                )
+            self.critics.extend(self._critics).to(device)
+            self.critic_optimiser = torch.optim.Adam(
+                self.critics.parameters(), config.train.critic_rate, betas=(0.0, 0.99)
+            )
+        # Momentum serves a likelihood and unsettles a game.
+        momentum = 0.9 if self._likelihood_weight else 0.0
+        self.generator_optimiser = torch.optim.AdamW(
+            self.generator.parameters(),
+            config.train.generator_rate,
+            betas=(momentum, 0.99),
+            weight_decay=0.01 if self._likelihood_weight else 0.0,
+        )
+
+    @property
+    def _likelihood_weight(self) -> float:
+        is_density = isinstance(self.generator, TransitionGenerator)
+        return self.config.loss.likelihood if is_density else 0.0
+
+    # One step ---------------------------------------------------------------------------------
+
+    def advance(self, stop_asked: bool = False) -> tuple[dict[str, float], bool]:
+        """Do one step on all ranks.
+
+        Returns
+        -------
+        metrics : dict
+            Losses of this step, averaged over the ranks.
+        stop : bool
+            Whether any rank was asked to stop.
+
+        Raises
+        ------
+        DivergedError
+            If a loss or a gradient is not finite, before the weights are touched.
+        """
+        self._set_rates()
+        metrics: dict[str, Tensor] = {}
+        if self.adversarial:
+            for turn in range(self.config.critic.steps):
+                metrics["critic_loss"] = self._critic_step(turn)
+        self.generator_optimiser.zero_grad()
+        terms = []
+        if self._likelihood_weight:
+            metrics["likelihood_loss"] = self._likelihood()
+            terms.append(self._likelihood_weight * metrics["likelihood_loss"])
+        if self.adversarial:
+            metrics["generator_loss"] = self._game()
+            terms.append(self.config.loss.adversarial * metrics["generator_loss"])
+        torch.stack(terms).sum().backward()
+        parameters = list(self.generator.parameters())
+        stop = self.processes.average_gradients(parameters, float(stop_asked))
+        norm = nn.utils.clip_grad_norm_(parameters, _CLIP if self._likelihood_weight else math.inf)
+        values = torch.stack([value.detach() for value in metrics.values()])
+        numbers = self.processes.average(values).tolist()
+        result = dict(zip(metrics, numbers, strict=True), gradient_norm=float(norm))
+        self._refuse_non_finite(result)
+        self.generator_optimiser.step()
+        self._update_average()
+        self.step += 1
+        return result, stop > 0
+
+    def _set_rates(self) -> None:
+        train = self.config.train
+        done = self.step / train.steps
+        cosine = train.final_rate + (1 - train.final_rate) * 0.5 * (1 + math.cos(math.pi * done))
+        factor = cosine * min(1.0, (self.step + 1) / _WARM_UP_STEPS)
+        for group in self.generator_optimiser.param_groups:
+            group["lr"] = train.generator_rate * factor
+        if self.adversarial:
+            for group in self.critic_optimiser.param_groups:
+                group["lr"] = train.critic_rate * factor
+
+    def _refuse_non_finite(self, values: dict[str, float]) -> None:
+        bad = [name for name, value in values.items() if not math.isfinite(value)]
+        if bad:
+            raise DivergedError(
+                f"{', '.join(bad)} not finite at step {self.step}",
+                remedy="start again with --resume from the last checkpoint, or lower "
+                "train.generator_rate",
+            )
+
+    def _random(self, purpose: str) -> torch.Generator:
+        return stream(self.config.train.seed, self.step, purpose)
+
+    def _draw(self, records: int, purpose: str, spacing: int = 1) -> Tensor:
+        return self.windows.draw(
+            self.config.train.batch,
+            records,
+            self._random(purpose),
+            spacing=spacing,
+            part=self.part,
+        )
+
+    def _likelihood(self) -> Tensor:
+        generator = self.generator
+        assert isinstance(generator, TransitionGenerator)
+        warm_up = self.config.data.warm_up
+        records = self.config.data.records + warm_up + generator.n_lags + 2
+        return generator.negative_log_likelihood(self._draw(records, "data"), warm_up=warm_up)
+
+    def _fake(self, purpose: str) -> Tensor:
+        """Return free-run positions [B, n + 1, k, 3]; the gradient flows through the last n."""
+        generator, batch = self.generator, self.config.train.batch
+        random = self._random(purpose)
+        if generator.history_records:
+            history = self._draw(generator.history_records, purpose + " history")
+            with torch.no_grad():
+                state = generator.condition(history)
+            start = history[:, -1]
+        else:
+            uniform = torch.rand(batch, generator.start_size, generator=random)
+            state, start = generator.start(uniform[self.part].to(self.processes.device))
+        per_step = generator.records_per_step
+        wanted = self.config.data.records * max(self.config.critic.skips)
+
+        def noise(steps: int) -> Tensor:
+            drawn = torch.randn(steps, batch, generator.noise_size, generator=random)
+            return drawn[:, self.part].to(self.processes.device)
+
+        unseen = int(torch.randint(_FREE_RUN // per_step + 1, (1,), generator=random))
+        if unseen and generator.history_records:
+            with torch.no_grad():
+                moved, state = generator.advance(state, noise(unseen))
+                start = start + moved.sum(0)
+        moved, _ = generator.advance(state, noise(-(-wanted // per_step)))
+        path = torch.cat([start[None].double(), moved[:wanted].double()]).cumsum(0)
+        return path.swapaxes(0, 1)
+
+    def _pairs(self, purpose: str, fake: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Return the features of real and fake windows for each critic."""
+        rows = self.config.data.records + 1
+        pairs = []
+        for critic in self._critics:
+            spacing = critic.spacing
+            real = self._draw(rows, f"{purpose} real {spacing}", spacing)
+            pairs.append((critic.features(real), critic.features(fake[:, ::spacing][:, :rows])))
+        return pairs
+
+    def _critic_step(self, turn: int) -> Tensor:
+        self.critic_optimiser.zero_grad()
+        purpose = f"critic {turn}"
+        with torch.no_grad():
+            fake = self._fake(purpose)
+        loss = fake.new_zeros((), dtype=torch.float32)
+        mix = torch.rand(self.config.train.batch, generator=self._random(purpose + " mix"))
+        for critic, (real, made) in zip(self._critics, self._pairs(purpose, fake), strict=True):
+            loss = loss + self.loss.critic(
+                critic, real, made.detach(), mix[self.part].to(self.processes.device)
+            )
+        loss.backward()
+        self.processes.average_gradients(self.critics.parameters())
+        self._refuse_non_finite({"critic_loss": float(loss.detach())})
+        self.critic_optimiser.step()
+        return loss.detach()
+
+    def _game(self) -> Tensor:
+        self.critics.requires_grad_(False)
+        fake = self._fake("generator")
+        losses = [
+            self.loss.generator(critic, real, made)
+            for critic, (real, made) in zip(
+                self._critics, self._pairs("generator", fake), strict=True
+            )
+        ]
+        self.critics.requires_grad_(True)
+        return torch.stack(losses).mean()
+
+    def _update_average(self) -> None:
+        # A short memory at first, so that the start is forgotten.
+        decay = min(self.config.train.average, (self.step + 1) / (self.step + 20))
+        with torch.no_grad():
+            for mean, now in zip(
+                self.average.parameters(), self.generator.parameters(), strict=True
+            ):
+                mean.lerp_(now, 1 - decay)
+
+    # Saving -----------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that a continued training needs."""
+        state = {
+            "step": self.step,
+            "seconds": self.seconds,
+            "config": as_mapping(self.config),
+            "generator": self.generator.state_dict(),
+            "average": self.average.state_dict(),
+            "generator_optimiser": self.generator_optimiser.state_dict(),
+        }
+        if self.adversarial:
+            state["critics"] = self.critics.state_dict()
+            state["critic_optimiser"] = self.critic_optimiser.state_dict()
+        return state
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from `state`."""
+        self.step = state["step"]
+        self.seconds = state["seconds"]
+        self.generator.load_state_dict(state["generator"])
+        self.average.load_state_dict(state["average"])
+        self.generator_optimiser.load_state_dict(state["generator_optimiser"])
+        if self.adversarial:
+            self.critics.load_state_dict(state["critics"])
+            self.critic_optimiser.load_state_dict(state["critic_optimiser"])
+
+    def finished_generator(self) -> Generator:
+        """Return the averaged generator, with start states drawn from the training data."""
+        if isinstance(self.average, TransitionGenerator):
+            history = self.windows.draw(
+                self.average.pool_size,
+                self.average.history_records,
+                stream(self.config.train.seed, 0, "pool"),
+            )
+            self.average.set_pool(history)
+        return self.average
+
+
+def train(
+    trainer: Trainer,
+    folder: Path,
+    stop: StopRequest,
+    *,
+    on_evaluation: Callable[[Trainer], dict[str, float]] | None = None,
+) -> None:
+    """Run a training to its last step, saving as it goes.
+
+    Parameters
+    ----------
+    trainer : Trainer
+        At any step.
+    folder : Path
+        The run folder: ``checkpoints/`` and ``metrics.jsonl`` are written here by rank 0.
+    stop : StopRequest
+        Looked at before every step.
+    on_evaluation : callable, optional
+        Called on rank 0 every `evaluate_every` steps; its numbers join the metrics.
+
+    Raises
+    ------
+    StoppedError
+        After saving, if any rank was asked to stop.
+    DivergedError
+        If a loss is not finite; names the last good checkpoint.
+    """
+    settings, first = trainer.config.train, trainer.processes.rank == 0
+    checkpoints = Checkpoints(folder / "checkpoints", settings.checkpoints_kept)
+
+    def save() -> None:
+        if first:
+            checkpoints.save(trainer.step, trainer.state())
+        trainer.processes.barrier()
+
+    metrics_file = folder / "metrics.jsonl" if first else Path(os.devnull)
+    if first:
+        _forget_after(metrics_file, trainer.step)
+    begin, first_step = time.monotonic(), trainer.step
+    seconds_before = trainer.seconds
+    with (
+        Progress("training", settings.steps, start=trainer.step, silent=not first) as progress,
+        open(metrics_file, "a") as log,
+    ):
+        while trainer.step < settings.steps:
+            try:
+                metrics, stopping = trainer.advance(bool(stop))
+            except DivergedError as error:
+                steps = checkpoints.steps()
+                last = checkpoints.path(steps[-1]) if steps else "none yet"
+                raise DivergedError(
+                    f"{error.what} (last good checkpoint: {last})", remedy=error.remedy
+                ) from None
+            step = trainer.step
+            trainer.seconds = seconds_before + time.monotonic() - begin
+            due = step == settings.steps
+            if settings.evaluate_every and step % settings.evaluate_every == 0 and on_evaluation:
+                if first:
+                    metrics |= on_evaluation(trainer)
+                trainer.processes.barrier()
+                due = True
+            if first and (due or step % settings.log_every == 0):
+                rate = (step - first_step) / (time.monotonic() - begin)
+                line = {"step": step, **metrics, "steps_per_second": round(rate, 3)}
+                log.write(json.dumps(line) + "\n")
+                log.flush()
+            progress.update(1, _summary(metrics))
+            if due or stopping or step % settings.checkpoint_every == 0:
+                save()
+            if stopping and step < settings.steps:
+                reason = f" ({stop.reason})" if stop.reason else ""
+                raise StoppedError(
+                    f"stopped on request{reason} at step {step} of {settings.steps}, saved",
+                    where=folder,
+                    remedy="run the same command again to go on",
+                )
+
+
+def _forget_after(metrics_file: Path, step: int) -> None:
+    """Drop the metrics of steps that a killed run did after its last checkpoint."""
+    if metrics_file.exists():
+        kept = []
+        for line in metrics_file.read_text().splitlines(keepends=True):
+            # A killed run may leave half a line.
+            if line.endswith("\n") and json.loads(line)["step"] <= step:
+                kept.append(line)
+        with written_whole(metrics_file) as partial:
+            partial.write_text("".join(kept))
+
+
+def _summary(metrics: dict[str, float]) -> str:
+    shown = ("likelihood_loss", "critic_loss", "generator_loss")
+    return ", ".join(f"{k.replace('_', ' ')} {metrics[k]:.3f}" for k in shown if k in metrics)
+
+
+def _critic_waves(generator: Generator) -> Tensor | None:
+    """Return phases [3, m] per Angstrom of the lattice a generator knows."""
+    if isinstance(generator, TransitionGenerator) and generator.has_lattice:
+        return (generator.inverse_cell.double() @ generator.waves.double()).float()
+    return None

@@ -1,0 +1,424 @@
+"""From trajectory files to a trained model: read the runs, build the trainer, write the model."""
+
+import dataclasses
+import json
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mdgan_hpc.config import as_mapping
+from mdgan_hpc.errors import DataError, DataWarning, UsageError
+from mdgan_hpc.gan import symmetry as sym
+from mdgan_hpc.gan.checkpoints import Checkpoints
+from mdgan_hpc.gan.distributed import Processes
+from mdgan_hpc.gan.generator import Generator, rollout
+from mdgan_hpc.gan.model import MODEL_NAME, Model, save_model
+from mdgan_hpc.gan.randomness import stream
+from mdgan_hpc.gan.registry import create
+from mdgan_hpc.gan.settings import TrainingConfig
+from mdgan_hpc.gan.trainer import Trainer, train
+from mdgan_hpc.gan.transition import fit_extrapolation, group_of
+from mdgan_hpc.gan.windows import Windows
+from mdgan_hpc.outputs import written_whole
+from mdgan_hpc.provenance import provenance
+from mdgan_hpc.stopping import StopRequest
+from mdgan_hpc.trajectory import Framework, Trajectory
+from mdgan_hpc.units import record_interval_ps
+
+CONFIG_NAME = "config.json"
+#: Compares free runs [T, N, 3] in Angstrom at an interval in ps with MD.
+Evaluation = Callable[[np.ndarray, float], Mapping[str, float]]
+
+_EVALUATION_IONS = 128
+_BURN_IN_PS = 1.0
+
+
+@dataclass
+class Runs:
+    """The training runs, all in one frame.
+
+    Attributes
+    ----------
+    positions : list of array, [T, N, 3]
+        Angstrom, float64.
+    interval_ps : float
+        Time between two stored frames.
+    species : int
+        Atomic number.
+    cell : array [3, 3] or None
+    framework : tuple of species [M] and mean positions [M, 3], or None
+        None where there is no lattice.
+    """
+
+    positions: list[np.ndarray]
+    interval_ps: float
+    species: int
+    cell: np.ndarray | None
+    framework: tuple[np.ndarray, np.ndarray] | None
+
+
+def read_runs(paths: Sequence[str | Path]) -> Runs:
+    """Read the runs and put them into one frame of the lattice.
+
+    Raises
+    ------
+    DataError
+        If the runs do not belong together: intervals, species, cells or frameworks differ.
+    """
+    positions: list[np.ndarray] = []
+    frameworks, cells, intervals, species = [], [], [], []
+    for path in paths:
+        with Trajectory(path) as trajectory:
+            kinds = np.unique(trajectory.species)
+            if len(kinds) != 1:
+                raise DataError(
+                    f"holds {len(kinds)} species, one model is for one",
+                    where=path,
+                    remedy="convert with --select of one species",
+                )
+            species.append(int(kinds[0]))
+            intervals.append(trajectory.record_interval_ps)
+            cells.append(trajectory.constant_cell)
+            frameworks.append(trajectory.framework)
+            run = trajectory.positions().astype(np.float64)
+            bad = np.flatnonzero(~np.isfinite(run).all((1, 2)))
+            if bad.size:
+                raise DataError(
+                    "has positions that are no numbers", where=f"{path}, record {bad[0]}"
+                )
+            positions.append(run)
+    for path, interval, kind in zip(paths, intervals, species, strict=True):
+        if abs(interval - intervals[0]) > 1e-4 * intervals[0]:
+            raise DataError(
+                f"has {interval * 1e3:g} fs between frames, {paths[0]} {intervals[0] * 1e3:g} fs",
+                where=path,
+                remedy="convert all runs to one interval (--every)",
+            )
+        if kind != species[0]:
+            raise DataError(f"holds another species than {paths[0]}", where=path)
+    framework = _align(paths, positions, frameworks, cells)
+    return Runs(positions, intervals[0], species[0], cells[0], framework)
+
+
+def _align(
+    paths: Sequence[str | Path],
+    positions: list[np.ndarray],
+    frameworks: list[Framework | None],
+    cells: list[np.ndarray | None],
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Move the runs (in place) so that their averaged frameworks coincide.
+
+    Returns species and mean positions of the framework, or None if it is not a crystal.
+    """
+    known = [f for f in frameworks if f is not None and len(f.species)]
+    boxes = [c for c in cells if c is not None]
+    if len(known) < len(paths) or len(boxes) < len(paths):
+        return None
+    if any(np.median(f.rms_displacement) > sym.LATTICE_RMS for f in known):
+        return None
+    reference, cell = known[0].position, boxes[0]
+    moved = [reference]
+    for path, run, other, box in zip(paths[1:], positions[1:], known[1:], boxes[1:], strict=True):
+        if not np.allclose(box, cell, atol=1e-3):
+            raise DataError(f"has another cell than {paths[0]}", where=path)
+        if not np.array_equal(other.species, known[0].species):
+            raise DataError(f"has another framework than {paths[0]}", where=path)
+        shift = sym.framework_shift(reference, other.position, cell)
+        run += shift
+        difference = (other.position + shift - reference) @ np.linalg.inv(cell)
+        moved.append(reference + (difference - np.round(difference)) @ cell)
+    return known[0].species, np.mean(moved, axis=0)
+
+
+def find_symmetry(runs: Runs, config: TrainingConfig) -> sym.Symmetry:
+    """Return the symmetry that the configuration asks for.
+
+    Raises
+    ------
+    DataError
+        If a crystal is asked for and the data have none.
+    """
+    wanted = config.data.symmetry
+    if config.generator.kind == "latent" or wanted == "none":
+        return sym.Symmetry()
+    if wanted == "crystal" and runs.framework is None:
+        raise DataError(
+            "data.symmetry = 'crystal', but the runs hold no framework that stays on its sites",
+            remedy="convert with --select, or use data.symmetry = 'isotropic'",
+        )
+    if runs.framework is None or wanted == "isotropic":
+        return sym.isotropic()
+    assert runs.cell is not None
+    return sym.crystal(runs.cell, *runs.framework)
+
+
+def resample(runs: Sequence[np.ndarray], replica: int, seed: int) -> list[np.ndarray]:
+    """Return a bootstrap of the runs: runs drawn with replacement, then particles in each.
+
+    Replica 0 is the data themselves. The draw depends on seed and replica alone.
+    """
+    if replica == 0:
+        return list(runs)
+    random = np.random.default_rng([seed, replica])
+    drawn = [runs[i] for i in random.integers(len(runs), size=len(runs))]
+    return [run[:, random.integers(run.shape[1], size=run.shape[1])] for run in drawn]
+
+
+def split_validation(
+    runs: Sequence[np.ndarray], rule: str
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Return training and validation runs.
+
+    Raises
+    ------
+    UsageError
+        If a run is to be kept out and there is only one.
+    """
+    if rule == "run":
+        if len(runs) < 2:
+            raise UsageError("data.validation = 'run' needs two runs or more")
+        return list(runs[:-1]), [runs[-1]]
+    if rule == "span":
+        cut = [len(run) * 4 // 5 for run in runs]
+        return (
+            [run[:c] for run, c in zip(runs, cut, strict=True)],
+            [run[c:] for run, c in zip(runs, cut, strict=True)],
+        )
+    return list(runs), list(runs)
+
+
+def build_generator(
+    config: TrainingConfig, runs: Sequence[np.ndarray], symmetry: sym.Symmetry
+) -> Generator:
+    """Build the generator with fresh weights; the same on every rank."""
+    skip = config.data.step_skip
+    steps = [
+        np.diff(run[phase::skip], axis=0)
+        for run in runs
+        for phase in range(skip)
+        if len(run[phase::skip]) > 16
+    ]
+    if not steps:
+        raise DataError(
+            f"the runs have {max(map(len, runs))} frames, too few for data.step_skip = {skip}"
+        )
+    settings = config.generator
+    torch.manual_seed(config.train.seed)
+    if settings.kind == "latent":
+        every = np.concatenate([step.reshape(-1, 3) for step in steps])
+        return create(
+            "latent",
+            {
+                "window": settings.window,
+                "latent": settings.latent,
+                "width": settings.hidden,
+                "relaxation": settings.relaxation,
+                "particles_per_sample": config.data.particles_per_sample,
+                "scales": every.std(0).tolist(),
+            },
+        )
+    extrapolation, scales = fit_extrapolation(steps)
+    return create(
+        "transition",
+        {
+            "extrapolation": extrapolation,
+            "scales": scales,
+            **group_of(symmetry),
+            "hidden": settings.hidden,
+        },
+    )
+
+
+def _displacement_scales(
+    config: TrainingConfig, runs: Sequence[np.ndarray]
+) -> dict[int, list[float]]:
+    scales = {}
+    for spacing in config.critic.skips:
+        lag = spacing * config.data.step_skip
+        moved = [(run[lag:] - run[:-lag]).reshape(-1, 3) for run in runs if len(run) > lag]
+        if not moved:
+            raise DataError(f"the runs are shorter than one interval of critic.skips = {spacing}")
+        scales[spacing] = np.concatenate(moved).std(0).tolist()
+    return scales
+
+
+def run_training(
+    config: TrainingConfig,
+    paths: Sequence[str | Path],
+    folder: str | Path,
+    *,
+    replica: int = 0,
+    wall_time_min: float | None = None,
+    evaluation: Callable[[list[np.ndarray], float], Evaluation] | None = None,
+) -> Path | None:
+    """Train until the end or until asked to stop; goes on from the newest checkpoint if any.
+
+    Parameters
+    ----------
+    config : TrainingConfig
+    paths : sequence of paths
+        Trajectory files of the runs.
+    folder : path
+        Run folder: config.json, metrics.jsonl, checkpoints/ and at last model.pt.
+    replica : int
+        Bootstrap replica; 0 trains on the data as they are.
+    wall_time_min : float, optional
+        Stop and save after so many minutes.
+    evaluation : callable, optional
+        Makes an `Evaluation` from reference runs [T, N, 3] and their interval in ps.
+
+    Returns
+    -------
+    Path or None
+        The model file, or None if it was there already.
+
+    Raises
+    ------
+    StoppedError
+        If the training was asked to stop; everything is saved.
+    UsageError
+        If the folder holds a training of another configuration or of other data.
+    """
+    folder = Path(folder)
+    seed = config.train.seed + 1_000_003 * replica
+    record = provenance(config=as_mapping(config), seed=seed, inputs=paths)
+    record["replica"] = replica
+    _refuse_other_training(folder, record)
+    if (folder / MODEL_NAME).exists():
+        return None
+    processes = Processes(folder)
+    try:
+        with StopRequest(wall_time_min) as stop:
+            return _train(config, paths, folder, record, seed, processes, stop, evaluation)
+    finally:
+        processes.close()
+
+
+def _refuse_other_training(folder: Path, record: dict[str, Any]) -> None:
+    file = folder / CONFIG_NAME
+    if not file.exists():
+        if folder.exists() and any(folder.iterdir()):
+            raise UsageError(
+                "is not empty and holds no training",
+                where=folder,
+                remedy="choose another folder for --out",
+            )
+        return
+    before = json.loads(file.read_text())
+    for name, value in (
+        ("config", record["config"]),
+        ("replica", record["replica"]),
+        ("inputs", sorted(record["inputs"].values())),
+    ):
+        old = sorted(before["inputs"].values()) if name == "inputs" else before[name]
+        if old != value:
+            raise UsageError(
+                f"holds a training with another {_difference(name, old, value)}",
+                where=folder,
+                remedy="choose another folder for --out, or train with what is in its config.json",
+            )
+
+
+def _difference(name: str, old: Any, new: Any) -> str:
+    if name != "config":
+        return {"inputs": "set of --data files", "replica": "--replica"}[name]
+    for section in new:
+        for key, value in new[section].items():
+            if old.get(section, {}).get(key) != value:
+                was = old.get(section, {}).get(key)
+                return f"{section}.{key} ({was!r}, now {value!r})"
+    return name
+
+
+def _train(
+    config: TrainingConfig,
+    paths: Sequence[str | Path],
+    folder: Path,
+    record: dict[str, Any],
+    seed: int,
+    processes: Processes,
+    stop: StopRequest,
+    evaluation: Callable[[list[np.ndarray], float], Evaluation] | None,
+) -> Path:
+    record["ranks"] = processes.size
+    config = dataclasses.replace(config, train=dataclasses.replace(config.train, seed=seed))
+    runs = read_runs(paths)
+    symmetry = find_symmetry(runs, config)
+    training, validation = split_validation(
+        resample(runs.positions, record["replica"], config.train.seed), config.data.validation
+    )
+    generator = build_generator(config, training, symmetry)
+    windows = Windows(
+        training,
+        step_skip=config.data.step_skip,
+        particles_per_sample=config.data.particles_per_sample,
+        symmetry=symmetry,
+        device=processes.device,
+    )
+    trainer = Trainer(config, generator, windows, _displacement_scales(config, training), processes)
+    interval = record_interval_ps(runs.interval_ps, config.data.step_skip)
+    first = processes.rank == 0
+    if first:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / CONFIG_NAME).exists():
+            with written_whole(folder / CONFIG_NAME) as partial:
+                partial.write_text(json.dumps(record, indent=1))
+    processes.barrier()
+    found = Checkpoints(folder / "checkpoints", config.train.checkpoints_kept).load_newest()
+    if found:
+        trainer.load_state(found[1])
+    if first:
+        print(
+            f"{len(training)} runs, {windows.count(config.data.records)} windows of "
+            f"{config.data.records} records, {interval * 1e3:g} fs between records, "
+            f"symmetry {symmetry.name}, {processes.size} x {processes.device.type}"
+            + (f", going on from step {trainer.step}" if found else "")
+        )
+
+    on_evaluation = None
+    if evaluation and config.train.evaluate_every:
+        compare = evaluation(validation, runs.interval_ps)
+        longest = max(len(run) for run in validation) // config.data.step_skip
+
+        def on_evaluation(trainer: Trainer) -> dict[str, float]:
+            path = free_run(
+                trainer.finished_generator(), interval, longest, trainer.step, config.train.seed
+            )
+            return dict(compare(path, interval))
+
+    train(trainer, folder, stop, on_evaluation=on_evaluation)
+    record["train_seconds"] = round(trainer.seconds, 1)
+    model = Model(
+        trainer.finished_generator(),
+        interval,
+        runs.species,
+        runs.cell,
+        max(len(run) for run in runs.positions) * runs.interval_ps,
+        record,
+    )
+    if first:
+        save_model(folder / MODEL_NAME, model)
+    processes.barrier()
+    return folder / MODEL_NAME
+
+
+def free_run(
+    generator: Generator, interval_ps: float, n_records: int, step: int, seed: int
+) -> np.ndarray:
+    """Return positions [T, N, 3] of free runs after a burn-in, for a comparison with MD."""
+    k = generator.particles_per_sample
+    path = rollout(
+        generator,
+        max(1, _EVALUATION_IONS // k),
+        n_records,
+        random=stream(seed, step, "evaluation"),
+        burn_in_records=round(_BURN_IN_PS / interval_ps),
+    )
+    if not bool(torch.isfinite(path).all()):
+        warnings.warn("the generator diverges in free runs", DataWarning, stacklevel=2)
+    return path.flatten(1, 2).numpy()
