@@ -20,7 +20,7 @@ class Progress:
     what : str
         The task, as the user calls it.
     total : int
-        Units of work in all.
+        Units of work in all; 0 if it is not known.
     unit : str
         Name of a unit, for the rate.
     start : int
@@ -50,7 +50,7 @@ class Progress:
             from tqdm import tqdm
 
             self._bar = tqdm(
-                total=total,
+                total=total or None,
                 initial=start,
                 desc=what,
                 unit=f" {unit}",
@@ -90,9 +90,11 @@ class Progress:
         rate = (self.done - self.start) / elapsed
         left = (self.total - self.done) / rate if rate > 0 else float("inf")
         eta = _duration(left) if left < 1e7 else "?"
-        share = 100 * self.done / max(self.total, 1)
+        share = f"/{self.total} {self.unit} ({100 * self.done / max(self.total, 1):.0f} %)"
         text = (
-            f"{self.what}: {self.done}/{self.total} {self.unit} ({share:.0f} %), "
-            f"{rate:.3g} {self.unit}/s, {_duration(elapsed)} elapsed, {eta} left"
+            f"{self.what}: {self.done}{share if self.total else f' {self.unit}'}, "
+            f"{rate:.3g} {self.unit}/s, {_duration(elapsed)} elapsed"
         )
+        if self.total:
+            text += f", {eta} left"
         print(f"{text}, {note}" if note else text, file=sys.stderr, flush=True)

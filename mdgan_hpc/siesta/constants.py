@@ -1,0 +1,35 @@
+"""Unit constants of SIESTA, which depend on its version."""
+
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Constants:
+    """Conversion factors compiled into an executable.
+
+    Attributes
+    ----------
+    angstrom_per_bohr, ev_per_rydberg : float
+    """
+
+    angstrom_per_bohr: float
+    ev_per_rydberg: float
+
+
+#: SIESTA up to 4.1: module `units` / `siesta_geom`, rounded values of the 1980s.
+UP_TO_4_1 = Constants(0.529177, 13.60580)
+#: SIESTA 5: CODATA 2018.
+FROM_5_0 = Constants(0.529177210903, 13.605693122994)
+
+
+def major_minor(version: str) -> tuple[int, int] | None:
+    """Return the first two numbers of a version text such as ``v4.1.5`` or ``siesta-4.0--582``."""
+    match = re.search(r"(\d+)\.(\d+)", version)
+    return (int(match[1]), int(match[2])) if match else None
+
+
+def constants_of(version: str) -> Constants:
+    """Return the factors that this version used; an unknown one counts as 4.1 or before."""
+    numbers = major_minor(version)
+    return FROM_5_0 if numbers is not None and numbers >= (5, 0) else UP_TO_4_1
