@@ -90,6 +90,9 @@ class Communicator(Protocol):
     def allgather(self, value: Any) -> list[Any]:
         """Give every rank the values of all ranks, in their order."""
 
+    def sum_to_root(self, values: Any) -> Any:
+        """Give rank 0 the sum over ranks of an array of equal shape; the others keep theirs."""
+
     def abort(self, status: int) -> None:
         """End all ranks at once with this exit status."""
 
@@ -114,6 +117,10 @@ class SingleProcess:
     def allgather(self, value: Any) -> list[Any]:
         """Return `value` in a list."""
         return [value]
+
+    def sum_to_root(self, values: Any) -> Any:
+        """Return `values`."""
+        return values
 
     def abort(self, status: int) -> None:
         """End the process."""
@@ -146,6 +153,14 @@ class MpiProcesses:
     def allgather(self, value: Any) -> list[Any]:
         """Give every rank the values of all ranks, in their order."""
         return self.mpi.allgather(value)
+
+    def sum_to_root(self, values: Any) -> Any:
+        """Give rank 0 the sum over ranks of a float64 array; the others keep theirs."""
+        import numpy as np
+
+        total = np.empty_like(values) if self.rank == 0 else None
+        self.mpi.Reduce(values, total)
+        return values if total is None else total
 
     def abort(self, status: int) -> None:
         """End all ranks."""

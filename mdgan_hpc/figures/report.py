@@ -1,0 +1,59 @@
+"""All figures of a report, its JSON and its page, from the result tree of a comparison."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mdgan_hpc.figures import published
+from mdgan_hpc.figures.page import Table, write_page
+from mdgan_hpc.outputs import written_whole
+from mdgan_hpc.results import plain
+
+PAGE, NUMBERS = "report.html", "report.json"
+
+#: Parts of the tree too large for a JSON file that people read; they stay in the analysis file.
+_LARGE = ("paths", "displacements")
+
+
+def draw_report(tree: Mapping[str, Any], folder: Path, lines: Sequence[str]) -> None:
+    """Write figures (PNG, PDF), ``report.json`` and ``report.html`` into `folder`.
+
+    Parameters
+    ----------
+    tree : mapping
+        Of `analysis.comparison.compare`.
+    folder : path
+        Exists.
+    lines : sequence of str
+        The results in sentences.
+    """
+    figures = published.draw(tree, folder)
+    provenance = json.dumps(plain(tree["provenance"]), indent=1, sort_keys=True)
+    with written_whole(folder / PAGE) as partial:
+        write_page(
+            partial,
+            title="Ion motion: MD and MD-GAN",
+            lines=lines,
+            tables=_tables(tree),
+            figures=figures,
+            folder=folder,
+            provenance=provenance,
+        )
+    with written_whole(folder / NUMBERS) as partial:
+        partial.write_text(json.dumps(plain(_without_large(tree)), indent=1) + "\n")
+
+
+def _without_large(tree: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: _without_large(value) if isinstance(value, Mapping) else value
+        for name, value in tree.items()
+        if name not in _LARGE
+    }
+
+
+def _tables(tree: Mapping[str, Any]) -> list[Table]:
+    return [
+        ("Diffusion coefficient", tree["diffusion_table"][0], tree["diffusion_table"][1:]),
+        ("Conditions and times", ("", "MD", "MD-GAN"), tree["conditions"]),
+    ]

@@ -1,0 +1,178 @@
+"""Results of an analysis: a tree of numbers, texts and arrays, kept as HDF5, JSON or CSV.
+
+Groups are mappings with text keys; leaves are arrays, numbers, texts, booleans or None. The
+suffix of the file chooses the form.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mdgan_hpc.errors import DataError, UsageError
+from mdgan_hpc.outputs import written_whole
+
+Tree = Mapping[str, Any]
+
+SUFFIXES = (".h5", ".json", ".csv")
+
+
+def check_suffix(path: str | Path) -> None:
+    """Raise `UsageError` unless the suffix of `path` names a known form."""
+    if Path(path).suffix not in SUFFIXES:
+        raise UsageError(
+            f"the suffix {Path(path).suffix!r} is not known",
+            where=path,
+            remedy=f"end the name in {', '.join(SUFFIXES)}",
+        )
+
+
+def save_results(path: str | Path, tree: Tree, *, force: bool = True, table: str = "") -> None:
+    """Write a result tree; the file appears whole or not at all.
+
+    Parameters
+    ----------
+    path : path
+        Ends in ``.h5``, ``.json`` or ``.csv``.
+    tree : mapping
+    force : bool
+        Replace an existing file.
+    table : str
+        Group whose equally long columns go into a CSV file; the numbers and texts of the other
+        groups stand above them in comment lines.
+    """
+    check_suffix(path)
+    with written_whole(path, force=force) as partial:
+        suffix = Path(path).suffix
+        if suffix == ".h5":
+            import h5py
+
+            with h5py.File(partial, "w") as file:
+                _write_group(file, tree)
+        elif suffix == ".json":
+            partial.write_text(json.dumps(plain(tree), indent=1) + "\n", encoding="utf-8")
+        else:
+            partial.write_text(_as_csv(tree, table), encoding="utf-8")
+
+
+def load_results(path: str | Path) -> dict[str, Any]:
+    """Read a result tree from an HDF5 or JSON file; JSON lists of numbers become arrays.
+
+    Raises
+    ------
+    DataError
+        If the file is missing or holds no result tree.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise DataError("no such file", where=path)
+    try:
+        if path.suffix == ".json":
+            return {k: _revived(v) for k, v in json.loads(path.read_text(encoding="utf-8")).items()}
+        import h5py
+
+        with h5py.File(path, "r") as file:
+            return _read_group(file)
+    except (OSError, ValueError, AttributeError) as error:
+        raise DataError(f"is not a results file ({error})", where=path) from error
+
+
+def plain(value: Any) -> Any:
+    """Return `value` with arrays as lists and numbers that are not finite as None, for JSON."""
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [plain(v) for v in value]
+    return value
+
+
+def _revived(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _revived(v) for k, v in value.items()}
+    if isinstance(value, list):
+        try:
+            array = np.array(value, np.float64)
+        except (TypeError, ValueError):
+            return [_revived(v) for v in value]
+        return array
+    return value
+
+
+def _write_group(group: Any, tree: Tree) -> None:
+    import h5py
+
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            _write_group(group.create_group(name), value)
+        elif value is None:
+            group[name] = h5py.Empty("f8")
+        elif isinstance(value, str):
+            group.create_dataset(name, data=value, dtype=h5py.string_dtype())
+        elif isinstance(value, Sequence) and np.asarray(value, object).size == 0:
+            group[name] = np.zeros(0)
+        elif isinstance(value, list | tuple) and np.asarray(value[0]).dtype.kind not in "biuf":
+            item = group.create_dataset(name, data=json.dumps(plain(value)))
+            item.attrs["json"] = True
+        else:
+            array = np.asarray(value)
+            options = {"compression": "gzip", "shuffle": True} if array.size > 1024 else {}
+            group.create_dataset(name, data=array, **options)
+
+
+def _read_group(group: Any) -> dict[str, Any]:
+    import h5py
+
+    tree: dict[str, Any] = {}
+    for name, item in group.items():
+        if isinstance(item, h5py.Group):
+            tree[name] = _read_group(item)
+        elif item.shape is None:
+            tree[name] = None
+        else:
+            value = item[()]
+            if isinstance(value, bytes):
+                value = value.decode()
+                if item.attrs.get("json", False):
+                    value = json.loads(value)
+            elif isinstance(value, np.generic):
+                value = value.item()
+            tree[name] = value
+    return tree
+
+
+def _as_csv(tree: Tree, table: str) -> str:
+    columns: dict[str, np.ndarray] = {}
+    source = tree[table] if table else tree
+    length = len(next(v for v in source.values() if isinstance(v, np.ndarray) and v.ndim == 1))
+    for name, value in source.items():
+        if isinstance(value, np.ndarray) and len(value) == length:
+            if value.ndim == 1:
+                columns[name] = value
+            elif value.ndim == 2 and value.shape[1] == 3:
+                columns |= {
+                    f"{name.removesuffix('_axis')}_{axis}": value[:, i]
+                    for i, axis in enumerate("xyz")
+                }
+    lines = [f"# {line}" for line in _facts(tree)]
+    lines.append(",".join(columns))
+    lines += [",".join(f"{v:.17g}" for v in row) for row in zip(*columns.values(), strict=True)]
+    return "\n".join(lines) + "\n"
+
+
+def _facts(tree: Tree, prefix: str = "") -> list[str]:
+    facts = []
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            facts += _facts(value, f"{prefix}{name}.")
+        elif isinstance(value, str | int | float | np.generic):
+            facts.append(f"{prefix}{name} = {value}")
+    return facts

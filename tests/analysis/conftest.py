@@ -1,0 +1,46 @@
+"""Processes with known answers, and trajectory files made of them."""
+
+import numpy as np
+import pytest
+
+from mdgan_hpc.trajectory import TrajectoryWriter
+
+
+def brownian(n_records, n_particles, rng, *, d=1.0, interval=0.05):
+    """Positions [T, N, 3] of Brownian motion with diffusion coefficient `d`."""
+    return rng.normal(0, np.sqrt(2 * d * interval), (n_records, n_particles, 3)).cumsum(0)
+
+
+def cage_and_hops(
+    n_records, n_particles, rng, *, hop=2.5, rate=1.0, cage=0.4, relaxation=0.1, interval=0.05
+):
+    """Positions [T, N, 3] of Poisson hops of length `hop` along the axes, in a harmonic cage.
+
+    D = rate hop^2 / 6.
+    """
+    keep = np.exp(-interval / relaxation)
+    inside = np.empty((n_records, n_particles, 3))
+    inside[0] = rng.normal(0, cage, (n_particles, 3))
+    kicks = rng.normal(0, cage * np.sqrt(1 - keep**2), inside.shape)
+    for t in range(1, n_records):
+        inside[t] = keep * inside[t - 1] + kicks[t]
+    site = np.zeros_like(inside)
+    counts = rng.poisson(rate * interval, (n_records, n_particles))
+    for number in range(counts.max(initial=0)):
+        record, particle = np.nonzero(counts > number)
+        axis = rng.integers(0, 3, len(record))
+        np.add.at(site, (record, particle, axis), hop * rng.choice([-1, 1], len(record)))
+    return inside + site.cumsum(0)
+
+
+def write(path, positions, *, interval=0.05, cell=None, **options):
+    """Write positions [T, N, 3] as a trajectory of lithium."""
+    n_records, n_particles, _ = positions.shape
+    with TrajectoryWriter(path, species=[3] * n_particles, cell=cell, **options) as writer:
+        writer.append(positions, np.arange(n_records), np.arange(n_records) * interval)
+    return path
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(20240)

@@ -1,0 +1,102 @@
+"""The mean squared displacement: against a double loop, closed forms and other programs."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from mdgan_hpc.analysis.dynamics import DynamicsConfig, RunSums, plan_lags, summarise
+from mdgan_hpc.errors import DataError
+from mdgan_hpc.results import load_results
+from tests.analysis.conftest import brownian, write
+
+
+def dynamics(runs, interval=0.05, **options):
+    config = DynamicsConfig(**options)
+    plan = plan_lags(min(map(len, runs)), interval, config)
+    sums = []
+    for positions in runs:
+        part = RunSums(len(positions), plan, n_particles=positions.shape[1])
+        part.add(positions)
+        sums.append(part)
+    return summarise(sums, plan)
+
+
+def naive(runs, lag):
+    """Mean over runs, particles and origins of the squared displacement along each axis."""
+    total, count = np.zeros(3), 0
+    for positions in runs:
+        for t in range(len(positions) - lag):
+            for p in range(positions.shape[1]):
+                total += (positions[t + lag, p] - positions[t, p]) ** 2
+                count += 1
+    return total / count
+
+
+def test_equals_a_naive_double_loop_over_replicas_of_unequal_length(rng):
+    runs = [brownian(150, 3, rng) + 100.0, brownian(120, 2, rng) - 40.0]
+    curves = dynamics(runs, every_lag=True)["curves"]
+    for index, lag in enumerate(np.round(curves["lag_ps"] / 0.05).astype(int)):
+        expected = naive(runs, lag)
+        np.testing.assert_allclose(curves["msd_axis"][index], expected, rtol=1e-12)
+        np.testing.assert_allclose(curves["msd"][index], expected.sum(), rtol=1e-12)
+
+
+def test_constant_velocity_gives_v_squared_t_squared():
+    velocity = np.array([1.0, -2.0, 0.5])
+    positions = (np.arange(400)[:, None] * 0.05 * velocity)[:, None, :]
+    curves = dynamics([positions])["curves"]
+    np.testing.assert_allclose(
+        curves["msd_axis"], velocity**2 * curves["lag_ps"][:, None] ** 2, rtol=1e-12
+    )
+    np.testing.assert_allclose(curves["slope"], 2, atol=1e-9)
+
+
+def test_each_particle_alone_adds_up_to_the_whole(rng):
+    tree = dynamics([brownian(200, 5, rng)], per_particle=True)
+    assert tree["particles"]["msd"].shape == (5, len(tree["curves"]["lag_ps"]))
+    np.testing.assert_allclose(tree["particles"]["msd"].mean(0), tree["curves"]["msd"], rtol=1e-11)
+
+
+def test_stride_picks_lags_of_the_whole_series(rng):
+    runs = [brownian(300, 4, rng)]
+    whole = dynamics(runs, every_lag=True)["curves"]
+    strided = dynamics(runs, every_lag=True, stride=3)["curves"]
+    at = np.searchsorted(whole["lag_ps"], strided["lag_ps"] - 1e-9)
+    np.testing.assert_allclose(strided["lag_ps"][:3], [0.15, 0.3, 0.45])
+    np.testing.assert_allclose(strided["msd"], whole["msd"][at], rtol=1e-12)
+
+
+def test_wrapped_positions_are_refused(rng):
+    cell = np.diag([6.0, 7.0, 8.0])
+    wrapped = brownian(2000, 2, rng) % np.diag(cell)
+    plan = plan_lags(2000, 0.05, DynamicsConfig())
+    sums = RunSums(2000, plan, n_particles=2, inverse_cell=np.linalg.inv(cell), where="a.h5")
+    with pytest.raises(DataError, match=r"a\.h5: .* wrapped .* unwrapped"):
+        sums.add(wrapped)
+
+
+def run(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+
+
+def test_command_writes_the_three_forms(tmp_path, rng):
+    files = [write(tmp_path / f"{k}.h5", brownian(600, 8, rng)) for k in (1, 2)]
+    for suffix in ("json", "h5", "csv"):
+        done = run("mdgan_hpc.cli.msd", *files, "-o", tmp_path / f"msd.{suffix}")
+        assert done.returncode == 0, done.stderr
+        assert "cm2/s" in done.stdout
+    a, b = (load_results(tmp_path / f"msd.{suffix}") for suffix in ("json", "h5"))
+    np.testing.assert_allclose(a["curves"]["msd"], b["curves"]["msd"], rtol=1e-15)
+    rows = [x for x in (tmp_path / "msd.csv").read_text().splitlines() if not x.startswith("#")]
+    assert rows[0].startswith("lag_ps,msd,msd_x,msd_y,msd_z")
+    np.testing.assert_allclose(float(rows[1].split(",")[1]), a["curves"]["msd"][0], rtol=1e-15)
+    again = run("mdgan_hpc.cli.msd", *files, "-o", tmp_path / "msd.json")
+    assert again.returncode == 2
+    assert again.stderr.count("\n") == 1
+    assert "exists already" in again.stderr
+    json.loads((tmp_path / "msd.json").read_text())

@@ -1,0 +1,49 @@
+"""The report command, end to end on small synthetic files."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from tests.analysis.conftest import brownian, write
+from tests.analysis.test_msd import run
+
+
+@pytest.fixture
+def inputs(tmp_path):
+    rng = np.random.default_rng(5)
+    md = [write(tmp_path / f"md{k}.h5", brownian(800, 6, rng), interval=0.05) for k in (1, 2, 3)]
+    generated = write(tmp_path / "gen.h5", brownian(900, 64, rng, interval=0.1), interval=0.1)
+    return [*(x for m in md for x in ("--md", m)), "--generated", generated]
+
+
+def test_report_holds_figures_numbers_and_a_page(tmp_path, inputs):
+    folder = tmp_path / "report"
+    done = run("mdgan_hpc.cli.report", *inputs, "-o", folder)
+    assert done.returncode == 0, done.stderr
+    numbers = json.loads((folder / "report.json").read_text())
+    ratio = numbers["msd_ratio"]
+    assert f"{ratio['worst']:.3f}" in done.stdout
+    assert 0.6 < ratio["worst"] < 1.6
+    assert ratio["lag_ps"][0] == pytest.approx(0.1)
+    assert ratio["lag_ps"][-1] <= 0.25 * 799 * 0.05
+    for part in ("md", "generated"):
+        total = numbers[part]["diffusion"]["total"]
+        assert total["low_angstrom2_per_ps"] < 1.0 < total["high_angstrom2_per_ps"]
+    page = (folder / "report.html").read_text()
+    pictures = re.findall(r'<img[^>]*src="([^"]*)"', page)
+    assert len(pictures) == len(list(folder.glob("*.png"))) == len(list(folder.glob("*.pdf"))) >= 4
+    assert all(p.startswith("data:image/png;base64,") for p in pictures)
+    assert "http" not in re.sub(r"data:[^\"]*", "", page)
+
+
+def test_a_second_run_uses_what_is_there_and_other_inputs_are_refused(tmp_path, inputs):
+    folder = tmp_path / "report"
+    assert run("mdgan_hpc.cli.report", *inputs, "-o", folder).returncode == 0
+    before = (folder / "analysis.h5").stat().st_mtime_ns
+    assert run("mdgan_hpc.cli.report", *inputs, "-o", folder).returncode == 0
+    assert (folder / "analysis.h5").stat().st_mtime_ns == before
+    other = run("mdgan_hpc.cli.report", *inputs[2:], "-o", folder)
+    assert other.returncode == 2
+    assert "other inputs" in other.stderr
