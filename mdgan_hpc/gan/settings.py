@@ -87,14 +87,15 @@ class LossSettings:
     penalty: float = key(8.0, "weight of the gradient penalty")
     likelihood: float = key(1.0, "weight of the negative log likelihood (transition only)")
     adversarial: float = key(0.0, "weight of the adversarial loss")
+    statistics: float = key(0.0, "weight of the match of MSD, fourth moment and density")
 
     def __post_init__(self) -> None:
-        for name in ("penalty", "likelihood", "adversarial"):
+        for name in ("penalty", "likelihood", "adversarial", "statistics"):
             value = getattr(self, name)
             require(value >= 0, f"loss.{name}", value, "at least 0")
         require(
-            self.likelihood + self.adversarial > 0,
-            "loss.likelihood + loss.adversarial",
+            self.likelihood + self.adversarial + self.statistics > 0,
+            "loss.likelihood + loss.adversarial + loss.statistics",
             0.0,
             "above 0",
         )

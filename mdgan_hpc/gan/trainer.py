@@ -21,6 +21,7 @@ from mdgan_hpc.gan.losses import LOSSES
 from mdgan_hpc.gan.randomness import stream
 from mdgan_hpc.gan.registry import build, describe
 from mdgan_hpc.gan.settings import TrainingConfig
+from mdgan_hpc.gan.statistics import Statistics, log_lags
 from mdgan_hpc.gan.transition import TransitionGenerator
 from mdgan_hpc.gan.windows import Windows
 from mdgan_hpc.outputs import written_whole
@@ -30,6 +31,8 @@ from mdgan_hpc.stopping import StopRequest
 _WARM_UP_STEPS = 100
 #: Most records that a generator runs freely, unseen, before the critic looks.
 _FREE_RUN = 256
+#: Windows of data whose mean is the reference of the statistics.
+_REFERENCE_WINDOWS = 16_384
 #: Largest norm of the generator's gradient that is followed.
 _CLIP = 1.0
 
@@ -97,6 +100,9 @@ class Trainer:
             self.critic_optimiser = torch.optim.Adam(
                 self.critics.parameters(), config.train.critic_rate, betas=(0.0, 0.99)
             )
+        self.statistics: Statistics | None = None
+        if config.loss.statistics > 0:
+            self.statistics = self._make_statistics().to(device)
         # Momentum serves a likelihood and unsettles a game.
         momentum = 0.9 if self._likelihood_weight else 0.0
         self.generator_optimiser = torch.optim.AdamW(
@@ -138,9 +144,16 @@ class Trainer:
         if self._likelihood_weight:
             metrics["likelihood_loss"] = self._likelihood()
             terms.append(self._likelihood_weight * metrics["likelihood_loss"])
+        if self.adversarial or self.statistics is not None:
+            fake = self._fake("generator")
         if self.adversarial:
-            metrics["generator_loss"] = self._game()
+            metrics["generator_loss"] = self._game(fake)
             terms.append(self.config.loss.adversarial * metrics["generator_loss"])
+        if self.statistics is not None:
+            now = self.statistics(fake)
+            pull = self.statistics.loss(now, self.processes.average(now.detach()))
+            metrics["statistics_error"] = self.statistics.error()
+            terms.append(self.config.loss.statistics * pull)
         torch.stack(terms).sum().backward()
         parameters = list(self.generator.parameters())
         stop = self.processes.average_gradients(parameters, float(stop_asked))
@@ -248,9 +261,8 @@ class Trainer:
         self.critic_optimiser.step()
         return loss.detach()
 
-    def _game(self) -> Tensor:
+    def _game(self, fake: Tensor) -> Tensor:
         self.critics.requires_grad_(False)
-        fake = self._fake("generator")
         losses = [
             self.loss.generator(critic, real, made)
             for critic, (real, made) in zip(
@@ -259,6 +271,20 @@ class Trainer:
         ]
         self.critics.requires_grad_(True)
         return torch.stack(losses).mean()
+
+    def _make_statistics(self) -> Statistics:
+        data, batch = self.config.data, self.config.train.batch
+        records = data.records * max(self.config.critic.skips)
+        statistics = Statistics(log_lags(records // 2), _critic_waves(self.generator))
+        statistics.set_reference(
+            [
+                self.windows.draw(
+                    batch, records + 1, stream(self.config.train.seed, i, "reference")
+                )
+                for i in range(max(1, _REFERENCE_WINDOWS // batch))
+            ]
+        )
+        return statistics
 
     def _update_average(self) -> None:
         # A short memory at first, so that the start is forgotten.
@@ -281,6 +307,8 @@ class Trainer:
             "average": self.average.state_dict(),
             "generator_optimiser": self.generator_optimiser.state_dict(),
         }
+        if self.statistics is not None:
+            state["statistics"] = self.statistics.state_dict()
         if self.adversarial:
             state["critics"] = self.critics.state_dict()
             state["critic_optimiser"] = self.critic_optimiser.state_dict()
@@ -293,6 +321,8 @@ class Trainer:
         self.generator.load_state_dict(state["generator"])
         self.average.load_state_dict(state["average"])
         self.generator_optimiser.load_state_dict(state["generator_optimiser"])
+        if self.statistics is not None:
+            self.statistics.load_state_dict(state["statistics"])
         if self.adversarial:
             self.critics.load_state_dict(state["critics"])
             self.critic_optimiser.load_state_dict(state["critic_optimiser"])
@@ -400,7 +430,7 @@ def _forget_after(metrics_file: Path, step: int) -> None:
 
 
 def _summary(metrics: dict[str, float]) -> str:
-    shown = ("likelihood_loss", "critic_loss", "generator_loss")
+    shown = ("likelihood_loss", "critic_loss", "generator_loss", "statistics_error")
     return ", ".join(f"{k.replace('_', ' ')} {metrics[k]:.3f}" for k in shown if k in metrics)
 
 
