@@ -43,12 +43,13 @@ class GeneratorSettings:
         "transition", "transition: recurrent density; latent: MD-GAN of Endo et al. (2018)"
     )
     hidden: int = key(96, "units | transition: memory; latent: width of the layers")
+    records_per_step: int = key(3, "records | transition only: made together by one step")
     latent: int = key(32, "numbers | latent only: size of z")
     window: int = key(32, "records | latent only: records of one window")
     relaxation: int = key(10, "steps | latent only: transitions before the first window")
 
     def __post_init__(self) -> None:
-        for name in ("hidden", "latent", "window", "relaxation"):
+        for name in ("hidden", "records_per_step", "latent", "window", "relaxation"):
             value = getattr(self, name)
             require(value >= 1, f"generator.{name}", value, "at least 1")
 

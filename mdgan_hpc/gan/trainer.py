@@ -203,7 +203,7 @@ class Trainer:
         generator = self.generator
         assert isinstance(generator, TransitionGenerator)
         warm_up = self.config.data.warm_up
-        records = self.config.data.records + warm_up + generator.n_lags + 2
+        records = generator.whole_window(self.config.data.records + warm_up)
         return generator.negative_log_likelihood(self._draw(records, "data"), warm_up=warm_up)
 
     def _fake(self, purpose: str) -> Tensor:

@@ -222,12 +222,10 @@ def build_generator(
                 "scales": every.std(0).tolist(),
             },
         )
-    extrapolation, scales = fit_extrapolation(steps)
     return create(
         "transition",
         {
-            "extrapolation": extrapolation,
-            "scales": scales,
+            **fit_extrapolation(steps, settings.records_per_step),
             **group_of(symmetry),
             "hidden": settings.hidden,
         },

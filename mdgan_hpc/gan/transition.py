@@ -1,10 +1,12 @@
 """A recurrent transition density of one ion, exactly symmetric under a finite group.
 
-Each record the network gives the density of the next displacement: a linear extrapolation of the
-last displacements plus a mixture of Gaussians whose weights, means and covariances depend on the
-last displacements, on the place in the primitive cell, and on a memory (a gated recurrent unit).
-Because the density is tractable, the rate of rare events (hops) is held by the likelihood of the
-data, which an adversarial game alone does not hold still.
+At each step the network gives the joint density of the next few displacements: a linear
+extrapolation of the last ones plus a mixture of Gaussians whose weights, means and covariances
+depend on the last displacements, on the place in the primitive cell, and on a memory (a gated
+recurrent unit). A step spans several records because the force on an ion stays alike for tens of
+femtoseconds: errors of shorter steps are not independent and add up in free runs. Because the
+density is tractable, the rate of rare events (hops) is held by the likelihood of the data, which
+an adversarial game alone does not hold still.
 
 Symmetry: hidden units carry the regular representation of the point group, so that turning the
 past turns the predicted future (group convolutions, T. Cohen and M. Welling, ICML 2016, section
@@ -23,24 +25,26 @@ from torch.nn import functional
 from mdgan_hpc.gan.generator import Generator, State
 from mdgan_hpc.gan.symmetry import Symmetry
 
-#: Vector inputs (three orders of differences of the displacements, last residual), saturated at
-#: this many standard deviations: what the network sees stays within what it was trained on.
+#: Vector inputs are saturated at this many standard deviations: what the network sees stays within
+#: what it was trained on.
 _SATURATION = 6.0
-_VECTORS = 4
-#: Records of data that fill the memory before a free run.
-HISTORY = 96
+#: Records of data that fill the memory before a free run, about.
+_HISTORY = 96
 
 
 class TransitionGenerator(Generator):
-    """Recurrent mixture density for the next displacement.
+    """Recurrent mixture density for the next r displacements.
 
     Parameters
     ----------
-    extrapolation : list of float, [p]
-        Weights of the last displacements, newest first, in the extrapolated one.
-    scales : list of float, [4]
-        Standard deviations, Angstrom: displacement, its first and second difference, residual of
-        the extrapolation.
+    extrapolation : list of list of float, [r, p]
+        Weights of the last displacements, newest first, in the r extrapolated ones.
+    modes : list of list of float, [r, r]
+        Rows turn the residuals of the extrapolation (Angstrom) into uncorrelated modes of
+        variance one.
+    scales : list of float, [5]
+        Standard deviations, Angstrom: displacement, its first and second difference, displacement
+        over r records, its difference.
     rotations, translations : nested list, [n, 3, 3] and [n, 3]
         The group (`Symmetry`).
     primitive : nested list, [3, 3], or None
@@ -58,6 +62,8 @@ class TransitionGenerator(Generator):
     """
 
     extrapolation: Tensor
+    modes: Tensor
+    inverse_modes: Tensor
     scales: Tensor
     rotations: Tensor
     cell: Tensor
@@ -69,7 +75,8 @@ class TransitionGenerator(Generator):
     def __init__(
         self,
         *,
-        extrapolation: list[float],
+        extrapolation: list[list[float]],
+        modes: list[list[float]],
         scales: list[float],
         rotations: list[list[list[float]]],
         translations: list[list[float]],
@@ -86,14 +93,21 @@ class TransitionGenerator(Generator):
         self.channels = channels = max(1, round(hidden / n))
         self.hidden = n * channels
         self.components, self.directions = components, directions
-        self.n_lags = len(extrapolation)
+        self.records_per_step = r = len(extrapolation)
+        self.n_lags = p = len(extrapolation[0])
+        if p < max(3, 2 * r):
+            raise ValueError(f"{p} lags are too few for {r} records a step")
         self.has_lattice = primitive is not None
         self.start_size = 1
-        self.noise_size = 1 + 3 + directions
-        self.history_records = HISTORY
+        self.noise_size = 1 + 3 * r + directions
+        self.history_records = self.whole_window(_HISTORY)
         self.pool_size = pool
         self._buffer("extrapolation", extrapolation)
-        self._buffer("scales", scales)
+        self._buffer("modes", modes)
+        self._buffer("inverse_modes", np.linalg.inv(modes))
+        # One record a step: the displacement over the step is the displacement.
+        n_vectors = (3 if r == 1 else 5) + r
+        self._buffer("scales", scales[: n_vectors - r])
         self._buffer("rotations", group)
         product = np.array([[_find(group, a.T @ b) for b in group] for a in group])
         self.register_buffer("_product", torch.from_numpy(product))  # index of a^-1 b
@@ -106,11 +120,11 @@ class TransitionGenerator(Generator):
             self._buffer("cell", cell)
             self._buffer("waves", 2 * np.pi * waves.T)
         n_waves = lattice_action.shape[1]
-        self.n_inputs = n_inputs = 3 * _VECTORS + n_waves
+        self.n_inputs = n_inputs = 3 * n_vectors + n_waves
         action = np.zeros((n, n_inputs, n_inputs))
         for g in range(n):
-            action[g, : 3 * _VECTORS, : 3 * _VECTORS] = np.kron(np.eye(_VECTORS), group[g])
-            action[g, 3 * _VECTORS :, 3 * _VECTORS :] = lattice_action[g]
+            action[g, : 3 * n_vectors, : 3 * n_vectors] = np.kron(np.eye(n_vectors), group[g])
+            action[g, 3 * n_vectors :, 3 * n_vectors :] = lattice_action[g]
         inverse = [_find(group, g.T) for g in group]
         self._buffer("_input_action", action[inverse])
         self._make_weights()
@@ -138,10 +152,11 @@ class TransitionGenerator(Generator):
         self.head = uniform(n, 2, c, c, fan_in=2 * self.hidden)
         self.head_bias = nn.Parameter(torch.zeros(c))
         small = 0.1 / math.sqrt(self.hidden)
-        self.scalars = nn.Parameter(torch.randn(2 * k, c) * small)
-        self.vectors = nn.Parameter(torch.randn(k * (1 + self.directions), 3, c) * small)
+        r = self.records_per_step
+        self.scalars = nn.Parameter(torch.randn(k * (1 + r), c) * small)
+        self.vectors = nn.Parameter(torch.randn(k * (1 + self.directions) * r, 3, c) * small)
         widths = torch.linspace(-1.0, 0.2, k) if k > 1 else torch.tensor([-0.3])
-        self.scalars_bias = nn.Parameter(torch.cat([torch.zeros(k), widths]))
+        self.scalars_bias = nn.Parameter(torch.cat([torch.zeros(k), widths.repeat_interleave(r)]))
 
     def _convolution(self, weight: Tensor) -> Tensor:
         """Spread [n, c, c] over the group: block (g, h) is the weight of g^-1 h."""
@@ -185,17 +200,22 @@ class TransitionGenerator(Generator):
 
     # What the network sees and gives ---------------------------------------------------------
 
-    def _inputs(self, place: Tensor | None, displacements: Tensor, residual: Tensor) -> Tensor:
+    def _inputs(self, place: Tensor | None, lagged: Tensor, residual: Tensor) -> Tensor:
         """Return the inputs [..., n_inputs].
 
-        `place` [..., 3] is fractional in the primitive cell, `displacements` [..., >=3, 3] newest
-        first, `residual` [..., 3] is the last displacement less its extrapolation.
+        `place` [..., 3] is fractional in the primitive cell, `lagged` [..., p, 3] are the last
+        displacements, newest first, `residual` [..., r, 3] the modes of the last step.
         """
-        a, b, c = displacements[..., 0, :], displacements[..., 1, :], displacements[..., 2, :]
-        vectors = torch.stack([a, a - b, a - 2 * b + c, residual], -2) / self.scales[:, None]
-        length = (vectors * vectors).sum(-1, keepdim=True).add(1e-8).sqrt()
-        vectors = vectors * (torch.tanh(length / _SATURATION) * _SATURATION / length)
-        parts = [vectors.flatten(-2)]
+        r = self.records_per_step
+        a, b, c = lagged[..., 0, :], lagged[..., 1, :], lagged[..., 2, :]
+        vectors = [a, a - b, a - 2 * b + c]
+        if r > 1:
+            last, before = lagged[..., :r, :].sum(-2), lagged[..., r : 2 * r, :].sum(-2)
+            vectors += [last, last - before]
+        seen = torch.cat([torch.stack(vectors, -2) / self.scales[:, None], residual], -2)
+        length = (seen * seen).sum(-1, keepdim=True).add(1e-8).sqrt()
+        seen = seen * (torch.tanh(length / _SATURATION) * _SATURATION / length)
+        parts = [seen.flatten(-2)]
         if place is not None:
             phase = place @ self.waves
             parts += [phase.cos(), phase.sin()]
@@ -204,35 +224,42 @@ class TransitionGenerator(Generator):
     def _mixture(
         self, weights: dict[str, Tensor], memory: Tensor, embedded: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return log weights [..., K], log widths [..., K], means [..., K, 3], directions.
+        """Return log weights [..., K], log widths [..., K, r], means [..., K, r, 3], directions.
 
-        The directions are [..., K, directions, 3]; lengths are in units of the residual's scale.
+        The directions are [..., K, directions, r, 3]; all in units of the modes.
         """
         joined = torch.cat([memory, embedded], -1)
         inner = functional.silu(functional.linear(joined, weights["head"], weights["head_bias"]))
         out = functional.linear(inner, weights["out"], weights["out_bias"])
-        k = self.components
-        vectors = out[..., 2 * k :].unflatten(-1, (k, 1 + self.directions, 3))
+        k, r = self.components, self.records_per_step
+        scalars, vectors = out[..., : k * (1 + r)], out[..., k * (1 + r) :]
+        vectors = vectors.unflatten(-1, (k, 1 + self.directions, r, 3))
         return (
-            out[..., :k].log_softmax(-1),
-            out[..., k : 2 * k].clamp(-6, 3),
-            vectors[..., 0, :],
-            vectors[..., 1:, :],
+            scalars[..., :k].log_softmax(-1),
+            scalars[..., k:].unflatten(-1, (k, r)).clamp(-6, 3),
+            vectors[..., 0, :, :],
+            vectors[..., 1:, :, :],
         )
 
     # Likelihood -----------------------------------------------------------------------------
 
+    def whole_window(self, records: int) -> int:
+        """Return the least window, in records, of at least this many that holds whole steps."""
+        r = self.records_per_step
+        return 1 + self.n_lags + r * -(-records // r)
+
     def _teacher_forced(self, weights: dict[str, Tensor], positions: Tensor) -> dict[str, Tensor]:
-        """Run over data [B, L, 3] (float64); returns what is known after each displacement."""
-        p = self.n_lags
-        steps = (positions[:, 1:] - positions[:, :-1]).float()
-        n = steps.shape[1]
-        lagged = torch.stack([steps[:, p - j : n - j] for j in range(p)], 2)  # [B, n-p, p, 3]
-        before = torch.stack([steps[:, p - 1 - j : n - 1 - j] for j in range(p)], 2)
-        residual = steps[:, p:] - torch.einsum("p,btpi->bti", self.extrapolation, before)
+        """Run over data [B, L, 3] (float64) of n steps; return what is known after each, [B, n, .]."""
+        p, r = self.n_lags, self.records_per_step
+        moved = (positions[:, 1:] - positions[:, :-1]).float()
+        past = moved.unfold(1, p, r).flip(-1).swapaxes(2, 3)  # [B, n + 1, p, 3], newest first
+        following = moved[:, p:].unflatten(1, (-1, r))  # [B, n, r, 3]
+        extrapolated = torch.einsum("rp,bnpi->bnri", self.extrapolation, past[:, :-1])
+        residual = torch.einsum("mr,bnri->bnmi", self.modes, following - extrapolated)
+        lagged = past[:, 1:]
         place = None
         if self.has_lattice:
-            fraction = positions[:, p + 1 :] @ self.inverse_cell.double()
+            fraction = positions[:, p + r :: r] @ self.inverse_cell.double()
             place = (fraction - fraction.floor()).float()
         inputs = self._inputs(place, lagged, residual)
         embedded = functional.silu(
@@ -249,21 +276,22 @@ class TransitionGenerator(Generator):
         return known
 
     def negative_log_likelihood(self, positions: Tensor, *, warm_up: int) -> Tensor:
-        """Return the mean negative log density of a record, in nats, of the scaled residual.
+        """Return the mean negative log density of a record, in nats, in units of the modes.
 
         Parameters
         ----------
         positions : Tensor, [B, L, 1, 3]
-            Windows of data, Angstrom, float64.
+            Windows of data, Angstrom, float64; L from `whole_window`.
         warm_up : int
             First records of a window that only fill the memory.
         """
+        r = self.records_per_step
+        skipped = -(-warm_up // r)
         weights = self.dense_weights()
         known = self._teacher_forced(weights, positions[:, :, 0])
-        memory, embedded = known["memory"][:, warm_up:-1], known["embedded"][:, warm_up:-1]
-        target = known["residual"][:, warm_up + 1 :] / self.scales[3]
+        memory, embedded = known["memory"][:, skipped:-1], known["embedded"][:, skipped:-1]
         mixture = self._mixture(weights, memory, embedded)
-        return -_log_density(target, *mixture).mean()
+        return -_log_density(known["residual"][:, skipped + 1 :], *mixture).mean() / r
 
     def condition(self, positions: Tensor) -> State:
         """Return the state at the end of windows of data [B, L, 1, 3]."""
@@ -283,7 +311,7 @@ class TransitionGenerator(Generator):
     def _zero_state(self, n: int) -> State:
         state = {
             "displacements": torch.zeros(n, self.n_lags, 3),
-            "residual": torch.zeros(n, 3),
+            "residual": torch.zeros(n, self.records_per_step, 3),
             "memory": torch.zeros(n, self.hidden),
         }
         if self.has_lattice:
@@ -307,7 +335,7 @@ class TransitionGenerator(Generator):
         return state, position
 
     def advance(self, state: State, noise: Tensor) -> tuple[Tensor, State]:
-        """Go on record by record; see `Generator.advance`."""
+        """Go on step by step; see `Generator.advance`."""
         if torch.is_grad_enabled() and any(p.requires_grad for p in self.parameters()):
             weights = self.dense_weights()
         else:
@@ -328,16 +356,16 @@ class TransitionGenerator(Generator):
             candidate = torch.tanh(fresh[:, 2 * hidden :] + reset * old[:, 2 * hidden :])
             memory = candidate + keep * (memory - candidate)
             residual = self._sample(draw, *self._mixture(weights, memory, embedded))
-            step = torch.einsum("p,bpi->bi", self.extrapolation, lagged) + residual
-            lagged = torch.cat([step[:, None], lagged[:, :-1]], 1)
+            moved = self.extrapolation @ lagged + self.inverse_modes @ residual  # [B, r, 3]
+            lagged = torch.cat([moved.flip(1), lagged[:, : -self.records_per_step]], 1)
             if place is not None:
-                place = place + step @ self.inverse_cell
+                place = place + moved.sum(1) @ self.inverse_cell
                 place = place - place.floor()
-            emitted.append(step)
+            emitted.append(moved)
         after = {"displacements": lagged, "residual": residual, "memory": memory}
         if place is not None:
             after["place"] = place
-        return torch.stack(emitted)[:, :, None], after
+        return torch.cat(emitted, 1).swapaxes(0, 1)[:, :, None], after
 
     def _frozen_weights(self) -> dict[str, Tensor]:
         """Return dense weights, kept until a parameter changes."""
@@ -351,69 +379,82 @@ class TransitionGenerator(Generator):
     def _sample(
         self, draw: Tensor, log_weights: Tensor, widths: Tensor, means: Tensor, directions: Tensor
     ) -> Tensor:
-        """Draw the residual [B, 3] in Angstrom from standard normal numbers [B, noise_size]."""
+        """Draw the residual [B, r, 3] in modes from standard normal numbers [B, noise_size]."""
+        r = self.records_per_step
         uniform = 0.5 * torch.erfc(draw[:, :1] * -math.sqrt(0.5))
         chosen = (log_weights.exp().cumsum(-1) < uniform).sum(-1).clamp_(max=self.components - 1)
         row = torch.arange(len(draw), device=draw.device)
-        spread = (directions[row, chosen] * draw[:, 4:, None]).sum(-2)
-        width = widths[row, chosen].exp()[:, None]
-        return (means[row, chosen] + width * (draw[:, 1:4] + spread)) * self.scales[3]
+        inner, along = draw[:, 1 : 1 + 3 * r].unflatten(-1, (r, 3)), draw[:, 1 + 3 * r :]
+        spread = (directions[row, chosen] * along[..., None, None]).sum(1)
+        width = widths[row, chosen].exp()[..., None]
+        return means[row, chosen] + width * (inner + spread)
 
 
 def _log_density(
     residual: Tensor, log_weights: Tensor, widths: Tensor, means: Tensor, directions: Tensor
 ) -> Tensor:
-    """Return the log density of a mixture with covariances s^2 (1 + sum v v^T).
+    """Return the log density of a mixture with covariances S (1 + V V^T) S, S diagonal.
 
-    Shapes: [..., 3], [..., K], [..., K], [..., K, 3], [..., K, directions, 3]; Cholesky factor of
-    the 3 x 3 matrix in closed form.
+    Shapes: [..., r, 3], [..., K], [..., K, r], [..., K, r, 3], [..., K, d, r, 3]. Inverse and
+    determinant through the d x d matrix 1 + V^T V (Woodbury).
     """
-    z = (residual[..., None, :] - means) * torch.exp(-widths)[..., None]
-    x, y, w = directions.unbind(-1)
-    l00 = (1 + (x * x).sum(-1)).sqrt()
-    l10, l20 = (x * y).sum(-1) / l00, (x * w).sum(-1) / l00
-    l11 = (1 + (y * y).sum(-1) - l10 * l10).clamp_min(1e-6).sqrt()
-    l21 = ((y * w).sum(-1) - l10 * l20) / l11
-    l22 = (1 + (w * w).sum(-1) - l20 * l20 - l21 * l21).clamp_min(1e-6).sqrt()
-    u0 = z[..., 0] / l00
-    u1 = (z[..., 1] - l10 * u0) / l11
-    u2 = (z[..., 2] - l20 * u0 - l21 * u1) / l22
-    exponent = -0.5 * (u0 * u0 + u1 * u1 + u2 * u2)
-    normal = -3 * widths - torch.log(l00 * l11 * l22) - 1.5 * math.log(2 * math.pi)
-    return (log_weights + exponent + normal).logsumexp(-1)
+    z = ((residual[..., None, :, :] - means) * torch.exp(-widths)[..., None]).flatten(-2)
+    v = directions.flatten(-2)
+    inner = v @ v.mT + torch.eye(v.shape[-2], device=v.device)
+    factor = torch.linalg.cholesky(inner)
+    along = torch.linalg.solve_triangular(factor, v @ z[..., None], upper=False)
+    square = z.square().sum(-1) - along.square().sum((-1, -2))
+    logdet = 3 * widths.sum(-1) + factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+    normal = -logdet - 0.5 * z.shape[-1] * math.log(2 * math.pi)
+    return (log_weights - 0.5 * square + normal).logsumexp(-1)
 
 
 def fit_extrapolation(
-    displacements: list[np.ndarray], n_lags: int = 6
-) -> tuple[list[float], list[float]]:
+    displacements: list[np.ndarray], records_per_step: int
+) -> dict[str, list[list[float]] | list[float]]:
     """Fit the linear extrapolation of displacements, alike along x, y, z, by least squares.
 
     Parameters
     ----------
     displacements : list of array, [n, N, 3]
         From record to record, Angstrom.
-    n_lags : int
+    records_per_step : int
+        r.
 
     Returns
     -------
-    extrapolation : list of float, [n_lags]
-        Newest first.
-    scales : list of float, [4]
-        Standard deviations of the displacement, its first and second difference, the residual.
+    dict
+        The arguments `extrapolation`, `modes` and `scales` of `TransitionGenerator`.
     """
-    past, following = [], []
+    r = records_per_step
+    p = max(6, 2 * r)
+    # Normal equations of all windows [..., p + r], oldest first.
+    moments = np.zeros((p + r, p + r))
+    count = 0
     for d in displacements:
-        n = len(d)
-        past.append(
-            np.stack([d[n_lags - 1 - j : n - 1 - j] for j in range(n_lags)], -1).reshape(-1, n_lags)
-        )
-        following.append(d[n_lags:].reshape(-1))
-    matrix, target = np.concatenate(past), np.concatenate(following)
-    weights = np.linalg.lstsq(matrix, target, rcond=None)[0]
-    first = matrix[:, 0] - matrix[:, 1]
-    second = first - (matrix[:, 1] - matrix[:, 2])
-    residual = target - matrix @ weights
-    return weights.tolist(), [float(v.std()) for v in (matrix[:, 0], first, second, residual)]
+        windows = np.lib.stride_tricks.sliding_window_view(d, p + r, axis=0)
+        moments += np.tensordot(windows, windows, ((0, 1, 2), (0, 1, 2)))
+        count += windows[..., 0].size
+    moments /= count
+    past, following = slice(p - 1, None, -1), slice(p, None)
+    now = moments[past, past]
+    weights = np.linalg.solve(now, moments[past, following]).T  # [r, p]
+    residual = moments[following, following] - weights @ moments[past, following]
+    values, vectors = np.linalg.eigh(residual)
+    modes = (vectors / np.sqrt(values)).T[::-1]
+
+    def deviation(combination: list[float]) -> float:
+        row = np.zeros(p)
+        row[: len(combination)] = combination
+        return float(np.sqrt(row @ now @ row))
+
+    ones = [1.0] * r
+    scales = [[1.0], [1.0, -1.0], [1.0, -2.0, 1.0], ones, ones + [-1.0] * r]
+    return {
+        "extrapolation": weights.tolist(),
+        "modes": modes.tolist(),
+        "scales": [deviation(c) for c in scales],
+    }
 
 
 def group_of(symmetry: Symmetry) -> dict[str, list | None]:
