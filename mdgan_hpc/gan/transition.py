@@ -249,7 +249,7 @@ class TransitionGenerator(Generator):
         return 1 + self.n_lags + r * -(-records // r)
 
     def _teacher_forced(self, weights: dict[str, Tensor], positions: Tensor) -> dict[str, Tensor]:
-        """Run over data [B, L, 3] (float64) of n steps; return what is known after each, [B, n, .]."""
+        """Run over data [B, L, 3] (float64) of n steps; return what each left, [B, n, ...]."""
         p, r = self.n_lags, self.records_per_step
         moved = (positions[:, 1:] - positions[:, :-1]).float()
         past = moved.unfold(1, p, r).flip(-1).swapaxes(2, 3)  # [B, n + 1, p, 3], newest first
