@@ -43,6 +43,7 @@ VELOCITY_UNIT = "Angstrom ps-1"
 CHUNK_BYTES = 4 * 2**20
 
 _ROWS_BYTES = 2**20
+_TIMES_AT_ONCE = 2**17
 
 
 def write_identity(file: h5py.File, *, boundary: str = "periodic") -> h5py.Group:
@@ -76,6 +77,24 @@ def write_times(group: h5py.Group, steps: np.ndarray, times_ps: np.ndarray) -> N
     group.create_dataset("step", data=np.asarray(steps, dtype=np.int64))
     time = group.create_dataset("time", data=np.asarray(times_ps, dtype=np.float64))
     time.attrs["unit"] = TIME_UNIT
+
+
+def write_regular_times(
+    group: h5py.Group, n_records: int, step_interval: int, interval_ps: float
+) -> None:
+    """Store `step` and `time` [T] of records 1, 2, ... times an interval, in bounded memory."""
+    chunk = (min(max(n_records, 1), _TIMES_AT_ONCE),)
+    step = group.create_dataset(
+        "step", (n_records,), np.int64, chunks=chunk, shuffle=True, compression="gzip"
+    )
+    time = group.create_dataset(
+        "time", (n_records,), np.float64, chunks=chunk, shuffle=True, compression="gzip"
+    )
+    time.attrs["unit"] = TIME_UNIT
+    for start in range(0, n_records, _TIMES_AT_ONCE):
+        count = np.arange(start + 1, min(start + _TIMES_AT_ONCE, n_records) + 1)
+        step[start : start + len(count)] = count * step_interval
+        time[start : start + len(count)] = count * interval_ps
 
 
 def link_times(group: h5py.Group, source: h5py.Group) -> None:

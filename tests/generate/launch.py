@@ -1,0 +1,84 @@
+"""Starting mdgan-generate as a user does: alone, under the wheel's MPI, under parallel HDF5."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+_HERE = Path(__file__).resolve()
+ROOT = _HERE.parents[2]
+COMMAND = [str(_HERE.with_name("cage.py"))]
+
+_OPEN_MPI = {
+    "OMPI_ALLOW_RUN_AS_ROOT": "1",
+    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+    "OMPI_MCA_rmaps_base_oversubscribe": "1",
+    "OMPI_MCA_mpi_yield_when_idle": "1",
+    "OMPI_MCA_hwloc_base_binding_policy": "none",
+}
+
+
+def environment():
+    """The environment of a command run from this tree."""
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    return {**os.environ, **_OPEN_MPI, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+
+
+def mpio_python():
+    """The Python with parallel HDF5, or None."""
+    named = os.environ.get("MDGAN_MPIO_PYTHON", str(ROOT / ".venv-mpio/bin/python"))
+    return named if Path(named).exists() else None
+
+
+needs_mpio = pytest.mark.skipif(
+    mpio_python() is None,
+    reason="no parallel HDF5: run tests/tools/install_parallel_hdf5.sh or set MDGAN_MPIO_PYTHON",
+)
+_WHEEL_MPIEXEC = Path(sys.executable).with_name("mpiexec")
+needs_mpi = pytest.mark.skipif(
+    not _WHEEL_MPIEXEC.exists(), reason="no mpiexec beside this Python: install mpich and mpi4py"
+)
+
+
+def argv(arguments, ranks=0, mpio=False):
+    """The command line: `ranks` 0 is a start without MPI."""
+    python = mpio_python() if mpio else sys.executable
+    command = [python, *COMMAND, *map(str, arguments)]
+    if ranks:
+        mpiexec = shutil.which("mpiexec.openmpi") if mpio else str(_WHEEL_MPIEXEC)
+        command = [mpiexec, "-n", str(ranks), *command]
+    return command
+
+
+def generate(*arguments, ranks=0, mpio=False, expect=0):
+    """Run to the end; returns the finished process."""
+    done = subprocess.run(
+        argv(arguments, ranks, mpio),
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == expect, done.stdout + done.stderr
+    assert expect == 0 or "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+def model_file(folder, **numbers):
+    """Write the file of a `cage.Cage`."""
+    path = Path(folder) / "cage.json"
+    path.write_text(json.dumps({"a": 0.9, "s": 0.1, "h": 0.02} | numbers))
+    return path
+
+
+def stored(path, name="position"):
+    """All positions (or velocities) of a file."""
+    with h5py.File(path) as file:
+        return np.ascontiguousarray(file[f"particles/trajectory/{name}/value"][:])

@@ -1,0 +1,152 @@
+"""The same bits for any number of processes, any storage, interrupted or not."""
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from cage import load
+from launch import generate, model_file, needs_mpi, needs_mpio, stored
+
+from mdgan_hpc.generate import streams
+from mdgan_hpc.trajectory import Trajectory
+
+# 3 blocks of 64, the last cut; 5 segments of 100 records, the last cut.
+SMALL = "--particles", 150, "--records", 450, "--block-particles", 64, "--block-records", 100
+
+
+def naive(path, particles, records, p, r, seed=1, burn_in=0):
+    """Positions [records, particles, 3] by the definition, in one loop."""
+    generator = load(path).generator
+    k, step = generator.particles_per_sample, generator.records_per_step
+    columns = []
+    for block in range(-(-particles // p)):
+        random = streams.stream(seed, block, 0, streams.START)
+        uniform = random.random((p // k, generator.start_size), dtype=np.float32)
+        state, position = generator.start(torch.from_numpy(uniform))
+        at = position.numpy().reshape(p, 3).astype(np.float64)
+        purposes = [(streams.BURN_IN, burn_in), (streams.RECORDS, -(-records // r) * r)]
+        path_rows = []
+        for purpose, total in purposes:
+            for first in range(0, total, r):
+                n = min(r, total - first)
+                random = streams.stream(seed, block, first // r, purpose)
+                shape = (n // step, p // k, generator.noise_size)
+                noise = torch.from_numpy(random.standard_normal(shape, np.float32))
+                displacement, state = generator.advance(state, noise)
+                for row in displacement.numpy().reshape(n, p, 3):
+                    at = at + row
+                    if purpose == streams.RECORDS:
+                        path_rows.append(at.astype(np.float32))
+        columns.append(np.array(path_rows[:records]))
+    return np.concatenate(columns, 1)[:, :particles]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return model_file(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def reference(model):
+    return naive(model, 150, 450, 64, 100)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_without_mpi_any_number_of_workers_gives_the_naive_result(
+    model, reference, tmp_path, workers
+):
+    generate(model, "-o", tmp_path / "g.h5", *SMALL, "--workers", workers)
+    assert stored(tmp_path / "g.h5").tobytes() == reference.tobytes()
+
+
+@needs_mpi
+@pytest.mark.parametrize("ranks", [1, 2, 3, 4])
+def test_any_number_of_ranks_gives_the_same_bits_in_shards(model, reference, tmp_path, ranks):
+    generate(model, "-o", tmp_path / "g.h5", *SMALL, ranks=ranks)
+    assert stored(tmp_path / "g.h5").tobytes() == reference.tobytes()
+
+
+@needs_mpio
+@pytest.mark.parametrize("storage", ["mpio", "shards"])
+@pytest.mark.parametrize("ranks", [1, 2, 3, 4])
+def test_parallel_hdf5_gives_the_same_bits(model, reference, tmp_path, ranks, storage):
+    generate(model, "-o", tmp_path / "g.h5", *SMALL, "--storage", storage, ranks=ranks, mpio=True)
+    assert stored(tmp_path / "g.h5").tobytes() == reference.tobytes()
+
+
+def test_several_particles_and_records_a_step_with_burn_in(tmp_path):
+    model = model_file(tmp_path, k=2, per_step=3)
+    options = "--particles", 10, "--records", 70, "--block-records", 20, "--burn-in", 12
+    generate(model, "-o", tmp_path / "g.h5", *options)
+    expected = naive(model, 10, 70, 10, 21, burn_in=12)
+    assert stored(tmp_path / "g.h5").tobytes() == expected.tobytes()
+
+
+def test_every_nth_record_is_the_nth_of_the_full_run(model, reference, tmp_path):
+    generate(model, "-o", tmp_path / "g.h5", *SMALL, "--every", 7, "--velocities")
+    assert stored(tmp_path / "g.h5").tobytes() == reference[6::7].tobytes()
+    mean_velocity = (reference[6::7] - reference[5:-1:7][: 450 // 7]) / 0.008
+    np.testing.assert_allclose(stored(tmp_path / "g.h5", "velocity"), mean_velocity, atol=1e-3)
+    with Trajectory(tmp_path / "g.h5") as file:
+        np.testing.assert_allclose(file.times_ps, 0.056 * np.arange(1, 65))
+        assert file.steps[0] == 7
+
+
+def test_extended_in_records_and_particles_equals_made_at_once(model, reference, tmp_path):
+    small = "--particles", 70, "--records", 130, "--block-particles", 64, "--block-records", 100
+    generate(model, "-o", tmp_path / "g.h5", *small)
+    for particles, records in ((70, 250), (100, 250), (150, 450)):
+        generate(
+            model, "-o", tmp_path / "g.h5", "--particles", particles, "--records", records,
+            "--block-records", 100,
+        )  # fmt: skip
+        expected = reference[:records, :particles]
+        assert stored(tmp_path / "g.h5").tobytes() == expected.tobytes()
+    with Trajectory(tmp_path / "g.h5") as file:
+        assert (file.species == 3).all()
+        assert file.n_particles == 150
+        assert file.provenance["extends"]["config"]["records"] == 250
+
+
+def test_a_finished_file_says_so_and_other_settings_are_refused(model, tmp_path):
+    generate(model, "-o", tmp_path / "g.h5", *SMALL)
+    before = (tmp_path / "g.h5").stat().st_mtime_ns
+    assert "nothing to do" in generate(model, "-o", tmp_path / "g.h5", *SMALL).stderr
+    refused = generate(model, "-o", tmp_path / "g.h5", *SMALL, "--seed", 2, expect=2)
+    assert "seed 1, not 2" in refused.stderr
+    other = tmp_path / "other"
+    other.mkdir()
+    refused = generate(model_file(other, a=0.8), "-o", tmp_path / "g.h5", *SMALL, expect=2)
+    assert "another model" in refused.stderr
+    fewer = generate(
+        model, "-o", tmp_path / "g.h5", "--records", 9, *SMALL[:2], *SMALL[4:], expect=2
+    )
+    assert "already" in fewer.stderr
+    assert (tmp_path / "g.h5").stat().st_mtime_ns == before
+
+
+def test_a_file_of_another_kind_is_not_touched_without_force(model, tmp_path):
+    with h5py.File(tmp_path / "g.h5", "w") as file:
+        file["x"] = 1
+    assert "exists" in generate(model, "-o", tmp_path / "g.h5", *SMALL, expect=2).stderr
+    with h5py.File(tmp_path / "g.h5") as file:
+        assert "x" in file
+    generate(model, "-o", tmp_path / "g.h5", *SMALL, "--force")
+    assert stored(tmp_path / "g.h5").shape == (450, 150, 3)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_divergence_names_particle_and_record(tmp_path, workers):
+    model = model_file(tmp_path, jump_at=257)
+    failed = generate(model, "-o", tmp_path / "g.h5", *SMALL, "--workers", workers, expect=1).stderr
+    assert "diverged" in failed
+    assert "particle 5, record 257 (particle block 0, record block 2)" in failed
+    with Trajectory(tmp_path / "g.h5", incomplete_ok=True) as file:
+        assert not file.complete
+
+
+def test_streams_are_the_counters_they_claim(model):
+    """The key and counter of a block, checked against Philox stepped by hand."""
+    by_block = streams.stream(5, 7, 3, streams.BURN_IN).bit_generator.random_raw(4)
+    plain = np.random.Philox(key=[5, 7], counter=[0, 0, 3, streams.BURN_IN])
+    assert (by_block == plain.random_raw(4)).all()
