@@ -1,0 +1,179 @@
+# What all job scripts share: the site, the runtime, the launch, and stop-and-go-on.
+# Sourced by jobs/*.slurm with the repository's root as working directory.
+# shellcheck shell=bash
+
+# Exit status of a command that saved everything and stopped on request (mdgan_hpc/errors.py).
+readonly STOPPED=75
+
+die() {
+    echo "Error: $1" >&2
+    exit 2
+}
+
+# The defaults, then the site's own file on top.
+load_site() {
+    # shellcheck source=jobs/sites/default.sh
+    . jobs/sites/default.sh
+    local file=jobs/sites/${MDGAN_SITE:-default}.sh
+    if [ ! -f "$file" ]; then
+        local known
+        known=$(cd jobs/sites && echo *.sh)
+        die "MDGAN_SITE=$MDGAN_SITE: no file $file; known: ${known//.sh/}"
+    fi
+    # shellcheck disable=SC1090  # the user's choice
+    . "$file"
+}
+
+# Sets `inside`: what to put before a command so that it runs in the image or environment.
+load_runtime() {
+    inside=()
+    if [ -z "${MDGAN_RUNTIME:-}" ]; then
+        if [ -n "${MDGAN_IMAGE:-}" ]; then MDGAN_RUNTIME=apptainer; else MDGAN_RUNTIME=venv; fi
+    fi
+    case $MDGAN_RUNTIME in
+        apptainer)
+            local program
+            program=$(command -v apptainer || command -v singularity) ||
+                die "MDGAN_RUNTIME=apptainer: neither apptainer nor singularity is found; load its module in the site file"
+            [ -f "${MDGAN_IMAGE:-}" ] ||
+                die "MDGAN_IMAGE='${MDGAN_IMAGE:-}' is no image file; build one (docs/cluster.md) and export MDGAN_IMAGE"
+            inside=("$program" exec --bind "$PWD" "${site_container[@]}" "$MDGAN_IMAGE")
+            ;;
+        venv)
+            local folder=${MDGAN_VENV:-.venv}
+            [ -x "$folder/bin/python" ] ||
+                die "no Python environment in $folder; make one (make venv), set MDGAN_VENV, or export MDGAN_IMAGE"
+            PATH=$(cd "$folder" && pwd)/bin:$PATH
+            ;;
+        module)
+            site_modules
+            command -v mdgan-train >/dev/null ||
+                die "MDGAN_RUNTIME=module: mdgan-train is not found after site_modules of jobs/sites/${MDGAN_SITE:-default}.sh"
+            ;;
+        *) die "MDGAN_RUNTIME=$MDGAN_RUNTIME is not known; use apptainer, venv or module" ;;
+    esac
+}
+
+# Where the ranks of PyTorch meet: the first node, and a port of this job alone.
+meeting_place() {
+    if [ -n "${SLURM_JOB_NODELIST:-}" ] && [ -z "${MASTER_ADDR:-}" ]; then
+        MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)$site_master_suffix
+    fi
+    export MASTER_ADDR=${MASTER_ADDR:-127.0.0.1}
+    export MASTER_PORT=${MASTER_PORT:-$((20000 + ${SLURM_JOB_ID:-$$} % 20000))}
+}
+
+# Sets `start`: the launcher and its options, to put before a command; and `stop_signal`, what it
+# passes on to its ranks. $1: ranks, or "all".
+load_launcher() {
+    local ranks=$1 nodes=${SLURM_JOB_NUM_NODES:-1}
+    [ "$ranks" = all ] && ranks=${SLURM_NTASKS:-${MDGAN_RANKS:-1}}
+    [ "$ranks" -ge "$nodes" ] || nodes=$ranks
+    local launcher=${MDGAN_START:-}
+    stop_signal=USR2
+    if [ -z "$launcher" ]; then
+        if [ -n "${SLURM_JOB_ID:-}" ]; then launcher=srun
+        elif [ "$ranks" -gt 1 ]; then launcher=mpiexec
+        else launcher=plain; fi
+    fi
+    # Slurm 22.05 and later do not pass the job's --cpus-per-task on to srun by themselves.
+    local cpus=${SLURM_CPUS_PER_TASK:-1}
+    export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$cpus}
+    local srun=(srun --nodes="$nodes" --kill-on-bad-exit=1 --unbuffered "${site_srun[@]}")
+    case $launcher in
+        srun)
+            start=("${srun[@]}" --ntasks="$ranks" --cpus-per-task="$cpus" --mpi="$MDGAN_MPI"
+                jobs/lib/rank.sh "${inside[@]}")
+            ;;
+        torchrun)
+            local here=$((ranks / nodes))
+            start=(jobs/lib/torchrun.sh "$nodes" "$here" "${inside[@]}" --)
+            if [ -n "${SLURM_JOB_ID:-}" ]; then
+                start=("${srun[@]}" --ntasks="$nodes" --ntasks-per-node=1
+                    --cpus-per-task="$((cpus * here))" --mpi=none "${start[@]}")
+            else
+                stop_signal=TERM
+            fi
+            ;;
+        mpiexec) start=(mpiexec -n "$ranks" jobs/lib/rank.sh "${inside[@]}") ;;
+        plain)
+            [ "$ranks" = 1 ] || die "MDGAN_START=plain starts 1 rank, not $ranks; use srun, torchrun or mpiexec"
+            start=(jobs/lib/rank.sh "${inside[@]}")
+            ;;
+        *) die "MDGAN_START=$launcher is not known; use srun, torchrun, mpiexec or plain" ;;
+    esac
+}
+
+# Minutes until the job's time limit, less the time to save; empty outside a job with a limit.
+minutes_to_go() {
+    local end=${SLURM_JOB_END_TIME:-}
+    if [ -z "$end" ] && [ -n "${SLURM_JOB_ID:-}" ]; then
+        end=$(date -d "$(scontrol show job "$SLURM_JOB_ID" | sed -n 's/.*EndTime=\([^ ]*\).*/\1/p')" +%s 2>/dev/null || true)
+    fi
+    [ -n "$end" ] || return 0
+    local left=$(((end - $(date +%s) - MDGAN_SAVE_SECONDS) / 60))
+    echo $((left > 1 ? left : 1))
+}
+
+# Runs a command on $1 ranks; a time signal, or the end of the job, is passed on to it. Returns the
+# command's status, and STOPPED where it saved and stopped.
+run_ranks() {
+    local ranks=$1 status=0 start=() stop_signal=USR2
+    shift
+    meeting_place
+    load_launcher "$ranks"
+    export MDGAN_STOP_MARK="$PWD/jobs/logs/.stopped-${SLURM_JOB_ID:-$$}"
+    rm -f "$MDGAN_STOP_MARK"
+    echo "+ ${start[*]} $*"
+    [ -z "${MDGAN_DRY_RUN:-}" ] || return 0
+    "${start[@]}" "$@" &
+    local child=$!
+    # shellcheck disable=SC2064  # this child, now
+    trap "echo 'The time is nearly up: saving.'; kill -$stop_signal $child 2>/dev/null" USR2 TERM
+    await "$child" || status=$?
+    trap - USR2 TERM
+    if [ -e "$MDGAN_STOP_MARK" ]; then
+        rm -f "$MDGAN_STOP_MARK"
+        status=$STOPPED
+    fi
+    return "$status"
+}
+
+# Runs the work of a stage to the end of the job: finished, failed, or stopped and requeued.
+run_stage() {
+    local status=0
+    run_ranks "$@" || status=$?
+    [ "$status" = "$STOPPED" ] || exit "$status"
+    local times=${SLURM_RESTART_COUNT:-0}
+    if [ -z "${SLURM_JOB_ID:-}" ]; then
+        echo "Stopped with everything saved; start again to go on."
+    elif [ "$times" -ge "$MDGAN_MAX_REQUEUE" ]; then
+        echo "Stopped with everything saved, after $times requeues (MDGAN_MAX_REQUEUE); submit again to go on." >&2
+    else
+        # The id of an array's last task is the array's: named in full, or all tasks would requeue.
+        local id=$SLURM_JOB_ID
+        [ -z "${SLURM_ARRAY_TASK_ID:-}" ] || id=${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}
+        echo "Stopped with everything saved; requeue $((times + 1)) of at most $MDGAN_MAX_REQUEUE."
+        scontrol requeue "$id" && sleep 60 # Slurm ends this script
+        echo "Requeueing was refused; submit again to go on." >&2
+    fi
+    exit "$STOPPED"
+}
+
+# Ends the stage well if the output that its arguments name is there: outputs appear only whole.
+finished_already() {
+    local output="" previous="" word
+    for word in "$@"; do
+        case $word in --force) return 0 ;; --output=*) output=${word#*=} ;; esac
+        case $previous in -o | --output) output=$word ;; esac
+        previous=$word
+    done
+    if [ -n "$output" ] && [ -e "$output" ]; then
+        echo "$output: finished already, nothing to do"
+        exit 0
+    fi
+}
+
+. jobs/lib/await.sh
+load_site
+load_runtime

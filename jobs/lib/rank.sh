@@ -1,0 +1,17 @@
+#!/bin/bash
+# One rank: runs the command, passes signals on, and turns "saved and stopped" into success with a
+# mark left in $MDGAN_STOP_MARK. Launchers end the other ranks of a step when one fails, and some
+# put their own status in its place; a stop on request must suffer neither.
+. jobs/lib/await.sh
+# A time signal that comes before the command listens must not kill it: it starts deaf to it.
+(trap '' USR2 && exec "$@") &
+child=$!
+trap 'kill -USR2 "$child" 2>/dev/null' USR2
+trap 'kill -TERM "$child" 2>/dev/null' TERM
+status=0
+await "$child" || status=$?
+if [ "$status" = 75 ]; then
+    touch "$MDGAN_STOP_MARK"
+    status=0
+fi
+exit "$status"

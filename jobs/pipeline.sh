@@ -1,0 +1,80 @@
+#!/bin/bash
+# Submits the whole chain, each stage after the one before ended well, and prints the job ids:
+# convert -> train -> generate -> msd -> report. Without Slurm the stages run here, one by one.
+#
+#   jobs/pipeline.sh [--dry-run] [--from STAGE] RUN_DIR...
+#
+#   --dry-run      print the commands, submit nothing
+#   --from STAGE   begin at train, generate, msd or report; what comes before is done
+#
+# Settings come from the environment and reach every stage: MDGAN_SITE, MDGAN_RUNTIME, MDGAN_IMAGE,
+# MDGAN_WORK (outputs), MDGAN_CONFIG, MDGAN_PARTICLES, MDGAN_RECORDS, MDGAN_SEED. SBATCH_ACCOUNT and
+# the like are sbatch's own.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+stages=(convert train generate msd report)
+dry_run="" first=convert runs=()
+fail() {
+    echo "Error: $1" >&2
+    exit 2
+}
+while [ $# -gt 0 ]; do
+    case $1 in
+        --dry-run) dry_run=yes ;;
+        --from)
+            first=${2:-}
+            shift
+            ;;
+        -h | --help)
+            sed -n '2,/^set/s/^# \{0,1\}//p' jobs/pipeline.sh
+            exit 0
+            ;;
+        -*) fail "unknown option $1; see jobs/pipeline.sh --help" ;;
+        *) runs+=("$1") ;;
+    esac
+    shift
+done
+[[ " ${stages[*]} " == *" $first "* ]] || fail "--from $first is no stage; use ${stages[*]}"
+if [ "$first" = convert ]; then
+    [ ${#runs[@]} -gt 0 ] || fail "no run folder; see jobs/pipeline.sh --help"
+    for run in "${runs[@]}"; do
+        [ -e "$run" ] || fail "$run: no such run folder"
+    done
+fi
+
+# shellcheck source=jobs/sites/default.sh
+. jobs/sites/default.sh
+site=jobs/sites/${MDGAN_SITE:-default}.sh
+[ -f "$site" ] || fail "MDGAN_SITE=${MDGAN_SITE:-}: no file $site"
+# shellcheck disable=SC1090  # the user's choice
+. "$site"
+
+previous=""
+for stage in "${stages[@]}"; do
+    [ "$stage" != "$first" ] || first=""
+    [ -z "$first" ] || continue
+    script=(jobs/"$stage".slurm)
+    [ "$stage" != convert ] || script+=("${runs[@]}")
+    if command -v sbatch >/dev/null && [ "${MDGAN_SITE:-}" != workstation ]; then
+        case $stage in
+            train | generate) options=("${site_gpu[@]}") ;;
+            *) options=("${site_cpu[@]}") ;;
+        esac
+        # A stage whose forerunner failed is taken out of the queue instead of waiting for ever.
+        [ -z "$previous" ] ||
+            options+=(--dependency="afterok:$previous" --kill-on-invalid-dep=yes)
+        command=(sbatch --parsable "${options[@]}" "${script[@]}")
+    else
+        command=(bash "${script[@]}")
+    fi
+    if [ -n "$dry_run" ]; then
+        echo "${command[*]}"
+        previous="<id of $stage>"
+    elif [ "${command[0]}" = sbatch ]; then
+        previous=$("${command[@]}" | cut -d';' -f1)
+        echo "$stage $previous"
+    else
+        "${command[@]}" || fail "$stage ended with status $?; the stages after it did not run"
+    fi
+done
