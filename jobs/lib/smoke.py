@@ -57,10 +57,12 @@ def check_mpi(launch: Launch) -> Finding:
         repeats = 100 if size == 1 else 5
         world.Allreduce(data, total)
         world.Barrier()
-        begin = time.perf_counter()
+        best = float("inf")
         for _ in range(repeats):
+            begin = time.perf_counter()
             world.Allreduce(data, total)
-        seconds.append((time.perf_counter() - begin) / repeats)
+            best = min(best, time.perf_counter() - begin)
+        seconds.append(best)
         if total[0] != world.size:
             return BAD, f"{name}: a sum over {world.size} ranks gave {total[0]}", "report the site"
     slow = seconds[0] > 1e-3

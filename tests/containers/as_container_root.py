@@ -8,7 +8,7 @@ import ctypes
 import os
 import sys
 
-CLONE_NEWUSER = 0x10000000
+CLONE_NEWUSER, CLONE_NEWNS = 0x10000000, 0x00020000
 
 
 def main() -> None:
@@ -23,9 +23,9 @@ def main() -> None:
         os.write(mapped_write, b".")
         os._exit(0)
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(CLONE_NEWUSER) != 0:
+    if libc.unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0:
         os.kill(helper, 9)
-        raise OSError(ctypes.get_errno(), "cannot make a user namespace")
+        raise OSError(ctypes.get_errno(), "cannot make the namespaces")
     os.write(unshared_write, b".")
     os.read(mapped_read, 1)
     os.waitpid(helper, 0)

@@ -1,0 +1,237 @@
+"""The job scripts, submitted for real."""
+
+import json
+import os
+import re
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.conftest import ROOT, Slurm
+
+pytestmark = pytest.mark.slow
+
+
+def train_arguments(config: Path, data: list[Path], out: Path, **settings: object) -> list[str]:
+    words = [str(config), "--out", str(out)]
+    for path in data:
+        words += ["--data", str(path)]
+    for name, value in settings.items():
+        words += ["--set", f"train.{name}={value}"]
+    return words
+
+
+def model_bytes(run: Path) -> bytes:
+    return (run / "model.pt").read_bytes()
+
+
+def test_every_script_is_accepted(slurm: Slurm) -> None:
+    for script in sorted((ROOT / "jobs").glob("*.slurm")):
+        done = slurm.run("sbatch", "--test-only", f"jobs/{script.name}")
+        assert done.returncode == 0, f"{script.name}: {done.stderr}"
+    refused = slurm.run("sbatch", "--test-only", "--gpus-per-node=3", "jobs/train.slurm")
+    assert refused.returncode != 0, "the nodes have two GPUs each"
+
+
+def test_smoke_test_of_the_site_passes_on_two_nodes(slurm: Slurm) -> None:
+    log = slurm.done(slurm.submit("jobs/smoke.slurm"))
+    assert "4 ranks by slurm on n1, n2" in log
+    for part in ("MPI", "parallel HDF5", "PyTorch collectives"):
+        assert re.search(rf"^{part} +ok ", log, re.M), log
+    assert "This site works." in log
+
+
+def test_smoke_test_explains_an_mpi_that_is_not_the_launchers(slurm: Slurm) -> None:
+    job = slurm.submit("jobs/smoke.slurm", "--seconds", "20", env={"MDGAN_MPI": "none"})
+    assert slurm.wait(job)["JobState"] == "FAILED"
+    assert "different MPIs" in slurm.log(job)
+    assert "This site does not work yet" in slurm.log(job)
+
+
+def test_pipeline_from_run_folders_to_report(slurm: Slurm, small_config: Path) -> None:
+    runs = [ROOT / "tests/data/long" / name for name in ("run1", "run2")]
+    env = {"MDGAN_CONFIG": str(small_config), "MDGAN_PARTICLES": "64", "MDGAN_RECORDS": "600"}
+    dry = slurm.run("jobs/pipeline.sh", "--dry-run", *runs, env=env)
+    assert dry.stdout.count("sbatch --parsable") == 5
+    assert dry.stdout.count("--dependency=afterok:") == 4
+    assert slurm.run("squeue", "-h").stdout == "", "a dry run submits nothing"
+
+    done = slurm.run("jobs/pipeline.sh", *runs, env=env)
+    assert done.returncode == 0, done.stderr
+    jobs = dict(line.split() for line in done.stdout.splitlines())
+    assert list(jobs) == ["convert", "train", "generate", "msd", "report"]
+    for job in jobs.values():
+        slurm.done(job, timeout=300)
+    work = Path(slurm.environment["MDGAN_WORK"])
+    assert json.loads((work / "msd.json").read_text())
+    assert list((work / "report").glob("*.html"))
+
+    for stage in jobs:
+        words = runs if stage == "convert" else []
+        again = slurm.done(slurm.submit(f"jobs/{stage}.slurm", *words, env=env))
+        assert "finished already, nothing to do" in again, again
+
+
+def test_a_failed_stage_stops_the_chain(slurm: Slurm, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    done = slurm.run("jobs/pipeline.sh", tmp_path / "empty")
+    jobs = dict(line.split() for line in done.stdout.splitlines())
+    failed = slurm.wait(jobs["convert"])
+    assert failed["JobState"] == "FAILED"
+    assert failed["ExitCode"] in ("1:0", "2:0")
+    for stage in ("train", "generate", "msd", "report"):
+        assert slurm.wait(jobs[stage])["JobState"] == "CANCELLED", stage
+
+
+def test_two_nodes_train_the_same_model_by_any_launcher(
+    slurm: Slurm, small_config: Path, md_files: list[Path], tmp_path: Path
+) -> None:
+    models = {}
+    for start in ("srun", "torchrun", "mpiexec"):
+        words = train_arguments(small_config, md_files, tmp_path / start)
+        options = ("--nodes=2", "--ntasks-per-node=2", "--cpus-per-task=1")
+        slurm.done(
+            slurm.submit("jobs/train.slurm", *words, options=options, env={"MDGAN_START": start})
+        )
+        models[start] = model_bytes(tmp_path / start)
+        assert json.loads((tmp_path / start / "config.json").read_text())
+    assert models["srun"] == models["torchrun"] == models["mpiexec"]
+
+
+def test_ensemble_trains_each_replica_apart(
+    slurm: Slurm, small_config: Path, md_files: list[Path]
+) -> None:
+    words = [str(small_config)]
+    for path in md_files:
+        words += ["--data", str(path)]
+    array = slurm.submit("jobs/train-ensemble.slurm", *words, options=("--array=1-3%2",))
+    for replica in (1, 2, 3):
+        slurm.done(f"{array}_{replica}")
+    folder = Path(slurm.environment["MDGAN_WORK"]) / "ensemble"
+    assert len({model_bytes(folder / str(replica)) for replica in (1, 2, 3)}) == 3
+
+
+@pytest.mark.parametrize("start", ["srun", "torchrun"])
+def test_requeued_twice_gives_the_bits_of_an_uninterrupted_training(
+    slurm: Slurm, small_config: Path, md_files: list[Path], tmp_path: Path, start: str
+) -> None:
+    env = {"MDGAN_START": start}
+    options = ("--nodes=2", "--ntasks-per-node=1", "--cpus-per-task=1")
+    steps = {"steps": 1500, "log_every": 20, "checkpoint_every": 5000}
+    whole = train_arguments(small_config, md_files, tmp_path / "whole", **steps)
+    slurm.done(slurm.submit("jobs/train.slurm", *whole, options=options, env=env))
+
+    words = train_arguments(small_config, md_files, tmp_path / "parts", **steps)
+    job = slurm.submit("jobs/train.slurm", *words, options=options, env=env)
+    metrics = tmp_path / "parts/metrics.jsonl"
+    for times in (1, 2):
+        lines = len(metrics.read_text().splitlines()) if metrics.exists() else 0
+        wait_until(lambda n=lines: metrics.exists() and len(metrics.read_text().splitlines()) > n)
+        slurm.run("scancel", "--batch", "--signal=USR2", job)  # what --signal does at its time
+        slurm.until(job, f"requeue {times} of at most 20")
+        wait_until(lambda t=times: slurm.show(job).get("Restarts") == str(t))
+        wait_until(lambda: slurm.show(job)["JobState"] == "PENDING")
+        slurm.run("scontrol", "update", f"jobid={job}", "StartTime=now")
+    log = slurm.done(job)
+    assert slurm.show(job)["Restarts"] == "2"
+    assert log.count("+ srun") == 3, "the log is appended to"
+    assert model_bytes(tmp_path / "parts") == model_bytes(tmp_path / "whole")
+
+
+def wait_until(condition, timeout: float = 60) -> None:
+    import time
+
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def test_the_time_signal_of_slurm_itself_requeues_only_so_often(
+    slurm: Slurm, small_config: Path, md_files: list[Path], tmp_path: Path
+) -> None:
+    words = train_arguments(small_config, md_files, tmp_path / "run", steps=1_000_000)
+    job = slurm.submit(
+        "jobs/train.slurm",
+        *words,
+        options=("--time=2", "--signal=B:USR2@110"),
+        env={"MDGAN_MAX_REQUEUE": "1"},
+    )
+    ended = slurm.wait(job)
+    assert (ended["JobState"], ended["ExitCode"], ended["Restarts"]) == ("FAILED", "75:0", "1")
+    assert "after 1 requeues (MDGAN_MAX_REQUEUE)" in slurm.log(job)
+
+
+def test_array_tasks_requeue_one_by_one(
+    slurm: Slurm, small_config: Path, md_files: list[Path]
+) -> None:
+    words = [str(small_config), "--set", "train.steps=1200", "--set", "train.log_every=20"]
+    for path in md_files:
+        words += ["--data", str(path)]
+    array = slurm.submit("jobs/train-ensemble.slurm", *words, options=("--array=1-2",))
+    folder = Path(slurm.environment["MDGAN_WORK"]) / "ensemble"
+    wait_until(lambda: (folder / "2/metrics.jsonl").exists())
+    slurm.run("scancel", "--batch", "--signal=USR2", f"{array}_2")  # the last: its id is the array's
+    for replica in (1, 2):
+        slurm.done(f"{array}_{replica}")
+    assert slurm.show(f"{array}_1")["Restarts"] == "0"
+    assert slurm.show(f"{array}_2")["Restarts"] == "1"
+
+
+def test_sigterm_alone_saves_what_was_trained(
+    slurm: Slurm, small_config: Path, md_files: list[Path], tmp_path: Path
+) -> None:
+    words = train_arguments(small_config, md_files, tmp_path / "run", steps=1_000_000, log_every=20)
+    job = slurm.submit("jobs/train.slurm", *words)
+    metrics = tmp_path / "run/metrics.jsonl"
+    wait_until(metrics.exists)
+    slurm.run("scancel", job)
+    assert slurm.wait(job)["JobState"] == "CANCELLED"
+    assert list((tmp_path / "run").rglob("*.pt")), "no checkpoint"
+
+
+def test_a_dead_rank_ends_the_step(
+    slurm: Slurm, small_config: Path, md_files: list[Path], tmp_path: Path
+) -> None:
+    words = train_arguments(small_config, md_files, tmp_path / "run", steps=1_000_000, log_every=20)
+    job = slurm.submit("jobs/train.slurm", *words, options=("--nodes=2", "--ntasks-per-node=2"))
+    wait_until((tmp_path / "run/metrics.jsonl").exists)
+    os.kill(pid_of_rank(job, 3), signal.SIGKILL)
+    ended = slurm.wait(job, timeout=60)
+    assert ended["JobState"] == "FAILED", slurm.log(job)
+    assert ended["Restarts"] == "0", "a failure is not requeued"
+
+
+def pid_of_rank(job: str, rank: int) -> int:
+    wanted = {f"SLURM_JOB_ID={job}", f"SLURM_PROCID={rank}"}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            environment = set((folder / "environ").read_text(errors="replace").split("\0"))
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if wanted <= environment and b"mdgan_hpc.cli.train" in words:
+            return int(folder.name)
+    raise AssertionError(f"no rank {rank} of job {job}")
+
+
+def test_parallel_generation_gives_the_same_file_on_two_nodes(
+    slurm: Slurm, small_config: Path, md_files: list[Path], tmp_path: Path
+) -> None:
+    import h5py
+    import numpy as np
+
+    train = train_arguments(small_config, md_files, tmp_path / "run")
+    slurm.done(slurm.submit("jobs/train.slurm", *train))
+    positions = []
+    for nodes in (1, 2):
+        output = tmp_path / f"generated-{nodes}.h5"
+        words = [tmp_path / "run", "-o", output, "--particles", 512, "--records", 300]
+        options = (f"--nodes={nodes}", "--ntasks-per-node=1")
+        log = slurm.done(slurm.submit("jobs/generate.slurm", *words, options=options))
+        assert "Error" not in log
+        with h5py.File(output) as file:
+            positions.append(file["particles/trajectory/position/value"][:])
+    assert positions[0].std() > 0
+    assert np.array_equal(positions[0], positions[1])
