@@ -172,7 +172,9 @@ def test_array_tasks_requeue_one_by_one(
     array = slurm.submit("jobs/train-ensemble.slurm", *words, options=("--array=1-2",))
     folder = Path(slurm.environment["MDGAN_WORK"]) / "ensemble"
     wait_until(lambda: (folder / "2/metrics.jsonl").exists())
-    slurm.run("scancel", "--batch", "--signal=USR2", f"{array}_2")  # the last: its id is the array's
+    slurm.run(
+        "scancel", "--batch", "--signal=USR2", f"{array}_2"
+    )  # the last: its id is the array's
     for replica in (1, 2):
         slurm.done(f"{array}_{replica}")
     assert slurm.show(f"{array}_1")["Restarts"] == "0"
