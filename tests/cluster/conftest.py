@@ -25,7 +25,7 @@ def mpio_python() -> Path:
 
 
 def make_environment(folder: Path, python: Path) -> None:
-    """Make what MDGAN_VENV expects: a bin folder with python, torchrun, mpiexec and the commands."""
+    """Make what MDGAN_VENV expects: bin with python, torchrun, mpiexec and the commands."""
     (folder / "bin").mkdir(parents=True)
     programs = {
         "python": f"{python}",
@@ -167,8 +167,10 @@ def md_files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     for run in ("run1", "run2"):
         files.append(folder / f"{run}.h5")
         subprocess.run(
-            [sys.executable, "-m", "mdgan_hpc.cli.convert", ROOT / "tests/data/long" / run]
-            + ["-o", files[-1]],
+            [
+                *(sys.executable, "-m", "mdgan_hpc.cli.convert"),
+                *(ROOT / "tests/data/long" / run, "-o", files[-1]),
+            ],
             env=os.environ | {"PYTHONPATH": str(ROOT)},
             check=True,
             capture_output=True,
@@ -183,6 +185,7 @@ def small_config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path.write_text(
         "[data]\nrecords = 16\nwarm_up = 4\n"
         "[generator]\nhidden = 8\n"
-        "[train]\nsteps = 30\nbatch = 8\nevaluate_every = 0\nlog_every = 10\ncheckpoint_every = 20\n"
+        "[train]\nsteps = 30\nbatch = 8\nevaluate_every = 0\nlog_every = 10\n"
+        "checkpoint_every = 20\n"
     )
     return path

@@ -1,7 +1,8 @@
 """Run a command as root of a user namespace that maps all ids onto themselves.
 
 Apptainer as root asks for every capability; the root of a virtual machine or container may lack
-some. In a namespace of its own it has them all. ``python3 as_container_root.py apptainer build ...``
+some. In a namespace of its own it has them all. As in
+``python3 as_container_root.py apptainer build IMAGE DEFINITION``.
 """
 
 import ctypes
