@@ -4,7 +4,6 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 
 from mdgan_hpc.analysis.diffusion import diffusion_tree
 from mdgan_hpc.analysis.dynamics import DynamicsConfig, analyse
+from mdgan_hpc.analysis.intervals import common_strides
 from mdgan_hpc.analysis.paths import displacements, ion_paths
 from mdgan_hpc.analysis.samples import windows_against_step_skip
 from mdgan_hpc.errors import DataError, UsageError
@@ -21,9 +21,6 @@ from mdgan_hpc.trajectory import Trajectory
 #: Ions drawn in the pictures of paths.
 DRAWN = 36
 PATH_PS = 1.0
-
-#: Strides tried to bring two record intervals to a common multiple.
-_LARGEST_STRIDE = 50
 
 
 @dataclass(frozen=True)
@@ -58,24 +55,6 @@ def fingerprint(config: ReportConfig) -> str:
         status = os.stat(path)
         files[str(path)] = [status.st_size, status.st_mtime_ns]
     return json.dumps({"config": asdict(config), "files": files}, sort_keys=True)
-
-
-def common_strides(first_ps: float, second_ps: float) -> tuple[int, int]:
-    """Return the least strides that give two record intervals the same lags.
-
-    Raises
-    ------
-    DataError
-        If there are none up to 50.
-    """
-    ratio = Fraction(second_ps / first_ps).limit_denominator(_LARGEST_STRIDE)
-    a, b = ratio.numerator, ratio.denominator
-    if not a or a > _LARGEST_STRIDE or abs(a * first_ps / (b * second_ps) - 1) > 1e-4:
-        raise DataError(
-            f"records every {first_ps:g} ps and every {second_ps:g} ps have no common lag",
-            remedy="generate with a record interval that is a multiple of the MD's",
-        )
-    return a, b
 
 
 def compare(config: ReportConfig, communicator: Communicator) -> dict[str, Any] | None:

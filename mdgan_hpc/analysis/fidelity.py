@@ -1,0 +1,436 @@
+"""How far generated motion is from MD, in units of how far MD runs are from each other.
+
+For each observable the distance of a generated run *the size of an MD run* (as many ions, as long)
+to the pool of all MD runs is divided by the distance another MD run would have. That is estimated
+from the replicas, each against the pool of the others, or from runs drawn from the ions of the
+pool, whichever is larger: a few replicas may agree by chance. A perfect generator scores about 1,
+whatever the number of its ions; equal sizes make the noise and the bias of the estimators cancel.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from scipy import fft
+
+from mdgan_hpc.analysis.correlation import padded_length, power
+from mdgan_hpc.analysis.dynamics import vacf_spectrum
+from mdgan_hpc.analysis.intervals import common_strides
+from mdgan_hpc.analysis.sites import Lattice, Sites, count_hops, find_sites, folded_voxels
+from mdgan_hpc.errors import DataError
+
+#: Lags (log-spaced), from one record to this share of a run.
+LAGS = 24
+LONGEST_LAG = 0.25
+
+#: Times of van Hove functions and of the reversal test, as shares of a run.
+TIME_SHARES = (1 / 160, 1 / 40, 1 / 10, 1 / 4)
+#: Levels of the distribution of MD displacements at which distributions are compared.
+LEVELS = np.linspace(0.05, 0.95, 19)
+
+VACF_PS = 1.0
+VOXEL = 1.5  # Angstrom, of the site density
+
+#: Origins of a lag are at most this many to a lag: closer ones add cost, no knowledge.
+ORIGINS_PER_LAG = 16
+
+#: Runs drawn from the ions of the pool.
+DRAWS = 100
+
+_WORK = 2**15
+
+Means = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class FidelityResult:
+    """A generated trajectory against MD.
+
+    Attributes
+    ----------
+    ratios : dict of str to float
+        Distance generated to MD over distance among MD runs, by observable.
+    distances, references : dict of str to float
+        The two distances.
+    units : dict of str to str
+        What the distances are.
+    drift_z : array, [3]
+        Mean displacement from first to last record over its standard error, each axis.
+    """
+
+    ratios: dict[str, float]
+    distances: dict[str, float]
+    references: dict[str, float]
+    units: dict[str, str]
+    drift_z: np.ndarray
+
+    @property
+    def median(self) -> float:
+        """Median of the ratios."""
+        return float(np.median(list(self.ratios.values())))
+
+    @property
+    def worst(self) -> tuple[str, float]:
+        """Name and ratio of the observable that is farthest off."""
+        name = max(self.ratios, key=lambda key: self.ratios[key])
+        return name, self.ratios[name]
+
+    def table(self) -> list[list[str]]:
+        """Return rows of text: observable, distance, among MD runs, ratio."""
+        rows = [["observable", "generated to MD", "among MD runs", "ratio"]]
+        for name, ratio in self.ratios.items():
+            unit = self.units[name]
+            rows.append(
+                [
+                    name,
+                    f"{self.distances[name]:.3g} {unit}".strip(),
+                    f"{self.references[name]:.3g} {unit}".strip(),
+                    f"{ratio:.2f}",
+                ]
+            )
+        return rows
+
+    def tree(self) -> dict[str, Any]:
+        """Return the result tree."""
+        return {
+            "ratios": self.ratios,
+            "distances": self.distances,
+            "references": self.references,
+            "median": self.median,
+            "worst": self.worst[1],
+            "worst_observable": self.worst[0],
+            "drift_z": self.drift_z,
+            "table": self.table(),
+        }
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Records of the observables at one record interval."""
+
+    interval_ps: float
+    stride: int
+    lags: np.ndarray  # [L], in records
+    times: np.ndarray  # [K], in records
+    velocity_lags: int
+    edges: np.ndarray  # [K, len(LEVELS)], Angstrom
+    sites: Sites | None
+    voxels: tuple[int, int, int]
+
+
+class Reference:
+    """MD replicas to which generated trajectories are compared; use `from_arrays`.
+
+    Parameters
+    ----------
+    replicas : sequence of array, [T, N, 3]
+        Unwrapped positions of each run, Angstrom.
+    interval_ps : float
+        Between two records.
+    lattice : Lattice, optional
+        With it sites are found and compared as well.
+    """
+
+    def __init__(
+        self, replicas: Sequence[np.ndarray], interval_ps: float, lattice: Lattice | None = None
+    ) -> None:
+        if not replicas:
+            raise DataError("a reference needs at least one MD run")
+        self.replicas = [np.asarray(r) for r in replicas]
+        self.interval_ps = interval_ps
+        self.lattice = lattice
+        self._prepared: dict[tuple[int, int], _Prepared] = {}
+
+    @classmethod
+    def from_arrays(
+        cls,
+        replicas: Sequence[np.ndarray],
+        interval_ps: float,
+        lattice: "np.ndarray | Lattice | None" = None,
+    ) -> "Reference":
+        """Make a reference from positions in memory.
+
+        Parameters
+        ----------
+        replicas : sequence of array, [T, N, 3]
+            Unwrapped positions of each MD run, Angstrom.
+        interval_ps : float
+        lattice : array [3, 3] or Lattice, optional
+            Primitive lattice vectors (rows, Angstrom), or with the symmetry operations.
+        """
+        if lattice is not None and not isinstance(lattice, Lattice):
+            lattice = Lattice.of_vectors(np.asarray(lattice))
+        return cls(replicas, interval_ps, lattice)
+
+    @cached_property
+    def sites(self) -> Sites | None:
+        """Sites found in the density of the MD runs, if there is a lattice with more than none."""
+        if self.lattice is None:
+            return None
+        step = max(1, sum(r.shape[0] * r.shape[1] for r in self.replicas) // 10**6)
+        return find_sites([r[::step].astype(np.float64) for r in self.replicas], self.lattice)
+
+    def compare(self, positions: np.ndarray, interval_ps: float) -> FidelityResult:
+        """Compare a generated trajectory with the MD runs.
+
+        Parameters
+        ----------
+        positions : array, [T, N, 3]
+            Unwrapped, Angstrom; any number of ions, at least a quarter as long as an MD run.
+        interval_ps : float
+
+        Raises
+        ------
+        DataError
+            If it is too short, or the record intervals have no common multiple.
+        """
+        strides = common_strides(self.interval_ps, interval_ps)
+        if strides not in self._prepared:
+            self._prepared[strides] = _Prepared(self, strides[0])
+        return self._prepared[strides].compare(np.asarray(positions), interval_ps, strides[1])
+
+
+class _Prepared:
+    """The observables of the MD runs at the lags shared with one generated record interval."""
+
+    def __init__(self, reference: Reference, stride: int) -> None:
+        replicas = reference.replicas
+        interval = reference.interval_ps
+        shortest = min(map(len, replicas))
+        self.span = shortest * interval
+        units = max(2, int((shortest - 1) * LONGEST_LAG) // stride)
+        lags = np.unique(np.round(np.geomspace(1, units, LAGS)).astype(int)) * stride
+        nearest = [int(np.argmin(np.abs(np.log(lags / (shortest * s))))) for s in TIME_SHARES]
+        times = lags[np.unique(nearest)]
+        sites = reference.sites
+        voxels = (1, 1, 1)
+        if sites is not None:
+            lengths = np.linalg.norm(sites.lattice, axis=1)
+            a, b, c = (max(2, round(float(v) / VOXEL)) for v in lengths)
+            voxels = (a, b, c)
+        edges = np.stack(
+            [
+                np.quantile(
+                    np.concatenate(
+                        [
+                            np.linalg.norm(r[t:] - r[:-t], axis=-1)[:: max(1, t // 4)].ravel()
+                            for r in replicas
+                        ]
+                    ),
+                    LEVELS,
+                )
+                for t in times
+            ]
+        )
+        count = max(4, round(min(VACF_PS, 0.1 * self.span) / (stride * interval)))
+        self.plan = _Plan(interval, stride, lags, times, count, edges, sites, voxels)
+        self.ions = [_per_ion(r, self.plan) for r in replicas]
+        self.pool = _join(self.ions)
+        self.observables = _observables(_mean(self.pool, None), self.plan)
+        self.size = float(np.mean([r.shape[0] * r.shape[1] for r in replicas])) * interval
+        self.references = self._references()
+
+    def _references(self) -> dict[str, float]:
+        """Distance another MD run would have to the pool, by observable."""
+        n_runs = len(self.ions)
+        squares: dict[str, list[float]] = {name: [] for name in self.observables}
+        # A run against a pool of R - 1 others is farther than a new run against all R.
+        larger = (1 + 1 / n_runs) / (1 + 1 / max(n_runs - 1, 1))
+        if n_runs > 1:
+            for k in range(n_runs):
+                others = _join([ions for i, ions in enumerate(self.ions) if i != k])
+                rest = _observables(_mean(others, None), self.plan)
+                own = _observables(_mean(self.ions[k], None), self.plan)
+                for name in squares:
+                    squares[name].append(larger * _distance(own[name], rest[name]) ** 2)
+        among = {name: float(np.mean(v)) if v else 0.0 for name, v in squares.items()}
+        total = len(next(iter(self.pool.values())))
+        draw = max(1, total // n_runs)
+        random = np.random.default_rng(0)
+        sums = dict.fromkeys(self.observables, 0.0)
+        for _ in range(DRAWS):
+            weights = np.bincount(random.integers(0, total, draw), minlength=total)
+            own = _observables(_mean(self.pool, weights), self.plan)
+            for name in sums:
+                sums[name] += _distance(own[name], self.observables[name]) ** 2 / DRAWS
+        # Draws scatter about the pool itself, and a pool of n ions by (n - 1) / n too little.
+        chance = {k: v * total / max(total - 1, 1) * (1 + 1 / n_runs) for k, v in sums.items()}
+        return {name: float(np.sqrt(max(among[name], chance[name]))) for name in sums}
+
+    def compare(self, positions: np.ndarray, interval_ps: float, stride: int) -> FidelityResult:
+        scale = interval_ps / self.plan.interval_ps
+        records = round(self.span / interval_ps)
+        lags = np.round(self.plan.lags / scale).astype(int)
+        if len(positions) <= lags[-1] + stride:
+            raise DataError(
+                f"the generated trajectory has {len(positions)} records of {interval_ps:g} ps; to "
+                f"compare with MD runs of {self.span:.3g} ps it needs more than {lags[-1] + stride}"
+            )
+        plan = _Plan(
+            interval_ps,
+            stride,
+            lags,
+            np.round(self.plan.times / scale).astype(int),
+            self.plan.velocity_lags,
+            self.plan.edges,
+            self.plan.sites,
+            self.plan.voxels,
+        )
+        # Pieces as long as an MD run; what is left over at the end is not used.
+        length = min(records, len(positions))
+        pieces = [
+            _per_ion(positions[start : start + length], plan)
+            for start in range(0, len(positions) - length + 1, length)
+        ]
+        together = min(positions.shape[1], max(1, round(self.size / (length * interval_ps))))
+        squares = dict.fromkeys(self.observables, 0.0)
+        runs = 0
+        for piece in pieces:
+            for start in range(0, positions.shape[1] - together + 1, together):
+                part = {name: v[start : start + together] for name, v in piece.items()}
+                own = _observables(_mean(part, None), self.plan)
+                for name in squares:
+                    squares[name] += _distance(own[name], self.observables[name]) ** 2
+                runs += 1
+        distances = {name: float(np.sqrt(v / runs)) for name, v in squares.items()}
+        travel = (positions[-1].astype(np.float64) - positions[0]).reshape(-1, 3)
+        error = travel.std(0, ddof=1) / np.sqrt(len(travel)) if len(travel) > 1 else np.ones(3)
+        z = np.divide(travel.mean(0), error, out=np.zeros(3), where=error > 0)
+        return FidelityResult(
+            {name: distances[name] / max(self.references[name], 1e-300) for name in distances},
+            distances,
+            self.references,
+            {name: _UNITS.get(name.split(" at ")[0], "") for name in distances},
+            z,
+        )
+
+
+def _distance(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.sqrt(np.mean((a - b) ** 2)))
+
+
+def _join(parts: Sequence[Means]) -> Means:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _mean(ions: Means, weights: np.ndarray | None) -> Means:
+    """Averages over ions [N, ...] of their sums or means."""
+    if weights is None:
+        return {name: values.mean(0) for name, values in ions.items()}
+    share = weights / weights.sum()
+    return {name: np.tensordot(share, values, 1) for name, values in ions.items()}
+
+
+def _per_ion(positions: np.ndarray, plan: _Plan) -> Means:
+    """Time averages of each ion, first axis N, of what the observables are made of."""
+    n_records, n = positions.shape[:2]
+    parts: list[Means] = []
+    together = max(1, _WORK // n_records)
+    for start in range(0, n, together):
+        x = positions[:, start : start + together].transpose(1, 2, 0)
+        parts.append(_some_ions(np.ascontiguousarray(x, np.float64), plan))
+    ions = _join(parts)
+    if plan.sites is not None:
+        ions |= _site_sums(positions, plan)
+    return ions
+
+
+def _some_ions(x: np.ndarray, plan: _Plan) -> Means:
+    n, _, n_records = x.shape
+    second = np.empty((n, len(plan.lags)))
+    fourth = np.empty((n, len(plan.lags)))
+    below = np.empty((n, len(plan.times), plan.edges.shape[1]))
+    reversal = np.empty((n, len(plan.times), 2))
+    for index, lag in enumerate(plan.lags):
+        step = max(1, int(lag) // ORIGINS_PER_LAG)
+        d = x[..., lag::step] - x[..., : n_records - lag : step]
+        r2 = np.einsum("nit,nit->nt", d, d)
+        second[:, index] = r2.mean(1)
+        fourth[:, index] = np.einsum("nt,nt->n", r2, r2) / r2.shape[1]
+        at = np.flatnonzero(plan.times == lag)
+        if len(at):
+            which = np.searchsorted(plan.edges[at[0]] ** 2, r2.ravel(), side="right")
+            levels = plan.edges.shape[1] + 1
+            flat = np.repeat(np.arange(n), r2.shape[1]) * levels + which
+            counts = np.bincount(flat, minlength=n * levels).reshape(n, levels)
+            below[:, at[0]] = counts.cumsum(1)[:, :-1] / r2.shape[1]
+            reversal[:, at[0]] = _reversal(x, int(lag), step)
+    u = x[..., plan.stride :] - x[..., : -plan.stride]
+    length = padded_length(u.shape[-1])
+    steps = np.arange(plan.velocity_lags) * plan.stride
+    total = fft.irfft(power(u, length).sum(1), n=length)[:, steps]
+    vacf = total / (u.shape[-1] - steps) / (plan.stride * plan.interval_ps) ** 2
+    return {
+        "second": second,
+        "fourth": fourth,
+        "below": below,
+        "reversal": reversal,
+        "vacf": vacf,
+        "travel": x[..., -1] - x[..., 0],
+        "travel_squared": ((x[..., -1] - x[..., 0]) ** 2).mean(1),
+    }
+
+
+def _reversal(x: np.ndarray, lag: int, step: int) -> np.ndarray:
+    """Averages of two successive displacements a, b: (|a|^2 - |b|^2) a.b, and |a|^4 + |b|^4.
+
+    Run backwards, a becomes -b and b becomes -a: the first changes sign.
+    """
+    early, middle, late = x[..., : -2 * lag : step], x[..., lag:-lag:step], x[..., 2 * lag :: step]
+    a, b = middle - early, late - middle
+    aa, bb = np.einsum("nit,nit->nt", a, a), np.einsum("nit,nit->nt", b, b)
+    ab = np.einsum("nit,nit->nt", a, b)
+    return np.stack([((aa - bb) * ab).mean(1), (aa**2 + bb**2).mean(1)], axis=1)
+
+
+def _site_sums(positions: np.ndarray, plan: _Plan) -> Means:
+    assert plan.sites is not None
+    # Visits last many records: every stride-th shows them all, at the same times in MD and model.
+    seen = positions[:: plan.stride].astype(np.float64)
+    hops = count_hops(plan.sites, seen, plan.stride * plan.interval_ps)
+    n_voxels = int(np.prod(plan.voxels))
+    flat = folded_voxels(seen, plan.sites.lattice, plan.voxels)  # [T, N]
+    n = positions.shape[1]
+    counts = np.bincount((flat + n_voxels * np.arange(n)).ravel(), minlength=n * n_voxels)
+    return {
+        "time": hops.time_ps,
+        "hops": hops.hops.astype(float),
+        "pairs": hops.pairs.astype(float),
+        "back": hops.back.astype(float),
+        "voxels": counts.reshape(n, n_voxels) / len(seen),
+    }
+
+
+_UNITS = {
+    "MSD": "(log)",
+    "residence time": "(log)",
+    "drift": "(of rms)",
+}
+
+
+def _observables(mean: Means, plan: _Plan) -> dict[str, np.ndarray]:
+    """What is compared, from averages over ions. Noise makes no observable blow up."""
+    interval = plan.interval_ps
+    result: dict[str, np.ndarray] = {
+        "MSD": np.log(np.maximum(mean["second"], 1e-300)),
+        "alpha2": 3 * mean["fourth"] / (5 * np.maximum(mean["second"], 1e-300) ** 2) - 1,
+    }
+    for index, lag in enumerate(plan.times):
+        result[f"van Hove at {lag * interval:.3g} ps"] = mean["below"][index]
+    vacf = mean["vacf"]
+    result["VACF"] = vacf / max(vacf[0], 1e-300)
+    _, spectrum = vacf_spectrum(vacf, plan.stride * interval)
+    result["VACF spectrum"] = spectrum / max(np.abs(spectrum).mean(), 1e-300)
+    if "hops" in mean:
+        # The small number keeps the logarithm of a run without hops finite.
+        per_time = (mean["hops"] + 1e-3) / mean["time"]
+        result["residence time"] = -np.log(per_time)[None]
+        result["back jumps"] = (mean["back"] / max(float(mean["pairs"]), 1e-12))[None]
+        result["site density"] = np.sqrt(mean["voxels"])
+    result["drift"] = mean["travel"] / np.sqrt(max(float(mean["travel_squared"]), 1e-300))
+    # Not at the longest time: two such displacements fit into half of the run only.
+    odd, scale = mean["reversal"][:-1].T
+    result["time reversal"] = odd / np.maximum(scale, 1e-300)
+    return result

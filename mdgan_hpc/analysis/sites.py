@@ -1,0 +1,322 @@
+"""Sites of a lattice, found from the density of the ions, and the hops between them.
+
+Positions are folded into a cell of the lattice (best the primitive one): all its copies add to one
+density, whose maxima are the sites. An ion is at a site from when it enters its core until it
+enters the core of another, so that a look over the border is no hop.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy import ndimage
+
+from mdgan_hpc.errors import DataError
+from mdgan_hpc.trajectory import Framework
+
+#: Spacing of the density grid, and width of the Gaussian it is smoothed with (Angstrom).
+SPACING = 0.25
+SMOOTHING = 0.45
+
+#: A maximum is a site if its density is at least this share of the mean density ...
+LEAST_DENSITY = 1.0
+#: ... and no denser maximum is this near (Angstrom).
+LEAST_DISTANCE = 1.2
+
+#: Radius of a core: this share of the distance to the next site.
+CORE = 0.4
+
+#: Atoms of the framework move less than this (rms, Angstrom) where there is a lattice.
+LARGEST_RMS = 0.8
+
+_SYMPREC = 0.35
+_OFFSET = 2**15
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """Translations of the averaged framework, and its other symmetry operations.
+
+    Attributes
+    ----------
+    vectors : array, [3, 3]
+        Primitive lattice vectors (rows), Angstrom.
+    rotations : array, [G, 3, 3]
+        A row vector r (Cartesian) goes to ``r @ rotation + translation``; the identity is first.
+    translations : array, [G, 3]
+        Angstrom.
+    """
+
+    vectors: np.ndarray
+    rotations: np.ndarray
+    translations: np.ndarray
+
+    @classmethod
+    def of_vectors(cls, vectors: np.ndarray) -> "Lattice":
+        """Return a lattice of which only the translations are known."""
+        return cls(np.asarray(vectors, np.float64), np.eye(3)[None], np.zeros((1, 3)))
+
+    @classmethod
+    def of_framework(cls, framework: Framework | None, cell: np.ndarray | None) -> "Lattice | None":
+        """Return the lattice of an averaged framework in its cell [3, 3].
+
+        None where there is none: no framework, no cell, or atoms that do not stay in place.
+        """
+        if framework is None or cell is None or len(framework.position) == 0:
+            return None
+        if float(np.max(framework.rms_displacement)) > LARGEST_RMS:
+            return None
+        import spglib
+
+        # First the translations: a supercell hides the rotations that it breaks.
+        fraction = framework.position @ np.linalg.inv(cell) % 1
+        crystal = (cell, fraction, framework.species)
+        whole = spglib.get_symmetry_dataset(crystal, _SYMPREC)  # type: ignore[arg-type]
+        if whole is None:
+            return cls.of_vectors(cell)
+        vectors = np.asarray(spglib.niggli_reduce(whole.primitive_lattice), np.float64)
+        _, first = np.unique(whole.mapping_to_primitive, return_index=True)
+        fraction = framework.position[first] @ np.linalg.inv(vectors) % 1
+        crystal = (vectors, fraction, framework.species[first])
+        found = spglib.get_symmetry(crystal, _SYMPREC)  # type: ignore[arg-type]
+        if found is None:
+            return cls.of_vectors(vectors)
+        # spglib: column fractions x go to W x + w; here rows of Cartesian coordinates.
+        rotations = [np.linalg.inv(vectors) @ w.T @ vectors for w in found["rotations"]]
+        return cls(vectors, np.array(rotations), found["translations"] @ vectors)
+
+
+@dataclass(frozen=True)
+class Sites:
+    """Sites in one cell of a lattice.
+
+    Attributes
+    ----------
+    lattice : array, [3, 3]
+        Rows are the vectors, Angstrom.
+    fraction : array, [S, 3]
+        Places of the sites in the cell, densest first.
+    density : array, [S]
+        Density at the sites over the mean density.
+    """
+
+    lattice: np.ndarray
+    fraction: np.ndarray
+    density: np.ndarray
+
+    @cached_property
+    def neighbour_distance(self) -> np.ndarray:
+        """Distance from each site [S] to the nearest other one, Angstrom."""
+        shifts = np.stack(np.meshgrid(*[[-1, 0, 1]] * 3, indexing="ij"), -1).reshape(-1, 3)
+        difference = self.fraction[:, None, None] - self.fraction[None, :, None] + shifts
+        distance = np.linalg.norm(difference @ self.lattice, axis=-1)
+        distance[distance < 1e-6] = np.inf
+        return distance.min((1, 2))
+
+    @cached_property
+    def _map(self) -> tuple[np.ndarray, np.ndarray]:
+        """For each grid point of the cell: nearest site as one number, and whether in its core."""
+        shape = _grid_shape(self.lattice, SPACING)
+        axes = [(np.arange(n) + 0.5) / n for n in shape]
+        points = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3)
+        shifts = np.stack(np.meshgrid(*[[-1, 0, 1]] * 3, indexing="ij"), -1).reshape(-1, 3)
+        images = (self.fraction[:, None] + shifts).reshape(-1, 3)  # [S * 27, 3]
+        from scipy.spatial import cKDTree
+
+        distance, nearest = cKDTree(images @ self.lattice).query(points @ self.lattice)
+        site, image = np.divmod(nearest, len(shifts))
+        label = _label(shifts[image], site, len(self.fraction))
+        core = distance < CORE * self.neighbour_distance[site]
+        return label.reshape(shape), core.reshape(shape)
+
+    def labels(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return for positions [..., 3] the nearest site and whether they are in its core.
+
+        A label names a site in a certain cell of the infinite lattice; label modulo S is the site
+        of the cell.
+        """
+        label, core = self._map
+        fraction = positions @ np.linalg.inv(self.lattice)
+        cell = np.floor(fraction)
+        shape = np.array(label.shape)
+        index = np.minimum(((fraction - cell) * shape).astype(np.intp), shape - 1)
+        at = tuple(np.moveaxis(index, -1, 0))
+        home = _label(cell.astype(np.int64), 0, len(self.fraction)) - _label(
+            np.zeros(3, np.int64), 0, len(self.fraction)
+        )
+        return label[at] + home, core[at]
+
+    def visits(self, positions: np.ndarray) -> np.ndarray:
+        """Return the site each particle is at in each record, [T, N], from positions [T, N, 3]."""
+        label, core = self.labels(positions)
+        index = np.where(core, np.arange(len(label))[:, None], -1)
+        last = np.maximum.accumulate(index, axis=0)
+        # Before its first core a particle is where it first gets to.
+        first = np.argmax(core, axis=0)
+        return np.take_along_axis(label, np.where(last < 0, first, last), axis=0)
+
+
+def _grid_shape(lattice: np.ndarray, spacing: float) -> tuple[int, int, int]:
+    a, b, c = (max(4, math.ceil(float(v) / spacing)) for v in np.linalg.norm(lattice, axis=1))
+    return a, b, c
+
+
+def _label(cell: np.ndarray, site: np.ndarray | int, n_sites: int) -> np.ndarray:
+    a, b, c = np.moveaxis(cell + _OFFSET, -1, 0)
+    return ((a * 2 * _OFFSET + b) * 2 * _OFFSET + c) * n_sites + site
+
+
+def folded_voxels(
+    positions: np.ndarray, lattice: np.ndarray, shape: tuple[int, int, int]
+) -> np.ndarray:
+    """Return the flat index of the grid voxel that each of positions [..., 3] folds into."""
+    fraction = positions @ np.linalg.inv(lattice)
+    fraction -= np.floor(fraction)
+    index = np.minimum((fraction * shape).astype(np.intp), np.array(shape) - 1)
+    return (index[..., 0] * shape[1] + index[..., 1]) * shape[2] + index[..., 2]
+
+
+def folded_density(
+    pieces: Iterable[np.ndarray], lattice: np.ndarray, shape: tuple[int, int, int]
+) -> np.ndarray:
+    """Return the density of positions [..., 3] folded into a cell, over its mean; `shape`."""
+    counts = np.zeros(math.prod(shape))
+    for positions in pieces:
+        counts += np.bincount(
+            folded_voxels(positions, lattice, shape).ravel(), minlength=len(counts)
+        )
+    return counts.reshape(shape) / max(counts.mean(), 1e-300)
+
+
+def find_sites(pieces: Iterable[np.ndarray], lattice: Lattice) -> Sites:
+    """Find the sites of ions from their positions [..., 3].
+
+    The density is averaged over the symmetry operations of the lattice, so that equivalent sites
+    are found together.
+
+    Raises
+    ------
+    DataError
+        If the density has no maximum that stands out.
+    """
+    vectors = lattice.vectors
+    shape = _grid_shape(vectors, SPACING)
+    operations = list(zip(lattice.rotations, lattice.translations, strict=True))
+    density = folded_density(
+        (piece.reshape(-1, 3) @ r + t for piece in pieces for r, t in operations), vectors, shape
+    )
+    spacing = np.linalg.norm(vectors, axis=1) / shape
+    smooth = ndimage.gaussian_filter(density, SMOOTHING / spacing, mode="wrap")
+    peak = (smooth == ndimage.maximum_filter(smooth, size=3, mode="wrap")) & (
+        smooth >= LEAST_DENSITY
+    )
+    places = np.argwhere(peak)
+    order = np.argsort(-smooth[peak], kind="stable")
+    kept: list[np.ndarray] = []
+    heights: list[float] = []
+    shifts = np.stack(np.meshgrid(*[[-1, 0, 1]] * 3, indexing="ij"), -1).reshape(-1, 3)
+    for place in places[order]:
+        fraction = (place + 0.5) / shape
+        near = [np.linalg.norm((fraction - k + shifts) @ vectors, axis=1).min() for k in kept]
+        if not near or min(near) >= LEAST_DISTANCE:
+            kept.append(_summit(smooth, place))
+            heights.append(float(smooth[tuple(place)]))
+    if not kept:
+        raise DataError("the density of the ions has no maxima: no sites")
+    return Sites(vectors, np.array(kept), np.array(heights))
+
+
+def _summit(smooth: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """Fractional place of a maximum between grid points, by a parabola along each axis."""
+    summit = place + 0.5
+    for axis in range(3):
+        low, high = place.copy(), place.copy()
+        low[axis] -= 1
+        high[axis] = (high[axis] + 1) % smooth.shape[axis]
+        a, b, c = smooth[tuple(low)], smooth[tuple(place)], smooth[tuple(high)]
+        if a + c < 2 * b:
+            summit[axis] += 0.5 * (a - c) / (a + c - 2 * b)
+    return summit / smooth.shape
+
+
+@dataclass(frozen=True)
+class Hops:
+    """Counts of hops of each particle; sums of them over particles give the rates.
+
+    Attributes
+    ----------
+    time_ps : array, [N]
+        Observed.
+    hops, pairs, back : array, [N]
+        Hops; hops that follow another; and those of them that lead back where it came from.
+    site_time : array, [N, S]
+        Records spent at each site of the cell.
+    site_hops : array, [N, S]
+        Hops that leave each site of the cell.
+    squared_length : array, [N]
+        Sum of the squared hop lengths, between the sites' places, Angstrom^2.
+    """
+
+    time_ps: np.ndarray
+    hops: np.ndarray
+    pairs: np.ndarray
+    back: np.ndarray
+    site_time: np.ndarray
+    site_hops: np.ndarray
+    squared_length: np.ndarray
+
+    def tree(self, interval_ps: float) -> dict[str, np.ndarray | float]:
+        """Return occupancies, residence times (ps), hop rate (1/ps) and back-jump probability."""
+        time, hops = float(self.time_ps.sum()), float(self.hops.sum())
+        leaving = self.site_hops.sum(0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return {
+                "occupancy": self.site_time.sum(0) / self.site_time.sum(),
+                "residence_ps": self.site_time.sum(0) * interval_ps / leaving,
+                "mean_residence_ps": time / hops if hops else float("inf"),
+                "hop_rate_per_ps": hops / time,
+                "back_jump_probability": float(self.back.sum() / max(self.pairs.sum(), 1)),
+                "hop_length": float(np.sqrt(self.squared_length.sum() / max(hops, 1))),
+                "n_hops": hops,
+            }
+
+
+def count_hops(sites: Sites, positions: np.ndarray, interval_ps: float) -> Hops:
+    """Count the hops of each particle, positions [T, N, 3] at `interval_ps`.
+
+    The mean residence time is the observed time divided by the number of hops: the maximum
+    likelihood estimate, for which visits cut by the ends of a run are no bias.
+    """
+    visit = sites.visits(positions)  # [T, N]
+    n_records, n = visit.shape
+    n_sites = len(sites.fraction)
+    kind = visit % n_sites
+    site_time = np.stack([(kind == s).sum(0) for s in range(n_sites)], axis=1)
+    particle, record = np.nonzero((visit[1:] != visit[:-1]).T)
+    before, after = visit[record, particle], visit[record + 1, particle]
+    hops = np.bincount(particle, minlength=n)
+    same = particle[1:] == particle[:-1]
+    back = same & (after[1:] == before[:-1])
+    site_hops = np.zeros((n, n_sites))
+    np.add.at(site_hops, (particle, before % n_sites), 1)
+    vector = (_place(sites, after) - _place(sites, before)) @ sites.lattice
+    return Hops(
+        np.full(n, (n_records - 1) * interval_ps),
+        hops,
+        np.bincount(particle[1:][same], minlength=n),
+        np.bincount(particle[1:][back], minlength=n),
+        site_time,
+        site_hops,
+        np.bincount(particle, weights=(vector**2).sum(-1), minlength=n),
+    )
+
+
+def _place(sites: Sites, label: np.ndarray) -> np.ndarray:
+    """Fractional coordinates of labelled sites in the infinite lattice."""
+    n_sites = len(sites.fraction)
+    cell, site = np.divmod(label, n_sites)
+    rest, c = np.divmod(cell, 2 * _OFFSET)
+    a, b = np.divmod(rest, 2 * _OFFSET)
+    return np.stack([a, b, c], axis=-1) - _OFFSET + sites.fraction[site]

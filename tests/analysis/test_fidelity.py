@@ -1,0 +1,95 @@
+"""The fidelity ratios on processes whose truth is known."""
+
+import numpy as np
+import pytest
+
+from mdgan_hpc.analysis.fidelity import Reference
+from tests.analysis.conftest import brownian, cage_and_hops
+
+INTERVAL = 0.02
+HOP = 2.5
+
+
+def process(rng, n_particles, **options):
+    return cage_and_hops(
+        1500, n_particles, rng, hop=HOP, **{"interval": INTERVAL, "rate": 1.0, **options}
+    )
+
+
+@pytest.fixture(scope="module")
+def reference():
+    rng = np.random.default_rng(11)
+    runs = [process(rng, 12) for _ in range(3)]
+    return Reference.from_arrays(runs, INTERVAL, np.eye(3) * HOP)
+
+
+def test_the_true_process_scores_about_one(reference):
+    result = reference.compare(process(np.random.default_rng(1), 240), INTERVAL)
+    assert 0.7 < result.median < 1.3
+    assert result.worst[1] < 2
+    assert (np.abs(result.drift_z) < 4).all()
+
+
+def test_sites_are_found_where_the_process_has_them(reference):
+    sites = reference.sites
+    assert len(sites.fraction) == 1
+    folded = (sites.fraction[0] + 0.5) % 1 - 0.5
+    np.testing.assert_allclose(folded, 0, atol=0.05)
+
+
+def test_gaussian_motion_of_the_same_msd_fails(reference):
+    rng = np.random.default_rng(2)
+    caged = process(rng, 240, rate=0.0)
+    surrogate = caged + brownian(1500, 240, rng, d=HOP**2 / 6, interval=INTERVAL)
+    result = reference.compare(surrogate, INTERVAL)
+    assert result.ratios["MSD"] < 1.6
+    assert result.ratios["alpha2"] > 5
+    assert result.ratios["residence time"] > 3
+    assert result.worst[1] > 5
+
+
+@pytest.mark.parametrize("rate", [0.5, 2.0])
+def test_wrong_hop_rates_fail(reference, rate):
+    result = reference.compare(process(np.random.default_rng(3), 120, rate=rate), INTERVAL)
+    assert result.ratios["MSD"] > 2
+    assert result.ratios["residence time"] > 2
+
+
+def test_drift_is_seen(reference):
+    positions = process(np.random.default_rng(4), 240)
+    positions[..., 0] += np.arange(1500)[:, None] * 0.006
+    result = reference.compare(positions, INTERVAL)
+    assert result.drift_z[0] > 5
+    assert result.ratios["drift"] > 1.5
+
+
+def test_motion_of_one_time_direction_is_seen():
+    """Kicks that relax (shot noise) against their own time reverse: only the direction differs."""
+    rng = np.random.default_rng(5)
+
+    def shots(n):
+        x = np.zeros((2000, n, 3))
+        for t in range(1, len(x)):
+            kick = rng.poisson(0.02, (n, 3)) * rng.normal(0, 3.0, (n, 3))
+            x[t] = 0.9 * x[t - 1] + kick
+        return x + rng.normal(0, 0.05, x.shape).cumsum(0)
+
+    reference = Reference.from_arrays([shots(12) for _ in range(3)], INTERVAL)
+    forward = reference.compare(shots(96), INTERVAL)
+    backward = reference.compare(shots(96)[::-1], INTERVAL)
+    assert forward.ratios["time reversal"] < 1.6
+    assert backward.ratios["time reversal"] > 2.5
+    assert backward.ratios["MSD"] < 1.6
+
+
+def test_a_longer_record_interval_and_a_longer_run_are_compared_at_common_lags(reference):
+    positions = process(np.random.default_rng(6), 192)
+    coarse = np.concatenate([positions, positions[-1] + positions - positions[0]])[::2]
+    result = reference.compare(coarse, 2 * INTERVAL)
+    assert result.median < 1.4
+
+
+def test_table_tells_every_observable(reference):
+    result = reference.compare(process(np.random.default_rng(7), 24), INTERVAL)
+    assert [row[0] for row in result.table()[1:]] == list(result.ratios)
+    assert result.tree()["median"] == result.median
