@@ -42,8 +42,8 @@ class GeneratorSettings:
     kind: Literal["transition", "latent"] = key(
         "transition", "transition: recurrent density; latent: MD-GAN of Endo et al. (2018)"
     )
-    hidden: int = key(96, "units | transition: memory; latent: width of the layers")
-    records_per_step: int = key(3, "records | transition only: made together by one step")
+    hidden: int = key(72, "units | transition: memory; latent: width of the layers")
+    records_per_step: int = key(5, "records | transition only: made together by one step")
     latent: int = key(32, "numbers | latent only: size of z")
     window: int = key(32, "records | latent only: records of one window")
     relaxation: int = key(10, "steps | latent only: transitions before the first window")
@@ -108,7 +108,7 @@ class TrainSettings:
 
     steps: int = key(25_000, "generator steps")
     batch: int = key(64, "windows | per step over all ranks together")
-    generator_rate: float = key(1e-3, "learning rate of the generator")
+    generator_rate: float = key(3e-3, "learning rate of the generator")
     critic_rate: float = key(2e-4, "learning rate of the critic")
     final_rate: float = key(0.02, "share of both learning rates left at the last step (cosine)")
     average: float = key(0.999, "decay per step of the averaged generator, which is the model")

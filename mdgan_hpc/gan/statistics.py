@@ -57,7 +57,7 @@ class Statistics(nn.Module):
             squared = (path[:, lag:] - path[:, :-lag]).square().sum(-1)
             second.append(squared.mean())
             fourth.append(squared.square().mean())
-        parts = [torch.stack(second), torch.stack(fourth).sqrt()]
+        parts = [torch.stack(second), torch.stack(fourth)]
         if self.waves is not None:
             phase = path @ self.waves.to(path.dtype)
             parts.append(torch.cat([phase.cos(), phase.sin()], -1).flatten(0, -2).mean(0))
@@ -65,12 +65,7 @@ class Statistics(nn.Module):
 
     def set_reference(self, windows: Sequence[Tensor]) -> None:
         """Take the mean over batches of data windows [B, n, k, 3] as the reference."""
-        count = 2 * len(self.lags)
-        values = torch.stack([self(window) for window in windows])
-        values[:, count // 2 : count] **= 2
-        mean = values.mean(0)
-        mean[count // 2 : count] **= 0.5
-        self.reference.copy_(mean)
+        self.reference.copy_(torch.stack([self(window) for window in windows]).mean(0))
 
     def loss(self, now: Tensor, batch: Tensor) -> Tensor:
         """Return a number whose gradient pulls the running mean to the reference.
@@ -90,10 +85,12 @@ class Statistics(nn.Module):
         scale[:count] = self.reference[:count]
         error = (self.mean - self.reference) / scale
         share = torch.full_like(scale, 1 / len(self.lags))
+        # A fourth moment that is off by a factor f^2 belongs to a second one off by f.
+        share[count // 2 : count] *= 0.25
         share[count:] = 1 / max(1, len(scale) - count)
         return (2 * share * error.clamp(-1, 1) * now / scale).sum()
 
     def error(self) -> Tensor:
-        """Return the root mean square relative error of the moments, a number."""
-        count = 2 * len(self.lags)
+        """Return the root mean square relative error of the second moments, a number."""
+        count = len(self.lags)
         return (self.mean[:count] / self.reference[:count] - 1).square().mean().sqrt()

@@ -50,18 +50,25 @@ class Symmetry:
         q, r = torch.linalg.qr(torch.randn(n, 3, 3, generator=random, dtype=torch.float64))
         return q * torch.sign(torch.diagonal(r, dim1=1, dim2=2))[:, None, :]
 
+    def built_in(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return rotations and translations of the subgroup that a network should carry exactly.
+
+        Identity and inversion where there is one: the mean displacement is then zero by
+        construction, and the network keeps more free weights than under the whole group, which it
+        learns from moved windows. Without an inversion, the whole group.
+        """
+        distance = np.abs(self.rotations + np.eye(3)).max((1, 2))
+        if distance.min() > 1e-6:
+            return self.rotations, self.translations
+        chosen = [int(np.abs(self.rotations - np.eye(3)).max((1, 2)).argmin()), distance.argmin()]
+        return self.rotations[chosen], self.translations[chosen]
+
 
 def isotropic() -> Symmetry:
-    """Return the symmetry of a liquid: all rotations, and the group T_h that a network can carry.
-
-    T_h (24 operations: cyclic permutations of the axes with all sign changes) is the largest
-    finite group used; the rest comes from random rotations of the training windows.
-    """
-    signs = [np.diag(s) for s in itertools.product((1.0, -1.0), repeat=3)]
-    cycle = np.array([[0.0, 0, 1], [1, 0, 0], [0, 1, 0]])
-    rotations = np.array([s @ c for c in (np.eye(3), cycle, cycle @ cycle) for s in signs])
+    """Return the symmetry of a liquid: inversion, and any rotation of the training windows."""
+    rotations = np.array([np.eye(3), -np.eye(3)])
     return Symmetry(
-        rotations, np.zeros((24, 3)), isotropic=True, time_reversal=True, name="isotropic"
+        rotations, np.zeros((2, 3)), isotropic=True, time_reversal=True, name="isotropic"
     )
 
 

@@ -8,9 +8,9 @@ femtoseconds: errors of shorter steps are not independent and add up in free run
 density is tractable, the rate of rare events (hops) is held by the likelihood of the data, which
 an adversarial game alone does not hold still.
 
-Symmetry: hidden units carry the regular representation of the point group, so that turning the
+Symmetry: hidden units carry the regular representation of a finite group, so that turning the
 past turns the predicted future (group convolutions, T. Cohen and M. Welling, ICML 2016, section
-6). Means of the displacement over all sites are then zero by construction. The place enters only
+6). With the inversion in it, the mean displacement is zero by construction. The place enters only
 through cosines and sines of reciprocal lattice vectors, so that lattice translations are exact.
 """
 
@@ -458,11 +458,12 @@ def fit_extrapolation(
 
 
 def group_of(symmetry: Symmetry) -> dict[str, list | None]:
-    """Return the arguments of `TransitionGenerator` that hold a symmetry."""
+    """Return the arguments of `TransitionGenerator` that hold the built-in part of a symmetry."""
     primitive = symmetry.primitive
+    rotations, translations = symmetry.built_in()
     return {
-        "rotations": symmetry.rotations.tolist(),
-        "translations": symmetry.translations.tolist(),
+        "rotations": rotations.tolist(),
+        "translations": translations.tolist(),
         "primitive": None if primitive is None else primitive.tolist(),
     }
 

@@ -1,0 +1,73 @@
+# mdgan_hpc: `make demo` sets up and runs the main job on real SIESTA output, `make test` the tests.
+
+PYTHON ?= python3
+BIN := .venv/bin
+RUN := env OMP_NUM_THREADS=1 $(BIN)/mpiexec -n 2
+DATA := tests/data/long
+DEMO := demo
+
+.PHONY: help venv demo test lint format benchmarks clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make demo        set up .venv, then SIESTA runs -> model -> trajectories -> D, with figures"
+	@echo "make test        set up .venv, then all tests"
+	@echo "make lint        ruff, mypy, import-linter, shellcheck"
+	@echo "make benchmarks  speed against peers, one table"
+	@echo "make clean       remove .venv and the demo"
+
+venv: .venv/installed
+
+.venv/installed: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[mpi,test]'
+	@touch $@
+
+# The demo. Every stage leaves a finished file or none, so a run that was stopped goes on.
+
+RUNS := $(DEMO)/run1.h5 $(DEMO)/run2.h5 $(DEMO)/run3.h5
+
+demo: .venv/installed $(DEMO)/report/report.html
+	@$(BIN)/python -m mdgan_hpc.cli.report --summary $(DEMO)/report
+
+$(DEMO)/run%.h5: | .venv/installed
+	@echo "== convert: $(DATA)/run$*"
+	@$(BIN)/mdgan-convert $(DATA)/run$* -o $@ --select Li --drift all
+
+$(DEMO)/model/model.pt: $(RUNS) configs/demo.toml
+	@echo "== train"
+	@$(RUN) $(BIN)/mdgan-train configs/demo.toml $(addprefix --data ,$(RUNS)) --out $(DEMO)/model
+
+$(DEMO)/generated.done: $(DEMO)/model/model.pt
+	@echo "== generate"
+	@$(RUN) $(BIN)/mdgan-generate $(DEMO)/model -o $(DEMO)/generated.h5 --particles 1024 --records 5000 --seed 1
+	@touch $@
+
+$(DEMO)/msd.json: $(DEMO)/generated.done
+	@echo "== msd"
+	@$(RUN) $(BIN)/mdgan-msd $(DEMO)/generated.h5 -o $@ --force
+
+$(DEMO)/report/report.html: $(DEMO)/msd.json
+	@echo "== report"
+	@$(RUN) $(BIN)/mdgan-report $(addprefix --md ,$(RUNS)) --generated $(DEMO)/generated.h5 -o $(DEMO)/report --force
+
+test: .venv/installed
+	$(BIN)/python -m pytest -m "not benchmark and not slow"
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	git ls-files -z '*.sh' '*.slurm' .ci/run | xargs -0 --no-run-if-empty $(BIN)/shellcheck -x
+
+format: .venv/installed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+benchmarks: .venv/installed
+	$(BIN)/python -m pytest -m benchmark -s tests/benchmarks
+
+clean:
+	rm -rf .venv $(DEMO)

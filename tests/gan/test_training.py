@@ -1,0 +1,248 @@
+"""Training as a user runs it: exact resume, any number of ranks, refusals; and its losses."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mdgan_hpc.errors import EXIT_STOPPED
+from mdgan_hpc.gan.checkpoints import Checkpoints
+from mdgan_hpc.gan.critics import CRITICS
+from mdgan_hpc.gan.losses import LOSSES
+from mdgan_hpc.gan.model import load_model
+from mdgan_hpc.gan.symmetry import Symmetry
+from mdgan_hpc.gan.windows import Windows
+
+ROOT = Path(__file__).resolve().parents[2]
+QUICK = {
+    "train.steps": 8,
+    "train.batch": 4,
+    "train.log_every": 1,
+    "train.checkpoint_every": 3,
+    "train.evaluate_every": 0,
+    "data.step_skip": 1,
+    "data.records": 32,
+    "data.warm_up": 12,
+    "generator.hidden": 24,
+    "critic.width": 8,
+    "critic.skips": "[1, 2]",
+}
+LATENT = {
+    "generator.kind": "latent",
+    "generator.window": 16,
+    "critic.kind": "wide",
+    "loss.kind": "wgan-gp",
+}
+GAME = {"loss.adversarial": 0.5, "loss.statistics": 0.1}
+
+
+def command(runs: list[Path], out: Path, settings: dict, *more: str) -> list[str]:
+    line = [sys.executable, "-m", "mdgan_hpc.cli.train", "--out", str(out), *more]
+    for run in runs:
+        line += ["--data", str(run)]
+    for key, value in settings.items():
+        line += ["--set", f"{key}={value}"]
+    return line
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+
+
+def run(line: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        line, capture_output=True, text=True, timeout=240, env=environment(), check=False
+    )
+
+
+def losses(out: Path) -> list[dict[str, float]]:
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k != "steps_per_second"} for line in lines]
+
+
+def weights(out: Path) -> dict[str, torch.Tensor]:
+    return load_model(out).generator.state_dict()
+
+
+KINDS = {"transition": QUICK | GAME, "latent": QUICK | GAME | LATENT}
+
+
+@pytest.fixture(scope="module")
+def whole(runs, tmp_path_factory) -> dict[str, Path]:
+    """Run folders of uninterrupted trainings on one rank."""
+    folders = {}
+    for name, settings in KINDS.items():
+        folders[name] = tmp_path_factory.mktemp("whole") / name
+        done = run(command(runs, folders[name], settings))
+        assert done.returncode == 0, done.stderr
+    return folders
+
+
+def same(one: Path, other: Path) -> None:
+    assert losses(one) == losses(other)
+    theirs = weights(other)
+    for name, value in weights(one).items():
+        assert torch.equal(value, theirs[name]), name
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_stop_and_go_is_bit_identical(runs, whole, tmp_path, kind):
+    line = command(runs, tmp_path / "run", KINDS[kind])
+    process = subprocess.Popen(line, env=environment(), stderr=subprocess.PIPE, text=True)
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    while not (metrics.exists() and metrics.read_text().count("\n") >= 2):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGUSR2)
+    _, errors = process.communicate(timeout=60)
+    if process.returncode != 0:  # it may have been at its last step
+        assert process.returncode == EXIT_STOPPED, errors
+        assert "stopped on request (SIGUSR2)" in errors
+        assert not (tmp_path / "run" / "model.pt").exists()
+        assert run([*line, "--resume"]).returncode == 0
+    same(tmp_path / "run", whole[kind])
+    again = run(line)
+    assert again.returncode == 0
+    assert "nothing to do" in again.stdout
+
+
+def test_kill_leaves_a_run_that_goes_on(runs, whole, tmp_path):
+    line = command(runs, tmp_path / "run", KINDS["transition"])
+    process = subprocess.Popen(line, env=environment())
+    while not Checkpoints(tmp_path / "run" / "checkpoints", 3).steps():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert run(line).returncode == 0
+    same(tmp_path / "run", whole["transition"])
+
+
+def test_damaged_checkpoint_falls_back_with_a_warning(tmp_path):
+    checkpoints = Checkpoints(tmp_path, kept=2)
+    for step in (1, 2, 3):
+        checkpoints.save(step, {"value": torch.tensor(step)})
+    assert checkpoints.steps() == [2, 3]
+    content = bytearray(checkpoints.path(3).read_bytes())
+    content[len(content) // 2] ^= 1
+    checkpoints.path(3).write_bytes(content)
+    with pytest.warns(UserWarning, match="damaged"):
+        step, state = checkpoints.load_newest()
+    assert (step, state["value"].item()) == (2, 2)
+
+
+@pytest.mark.parametrize(("kind", "ranks"), [("transition", 2), ("latent", 4)])
+def test_ranks_share_a_batch(runs, whole, tmp_path, kind, ranks):
+    """The losses of gloo processes are those of one, as far as round-off has not grown."""
+    mpiexec = Path(sys.executable).parent / "mpiexec"
+    if not mpiexec.exists():
+        pytest.skip("needs the mpi extra")
+    done = run([str(mpiexec), "-n", str(ranks), *command(runs, tmp_path / "run", KINDS[kind])])
+    assert done.returncode == 0, done.stderr
+    for here, there in zip(losses(whole[kind])[:3], losses(tmp_path / "run")[:3], strict=True):
+        assert here == pytest.approx(there, rel=1e-4, abs=1e-5)
+
+
+def test_refusals_are_one_line(runs, tmp_path):
+    cases = {
+        "did you mean train.steps?": command(runs, tmp_path / "a", {"train.step": 5}),
+        "no such file": command([tmp_path / "none.h5"], tmp_path / "b", {}),
+        "is not an HDF5 file": command([Path(__file__)], tmp_path / "c", {}),
+        "holds no training to go on with": command(runs, tmp_path / "d", {}, "--resume"),
+        "a window needs": command(runs, tmp_path / "e", QUICK | {"data.records": 1024}),
+    }
+    for message, line in cases.items():
+        done = run(line)
+        assert done.returncode in (1, 2), done.stderr
+        assert message in done.stderr
+        assert "Traceback" not in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert not (tmp_path / "a").exists()
+
+
+def test_another_configuration_is_refused(runs, tmp_path):
+    settings = QUICK | {"train.steps": 2}
+    assert run(command(runs, tmp_path / "run", settings)).returncode == 0
+    done = run(command(runs, tmp_path / "run", settings | {"train.batch": 8}))
+    assert done.returncode == 2
+    assert "train.batch (4, now 8)" in done.stderr
+
+
+def test_replicas_differ(runs, tmp_path):
+    settings = QUICK | {"train.steps": 2}
+    for replica in ("1", "2"):
+        assert (
+            run(command(runs, tmp_path / replica, settings, "--replica", replica)).returncode == 0
+        )
+    first, second = weights(tmp_path / "1"), weights(tmp_path / "2")
+    assert any(not torch.equal(first[name], second[name]) for name in first)
+
+
+def make_critic(kind: str) -> torch.nn.Module:
+    torch.manual_seed(0)
+    return CRITICS[kind](
+        records=16, scales=[0.1, 0.2, 0.3], particles=1, width=6, spacing=1, waves=None
+    ).double()
+
+
+@pytest.mark.parametrize("kind", ["wide", "convolution"])
+def test_penalties_equal_finite_differences(kind):
+    """The gradient norms in both losses, by stepping every feature."""
+    critic = make_critic(kind)
+    random = torch.Generator().manual_seed(1)
+    real, fake = torch.randn(2, 3, 3, 16, generator=random, dtype=torch.float64)
+    mix = torch.rand(3, generator=random, dtype=torch.float64)
+
+    def squared_gradient(x: torch.Tensor) -> torch.Tensor:
+        total = torch.zeros(len(x), dtype=x.dtype)
+        for channel in range(x.shape[1]):
+            for row in range(x.shape[2]):
+                step = torch.zeros_like(x)
+                step[:, channel, row] = 1e-6
+                total += ((critic(x + step) - critic(x - step)) / 2e-6) ** 2
+        return total.detach()
+
+    with torch.no_grad():
+        d_real, d_fake = critic(real), critic(fake)
+    between = squared_gradient(real + mix[:, None, None] * (fake - real))
+    expected = (d_fake - d_real).mean() + 10 * ((between.sqrt() - 1) ** 2).mean()
+    loss = LOSSES["wgan-gp"](10.0).critic(critic, real, fake, mix)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    expected = torch.nn.functional.softplus(d_fake - d_real).mean()
+    expected += 0.5 * 8 * (squared_gradient(real) + squared_gradient(fake)).mean()
+    loss = LOSSES["r3gan"](8.0).critic(critic, real, fake, mix)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_windows_are_pieces_of_single_runs():
+    """Every drawn window is a strided slice of one particle of one run; all starts occur."""
+    lengths = (9, 12)
+    positions = [
+        np.arange(length * 2 * 3, dtype=float).reshape(length, 2, 3) + 1000 * number
+        for number, length in enumerate(lengths)
+    ]
+    windows = Windows(
+        positions,
+        step_skip=2,
+        particles_per_sample=1,
+        symmetry=Symmetry(),
+        device=torch.device("cpu"),
+    )
+    expected = {
+        tuple(run[start : start + 7 : 2, particle].ravel())
+        for run in positions
+        for start in range(len(run) - 6)
+        for particle in range(2)
+    }
+    assert windows.count(4) == len(expected)
+    drawn = windows.draw(2000, 4, torch.Generator().manual_seed(0))
+    assert {tuple(window.flatten().tolist()) for window in drawn} == expected
+    part = windows.draw(2000, 4, torch.Generator().manual_seed(0), part=slice(500, 1000))
+    assert torch.equal(part, drawn[500:1000])
