@@ -1,15 +1,20 @@
-"""`mdgan-convert`: run folders of SIESTA into trajectory files."""
+"""`mdgan-convert`: run folders of SIESTA into trajectory files, and those into other formats."""
 
 from pathlib import Path
 
 import click
 
-from mdgan_hpc.cli.common import PATH, command, force_option
+from mdgan_hpc.cli.common import PATH, command, dry_run_option, force_option
 
 
 @command("mdgan-convert")
-@click.argument("run", type=PATH, metavar="RUN_DIR")
-@click.option("-o", "--output", type=PATH, help="File to make [default: LABEL.h5 of the run].")
+@click.argument("runs", type=PATH, metavar="RUN_DIR...", nargs=-1, required=True)
+@click.option(
+    "-o",
+    "--output",
+    type=PATH,
+    help="File to make, or folder for several runs [default: NAME.h5 of each RUN_DIR, here].",
+)
 @click.option(
     "--select",
     default="all",
@@ -25,52 +30,117 @@ from mdgan_hpc.cli.common import PATH, command, force_option
 @click.option(
     "--every", type=click.IntRange(1), default=1, show_default=True, help="Keep every N-th step."
 )
+@click.option("--unwrap", is_flag=True, help="Unfold coordinates that were folded into the cell.")
+@click.option(
+    "--include-initial",
+    is_flag=True,
+    help="Begin with the first geometry, which only the output and the input tell.",
+)
 @click.option(
     "--source",
     type=click.Choice(["MD", "MD.nc", "ANI", "MD_CAR", "out"]),
     help="Read the positions from this kind of file [default: the best there is].",
 )
 @click.option("--label", help="SystemLabel of the run, where a folder holds several.")
+@click.option("--records", help="Records of the source to use, FIRST:END from 0, such as 500:.")
 @click.option(
-    "--time-step", type=click.FloatRange(0, min_open=True), help="MD time step in fs, if unknown."
+    "--time-step",
+    type=click.FloatRange(0, min_open=True),
+    help="Time between two records of the source in fs [default: read].",
 )
+@click.option("--strict", is_flag=True, help="Refuse what would otherwise raise a warning.")
+@click.option("--no-check", is_flag=True, help="Do not compare the files of a run with each other.")
+@click.option(
+    "--format", "format_", help="Read another code's file by ASE: its format name, or auto."
+)
+@click.option(
+    "--export", type=click.Choice(["extxyz", "npz"]), help="Write our file RUN_DIR in this format."
+)
+@click.option("--info", is_flag=True, help="Tell what our files RUN_DIR hold; convert nothing.")
+@dry_run_option
 @force_option
 def main(
-    run: Path,
+    runs: tuple[Path, ...],
     output: Path | None,
     select: str,
     drift: str | None,
     every: int,
+    unwrap: bool,
+    include_initial: bool,
     source: str | None,
     label: str | None,
+    records: str | None,
     time_step: float | None,
+    strict: bool,
+    no_check: bool,
+    format_: str | None,
+    export: str | None,
+    info: bool,
+    dry_run: bool,
     force: bool,
 ) -> None:
-    """Turn the run folder RUN_DIR, as SIESTA left it, into an H5MD trajectory.
+    """Turn run folders, as SIESTA left them, into H5MD trajectories.
 
-    Positions are unwrapped, in Angstrom; times in ps.
+    Positions are unwrapped, in Angstrom; velocities in Angstrom/ps; times in ps. Several runs are
+    shared out over the MPI ranks.
 
-    Example: mdgan-convert run1 -o run1.h5 --select Li
+    \b
+    Examples:
+      mdgan-convert run1 -o run1.h5 --select Li
+      mdgan-convert run1 run2 run3 -o trajectories --select Li --every 2
+      mdgan-convert dump.lammpstrj --format lammps-dump-text --time-step 10 --unwrap
+      mdgan-convert run1.h5 --export extxyz -o run1.xyz
+      mdgan-convert run1.h5 --info
     """
-    from mdgan_hpc.siesta.convert import ConvertConfig, convert
+    from mdgan_hpc.errors import DataError, UsageError
+    from mdgan_hpc.parallel import world
+    from mdgan_hpc.siesta import batch
+    from mdgan_hpc.siesta.convert import ConvertConfig
+    from mdgan_hpc.trajectory.export import describe
+    from mdgan_hpc.trajectory.export import export as write_export
 
-    summary = convert(
-        ConvertConfig(
-            run=str(run),
-            output=str(output or Path(f"{run.resolve().stem}.h5")),
-            select=select,
-            drift=drift or "",
-            every=every,
-            source=source or "",
-            label=label or "",
-            time_step_fs=time_step or 0.0,
-            force=force,
-        )
+    if info:
+        if world().rank == 0:
+            click.echo("\n\n".join(describe(path) for path in runs))
+        return
+    if export:
+        if len(runs) != 1:
+            raise UsageError("--export takes one file")
+        target = output or runs[0].with_suffix(f".{export}")
+        if world().rank == 0:
+            frames = write_export(runs[0], target, export, force=force)
+            click.echo(f"{target}: {frames} frames")
+        return
+    config = ConvertConfig(
+        run="",
+        output="",
+        select=select,
+        drift=drift or "",
+        every=every,
+        records=records or "",
+        source=source or "",
+        label=label or "",
+        format=format_ or "",
+        time_step_fs=time_step or 0.0,
+        unwrap=unwrap,
+        include_initial=include_initial,
+        strict=strict,
+        check=not no_check,
+        force=force,
     )
-    click.echo(
-        f"{summary.output}: {summary.n_records} frames of {summary.n_atoms} atoms from "
-        f"{summary.source}, time step {summary.time_step_fs:g} fs"
-    )
+    outputs = batch.output_paths(runs, output, to_folder=str(output or "").endswith("/"))
+    configs = batch.with_runs(config, runs, outputs)
+    if dry_run:
+        if world().rank == 0:
+            click.echo("\n".join(batch.plan(each) for each in configs))
+        return
+    summaries = batch.convert_all(configs, world())
+    if summaries is None:
+        return
+    click.echo(batch.table(summaries))
+    failed = sum(bool(summary.error) for summary in summaries)
+    if failed:
+        raise DataError(f"{failed} of {len(summaries)} runs could not be converted")
 
 
 if __name__ == "__main__":

@@ -2,22 +2,37 @@
 
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from mdgan_hpc.config import as_mapping
-from mdgan_hpc.errors import DataError, DataWarning, UsageError
+from mdgan_hpc.errors import DataError, DataWarning, MdganError, UsageError
 from mdgan_hpc.outputs import refuse_existing
 from mdgan_hpc.progress import Progress
 from mdgan_hpc.provenance import provenance
-from mdgan_hpc.siesta.frames import UNITS, Frames
+from mdgan_hpc.siesta.chain import Chain, ChainRules, TimedFrames
+from mdgan_hpc.siesta.companion import Companion, StepTable
+from mdgan_hpc.siesta.fa import read_fa
+from mdgan_hpc.siesta.frames import UNITS, Frames, Source
 from mdgan_hpc.siesta.mde import COLUMNS, read_mde
-from mdgan_hpc.siesta.run import Run, open_run
+from mdgan_hpc.siesta.out import ENERGIES, read_energies
+from mdgan_hpc.siesta.run import SOURCES, Run, open_foreign, open_run
 from mdgan_hpc.siesta.select import selected
+from mdgan_hpc.siesta.wrapping import Unwrapper
 from mdgan_hpc.trajectory import TrajectoryWriter
 from mdgan_hpc.units import FS_PER_PS
+
+#: Angstrom up to which two files of a run tell the same position: the digits that `.ANI` prints.
+_AGREES = 2e-6
+#: Which instant a stored frame is of, in the words of the file.
+PAIRING = (
+    "everything in one frame is of the same instant: the positions and the cell of MD step `step` "
+    "with the velocities, temperature and energies of that step (SIESTA writes them one record "
+    "apart); NaN where a file does not hold them, as in the last frame"
+)
 
 
 @dataclass(frozen=True)
@@ -31,17 +46,22 @@ class ConvertConfig:
     output : str
         H5MD file to make.
     select : str
-        Atoms kept.
+        Atoms kept: species labels, elements, index ranges, ``all``.
     drift : str
         ``framework``, ``all``, ``none``; empty: framework, or all where no atom is left over.
     every : int
         Keep every n-th step.
+    records : str
+        Records of the source to use, ``first:end`` from 0; empty: all.
     source, label : str
         Forced source, run label; empty: chosen.
+    format : str
+        ASE's name of the format of another code's trajectory; empty: SIESTA.
     time_step_fs : float
         Where no file tells; 0: read.
-    force : bool
-        Replace an existing output.
+    unwrap, include_initial, strict, check, force : bool
+        Unfold coordinates; begin with the first geometry; refuse what would be mended; compare
+        the sources; replace an existing output.
     """
 
     run: str
@@ -49,67 +69,89 @@ class ConvertConfig:
     select: str = "all"
     drift: str = ""
     every: int = 1
+    records: str = ""
     source: str = ""
     label: str = ""
+    format: str = ""
     time_step_fs: float = 0.0
+    unwrap: bool = False
+    include_initial: bool = False
+    strict: bool = False
+    check: bool = True
     force: bool = False
 
 
 @dataclass
 class Summary:
-    """What became of a run."""
+    """What became of a run.
 
+    Attributes
+    ----------
+    run, output, source : str
+    n_records, n_atoms : int
+    time_step_fs : float
+    temperature, temperature_spread : float
+        Mean and standard deviation in K; NaN if unknown.
+    drift_length : float
+        How far the centre of mass that stands still now had moved, Angstrom.
+    notes, warnings : list of str
+    error : str
+        Why there is no output; empty on success.
+    """
+
+    run: str
     output: str
-    source: str
-    n_records: int
-    n_atoms: int
-    time_step_fs: float
-    temperature: float
-    temperature_spread: float
-    drift: float
-    n_warnings: int = 0
-
-
-@dataclass
-class _Piece:
-    """Records with everything of the same step, [n] each."""
-
-    steps: np.ndarray
-    times_ps: np.ndarray
-    positions: np.ndarray
-    velocities: np.ndarray | None
-    cells: np.ndarray | None
-    observables: dict[str, np.ndarray]
+    source: str = ""
+    n_records: int = 0
+    n_atoms: int = 0
+    time_step_fs: float = float("nan")
+    temperature: float = float("nan")
+    temperature_spread: float = float("nan")
+    drift_length: float = float("nan")
+    notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    error: str = ""
 
 
 def convert(config: ConvertConfig, *, silent: bool = False, ranks: int = 1) -> Summary:
-    """Convert one run.
+    """Convert one run; warnings are raised again and listed in the summary and the file.
 
     Raises
     ------
     UsageError, DataError
     """
+    summary = Summary(config.run, config.output)
     refuse_existing(config.output, force=config.force)
     with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", DataWarning)
+        warnings.simplefilter("error" if config.strict else "always", DataWarning)
         try:
-            summary = _convert(config, silent, ranks, caught)
+            _convert(config, summary, silent, ranks, caught)
+        except DataWarning as warning:
+            raise DataError(str(warning), remedy="leave --strict away to go on with it") from None
+        except MdganError:
+            raise
+        except (ArithmeticError, np.linalg.LinAlgError, MemoryError) as error:
+            raise DataError(
+                f"holds values that cannot be ({type(error).__name__}: {error})", where=config.run
+            ) from error
         finally:
-            told = [str(w.message) for w in caught]
-    for text in told:
+            summary.warnings = _texts(caught)
+    for text in summary.warnings:
         warnings.warn(text, DataWarning, stacklevel=2)
-    summary.n_warnings = len(told)
     return summary
 
 
-def _convert(config: ConvertConfig, silent: bool, ranks: int, caught: list) -> Summary:
-    run = open_run(
-        Path(config.run),
-        source=config.source or None,
-        label=config.label or None,
-        time_step_fs=config.time_step_fs,
-    )
+def _texts(caught: list) -> list[str]:
+    return [str(w.message) for w in caught if issubclass(w.category, DataWarning)]
+
+
+def _convert(
+    config: ConvertConfig, summary: Summary, silent: bool, ranks: int, caught: list
+) -> None:
+    run = open_as_configured(config)
     real = run.atomic_numbers > 0
+    if not real.any():
+        raise DataError("holds ghost atoms only", where=config.run)
     chosen = selected(config.select, run.labels, run.elements) & real
     if not chosen.any():
         raise UsageError(f"--select {config.select} leaves no atom", where=config.run)
@@ -121,9 +163,25 @@ def _convert(config: ConvertConfig, silent: bool, ranks: int, caught: list) -> S
             remedy="select fewer, or use --drift all",
         )
     reference = {"framework": rest, "all": real, "none": np.zeros_like(real)}[drift]
-    framework = _Framework(int(rest.sum()))
-    temperature = _Moments()
+    chain = Chain(
+        ChainRules(
+            where=run.files.folder,
+            ahead=run.source.ahead,
+            first_step=_first_step(run),
+            time_steps_fs=run.time_steps_fs,
+            given_time_step=config.time_step_fs > 0,
+            velocities_tell_time=run.velocities_tell_time,
+            dynamics=not run.relaxation,
+            cell=run.cell if run.cell is not None and abs(np.linalg.det(run.cell)) > 1e-9 else None,
+        )
+    )
+    initial = run.initial_geometry() if config.include_initial else None
+    if run.source.ahead == 0:
+        initial = None  # the source begins with it
     inputs = [*run.files.files.values(), *run.files.outputs, *run.files.inputs]
+    statistics = _Statistics(run.masses, reference, rest)
+    unwrapper = Unwrapper(unwrap=config.unwrap, where=run.files.folder)
+    dt = run.time_steps_fs[0]
     writer = TrajectoryWriter(
         config.output,
         species=run.atomic_numbers[chosen],
@@ -131,75 +189,276 @@ def _convert(config: ConvertConfig, silent: bool, ranks: int, caught: list) -> S
         masses=run.masses[chosen],
         parameters={
             "drift": drift,
-            "source": run.source.kind,
-            "time_step_fs": run.time_steps_fs[0],
-            "stored_interval_ps": run.time_steps_fs[0] * config.every / FS_PER_PS,
+            "source": f"{run.source.kind} ({_source_name(run)})",
+            "pairing": PAIRING,
+            "time_step_fs": dt,
+            "stored_interval_ps": dt * config.every / FS_PER_PS,
             "siesta_version": run.head.version,
-            "species_labels": list(np.array(run.labels)[chosen]),
+            "species_labels": ",".join(np.array(run.labels)[chosen]),
         },
         provenance=provenance(config=as_mapping(config), inputs=inputs, ranks=ranks),
         force=config.force,
     )
-    moved = 0.0
-    origin = None
     with writer, Progress(run.files.label, 0, "frames", silent=silent) as progress:
-        for piece in _thinned(_timed(run), config.every):
-            positions = piece.positions
-            if reference.any():
-                weights = run.masses[reference] / run.masses[reference].sum()
-                centre = np.einsum("tni,n->ti", positions[:, reference], weights)
-                origin = centre[0] if origin is None else origin
-                shift = centre - origin
-                moved = float(np.linalg.norm(shift[-1]))
-                positions = positions - shift[:, None]
-            framework.add(positions[:, rest])
-            if "temperature" in piece.observables:
-                temperature.add(piece.observables["temperature"])
+        for piece in _thinned(chain.frames(_raw_frames(run, config), initial), config.every):
+            cells = run.cell if piece.cells is None else piece.cells
+            positions = unwrapper.apply(piece.positions, cells, piece.steps)
+            positions = statistics.without_drift(positions, piece.observables.get("temperature"))
             writer.append(
                 positions[:, chosen],
                 piece.steps,
                 piece.times_ps,
-                cells=None if run.cell is not None and piece.cells is None else piece.cells,
+                cells=piece.cells,
                 velocities=None if piece.velocities is None else piece.velocities[:, chosen],
                 observables={
                     name: (values, UNITS[name]) for name, values in piece.observables.items()
                 },
             )
             progress.update(len(piece.steps))
+        unwrapper.finish()
+        writer.set_parameters(statistics.parameters(run.atomic_numbers, rest))
+        writer.set_parameters(_last_forces(run, chosen))
         writer.set_parameters(
             {
-                "drift_length": moved,
-                "warnings": "\n".join(str(w.message) for w in caught),
+                "restart_steps": np.array(chain.seams, np.int64),
+                "notes": "\n".join(chain.notes),
+                "warnings": "\n".join(_texts(caught)),
             }
         )
-        if temperature.count:
-            writer.set_parameters(
-                {
-                    "temperature_mean": temperature.mean,
-                    "temperature_spread": temperature.spread,
-                }
-            )
-        if rest.any() and framework.count:
-            writer.set_parameters(
-                {
-                    "framework": {
-                        "species": run.atomic_numbers[rest].astype(np.int32),
-                        "position": framework.mean,
-                        "rms_displacement": framework.rms_displacement,
-                    },
-                    "framework_masses": run.masses[rest],
-                }
-            )
-    return Summary(
-        config.output,
-        run.source.kind,
-        writer.n_records,
-        int(chosen.sum()),
-        run.time_steps_fs[0],
-        temperature.mean,
-        temperature.spread,
-        moved,
+    summary.source, summary.n_records = run.source.kind, writer.n_records
+    summary.n_atoms, summary.time_step_fs = int(chosen.sum()), dt
+    summary.temperature = statistics.temperature.mean
+    summary.temperature_spread = statistics.temperature.spread
+    summary.drift_length, summary.notes = statistics.drift_length, chain.notes
+
+
+def open_as_configured(config: ConvertConfig) -> Run:
+    """Open the run that a configuration names."""
+    if config.format:
+        return open_foreign(Path(config.run), config.format, config.time_step_fs)
+    return open_run(
+        Path(config.run),
+        source=config.source or None,
+        label=config.label or None,
+        time_step_fs=config.time_step_fs,
     )
+
+
+def _source_name(run: Run) -> str:
+    path = run.files.files.get(run.source.kind)
+    return path.name if path else ", ".join(output.name for output in run.files.outputs)
+
+
+def _first_step(run: Run) -> int:
+    if run.relaxation or run.fdf is None:
+        return 0
+    return run.fdf.integer("MD.InitialTimeStep", 1)
+
+
+def _last_forces(run: Run, chosen: np.ndarray) -> dict[str, Any]:
+    """Return the forces of the last step evaluated, eV/Angstrom, [N, 3]."""
+    path = run.files.files.get("FA")
+    if path is None:
+        return {}
+    try:
+        forces = read_fa(path)
+    except DataError as error:
+        warnings.warn(f"{error}; it is not used", DataWarning, stacklevel=2)
+        return {}
+    return {"last_forces": forces[chosen]} if len(forces) == len(chosen) else {}
+
+
+def _raw_frames(run: Run, config: ConvertConfig) -> Iterator[Frames]:
+    """Yield the records of the source with what the other files hold for them."""
+    frames = _with_energies(run, run.source.frames())
+    if run.cell_changes and not getattr(run.source, "has_cell", False):
+        frames = _with_cells(run, frames)
+    if config.check:
+        frames = _checked(run, frames)
+    return _in_range(frames, config.records)
+
+
+def _in_range(frames: Iterator[Frames], records: str) -> Iterator[Frames]:
+    if not records:
+        yield from frames
+        return
+    first, colon, end = records.partition(":")
+    try:
+        start, stop = int(first or 0), int(end) if end else 2**62
+    except ValueError:
+        start = stop = -1
+    if not colon or not 0 <= start < stop:
+        raise UsageError(f"--records {records} is not first:end", remedy="such as 0:1000 or 500:")
+    for piece in frames:
+        rows = (piece.record >= start) & (piece.record < stop)
+        if rows.any():
+            yield piece[rows]
+        if piece.record[-1] >= stop:
+            return
+
+
+def _with_energies(run: Run, frames: Iterator[Frames]) -> Iterator[Frames]:
+    """Add temperature and energies from `.MDE`, or else from the standard output."""
+    table = None
+    if path := run.files.files.get("MDE"):
+        table = StepTable(read_mde(path), COLUMNS, path)
+    elif run.files.outputs and run.source.kind not in ("MD.nc", "out"):
+        outputs = run.files.outputs
+        table = StepTable(read_energies(outputs), ENERGIES, outputs[0])
+    if table is None or run.source.kind == "out":
+        yield from frames
+        return
+    last = -1
+    for piece in frames:
+        values, steps = table.at(piece.record, piece.steps)
+        piece.observables = {**piece.observables, **values}
+        if piece.steps is None:
+            piece.steps = steps
+        last = int(piece.record[-1])
+        yield piece
+    table.finish(last + 1)
+
+
+def _with_cells(run: Run, frames: Iterator[Frames]) -> Iterator[Frames]:
+    """Add the cells from another file of the run, where the source has none."""
+    for kind in SOURCES:
+        other = _opened(run, kind)
+        if other is not None and getattr(other, "has_cell", False):
+            break
+    else:
+        warnings.warn(
+            f"{run.files.folder}: the cell changes, but no file holds its history; the last one "
+            "is used",
+            DataWarning,
+            stacklevel=2,
+        )
+        yield from frames
+        return
+    shift = run.source.ahead - other.ahead
+    cells = Companion((p.record, {"cell": p.cells}) for p in other.frames() if p.cells is not None)
+    for piece in frames:
+        found = cells.at(piece.record + shift).get("cell")
+        if found is None:
+            found = np.full((len(piece), 3, 3), np.nan)
+        piece.cells = found
+        yield piece
+
+
+def _opened(run: Run, kind: str) -> Source | None:
+    """Open another kind of file of the run; None if there is none that can be read."""
+    if kind == run.source.kind or kind not in run.openers:
+        return None
+    try:
+        other = run.openers[kind]()
+    except DataError as error:
+        if kind != "out":  # an output without coordinates is no damage
+            warnings.warn(f"{error}; it is not used", DataWarning, stacklevel=3)
+        return None
+    return other if other.n_atoms == run.source.n_atoms else None
+
+
+def _checked(run: Run, frames: Iterator[Frames]) -> Iterator[Frames]:
+    """Compare the positions with those of the next best file, and report what differs."""
+    other = None
+    for kind in SOURCES[:-1]:
+        other = _opened(run, kind)
+        if other is not None:
+            break
+    if other is None or run.source.kind == "out" or run.source.kind not in SOURCES:
+        yield from frames
+        return
+    compared = Companion((p.record, {"positions": p.positions}) for p in other.frames())
+    shift, differ, first, last = 0, 0, -1, -1
+    for piece in frames:
+        found = compared.at(piece.record + shift).get("positions")
+        last = int(piece.record[-1])
+        if found is not None:
+            away = np.abs(found - piece.positions).max(axis=(1, 2))
+            odd = np.flatnonzero(away > _AGREES + 1e-8 * np.abs(piece.positions).max())
+            if len(odd) and not differ:
+                first = int(piece.record[odd[0]])
+            differ += len(odd)
+        yield piece
+    more = compared.beyond(last)
+    name = _source_name(run)
+    if differ:
+        warnings.warn(
+            f"{run.files.folder}: {name} and {kind} contradict each other in {differ} records, "
+            f"the first is {first}; {name} is used",
+            DataWarning,
+            stacklevel=2,
+        )
+    elif more:
+        warnings.warn(
+            f"{run.files.folder}: {kind} holds {more} records more than {name} "
+            f"(--source {kind} reads them)",
+            DataWarning,
+            stacklevel=2,
+        )
+
+
+def _thinned(pieces: Iterator[TimedFrames], every: int) -> Iterator[TimedFrames]:
+    """Keep the steps that are a multiple of `every` after the first."""
+    first = None
+    for piece in pieces:
+        first = int(piece.steps[0]) if first is None else first
+        rows = (piece.steps - first) % every == 0
+        if rows.all():
+            yield piece
+        elif rows.any():
+            yield piece[rows]
+
+
+class _Statistics:
+    """Takes the drift off and gathers what the file tells of the run as a whole.
+
+    Parameters
+    ----------
+    masses : array, [N]
+    reference : array of bool, [N]
+        Atoms whose centre of mass is to stand still; none: nothing is taken off.
+    rest : array of bool, [N]
+        Atoms of the framework.
+    """
+
+    def __init__(self, masses: np.ndarray, reference: np.ndarray, rest: np.ndarray) -> None:
+        self._masses, self._reference, self._rest = masses, reference, rest
+        self._origin: np.ndarray | None = None
+        self._framework = _Framework(int(rest.sum()))
+        self.temperature = _Moments()
+        self.drift_length = 0.0
+
+    def without_drift(self, positions: np.ndarray, temperature: np.ndarray | None) -> np.ndarray:
+        """Return positions [n, N, 3] in the frame of the reference's centre of mass."""
+        if self._reference.any():
+            weights = self._masses[self._reference]
+            if weights.sum() <= 0:
+                weights = np.ones_like(weights)
+            weights = weights / weights.sum()
+            centre = np.einsum("tni,n->ti", positions[:, self._reference], weights)
+            self._origin = centre[0] if self._origin is None else self._origin
+            shift = centre - self._origin
+            self.drift_length = float(np.linalg.norm(shift[-1]))
+            positions = positions - shift[:, None]
+        self._framework.add(positions[:, self._rest])
+        if temperature is not None:
+            self.temperature.add(temperature)
+        return positions
+
+    def parameters(self, atomic_numbers: np.ndarray, rest: np.ndarray) -> dict[str, Any]:
+        """Return what is known after the last frame, for ``parameters/``."""
+        values: dict[str, Any] = {"drift_length": self.drift_length}
+        if self.temperature.count:
+            values["temperature_mean"] = self.temperature.mean
+            values["temperature_spread"] = self.temperature.spread
+        if rest.any():
+            values["framework"] = {
+                "species": atomic_numbers[rest].astype(np.int32),
+                "position": self._framework.mean,
+                "rms_displacement": self._framework.rms_displacement,
+            }
+            values["framework_masses"] = self._masses[rest]
+        return values
 
 
 class _Framework:
@@ -255,103 +514,3 @@ class _Moments:
         if not self.count:
             return float("nan")
         return float(np.sqrt(max(self._squares / self.count - (self._sum / self.count) ** 2, 0.0)))
-
-
-def _with_energies(run: Run) -> Iterator[Frames]:
-    """Add the values of `.MDE` to the frames, line for record."""
-    path = run.files.files.get("MDE")
-    if path is None:
-        yield from run.source.frames()
-        return
-    steps, values = np.zeros(0, np.int64), np.zeros((0, len(COLUMNS)))
-    pieces = read_mde(path)
-    start = 0  # record of steps[0]
-    ended = False
-    used = 0
-    for frames in run.source.frames():
-        last = int(frames.record[-1])
-        while start + len(steps) <= last and not ended:
-            try:
-                more = next(pieces)
-            except StopIteration:
-                ended = True
-                break
-            steps, values = np.concatenate([steps, more[0]]), np.concatenate([values, more[1]])
-        at = frames.record - start
-        known = at < len(steps)
-        table = np.full((len(frames), len(COLUMNS)), np.nan)
-        table[known] = values[at[known]]
-        frames.observables = dict(zip(COLUMNS, table.T, strict=True))
-        if frames.steps is None and known.all():
-            frames.steps = steps[at]
-        used = last + 1
-        yield frames
-        keep = max(0, min(used - start, len(steps)))
-        steps, values, start = steps[keep:], values[keep:], start + keep
-    left = len(steps) + sum(len(more[0]) for more in pieces)
-    if left or used > start + len(steps):
-        warnings.warn(
-            f"{path}: holds {start + left} lines for {used} frames",
-            DataWarning,
-            stacklevel=2,
-        )
-
-
-def _timed(run: Run) -> Iterator[_Piece]:
-    """Give every record its step and time, and the velocities and energies of that step.
-
-    Positions of the record of step s are those of step s + `ahead`, so with `ahead` = 1 the other
-    values come from the record after; the last one has none.
-    """
-    ahead = run.source.ahead
-    first = run.fdf.integer("MD.InitialTimeStep", 1) if run.fdf else 1
-    dt = run.time_steps_fs[0] / FS_PER_PS
-    kept: Frames | None = None
-    for frames in _with_energies(run):
-        steps = frames.record + first + ahead
-        if not ahead:
-            yield _piece(frames, frames, steps, dt)
-            continue
-        if kept is not None:
-            yield _piece(kept, frames[:1], steps[:1] - 1, dt)
-        if len(frames) > 1:
-            yield _piece(frames[:-1], frames[1:], steps[:-1], dt)
-        kept = frames[-1:]
-    if kept is not None:
-        unknown = kept[:]
-        if unknown.velocities is not None:
-            unknown.velocities = np.full_like(unknown.velocities, np.nan)
-        unknown.observables = {k: np.full_like(v, np.nan) for k, v in unknown.observables.items()}
-        yield _piece(kept, unknown, kept.record + first + ahead, dt)
-    else:
-        raise DataError("holds no complete frame", where=run.files.folder)
-
-
-def _piece(places: Frames, motion: Frames, steps: np.ndarray, dt_ps: float) -> _Piece:
-    return _Piece(
-        steps,
-        steps * dt_ps,
-        places.positions,
-        motion.velocities,
-        places.cells,
-        motion.observables,
-    )
-
-
-def _thinned(pieces: Iterator[_Piece], every: int) -> Iterator[_Piece]:
-    """Keep the steps that are a multiple of `every` after the first."""
-    first = None
-    for piece in pieces:
-        first = int(piece.steps[0]) if first is None else first
-        rows = (piece.steps - first) % every == 0
-        if rows.all():
-            yield piece
-        elif rows.any():
-            yield _Piece(
-                piece.steps[rows],
-                piece.times_ps[rows],
-                piece.positions[rows],
-                None if piece.velocities is None else piece.velocities[rows],
-                None if piece.cells is None else piece.cells[rows],
-                {name: values[rows] for name, values in piece.observables.items()},
-            )

@@ -11,11 +11,14 @@ from ase.data import chemical_symbols
 
 from mdgan_hpc.errors import DataError, DataWarning, UsageError
 from mdgan_hpc.siesta.ani import AniFile
-from mdgan_hpc.siesta.constants import Constants, constants_of
-from mdgan_hpc.siesta.fdf import Fdf, standard_mass, symbol_number
+from mdgan_hpc.siesta.ase_source import AseFile
+from mdgan_hpc.siesta.constants import UP_TO_4_1, Constants, constants_of
+from mdgan_hpc.siesta.fdf import Fdf, normal, standard_mass, symbol_number
 from mdgan_hpc.siesta.frames import Source
 from mdgan_hpc.siesta.md import MdFile
-from mdgan_hpc.siesta.out import OutHead, is_output, read_head
+from mdgan_hpc.siesta.md_car import MdCarFile
+from mdgan_hpc.siesta.mdnc import MdNcFile
+from mdgan_hpc.siesta.out import OutFile, OutHead, is_output, read_head, read_steps
 from mdgan_hpc.siesta.streams import plain_name
 from mdgan_hpc.siesta.xv import Geometry, read_struct, read_xv
 
@@ -26,12 +29,15 @@ _ENDS = {
     ".MD_CAR": "MD_CAR",
     ".MD.nc": "MD.nc",
     ".MDE": "MDE",
+    ".FA": "FA",
     ".ANI": "ANI",
     ".MD": "MD",
     ".XV": "XV",
 }
 #: Best first: `.MD` has full precision, velocities and step numbers.
 SOURCES = ("MD", "MD.nc", "ANI", "MD_CAR", "out")
+#: Run types without a time line.
+_RELAXATIONS = {"cg", "broyden", "fire"}
 
 
 @dataclass
@@ -184,8 +190,10 @@ class Run:
         Of each start of the program, in order; the last holds for all further ones.
     cell : array, [3, 3], or None
         Constant cell, Angstrom.
-    relaxation : bool
-        Whether it is no dynamics.
+    run_type : str
+        `MD.TypeOfRun` in lower case; empty where it is not known.
+    openers : dict of kind to function
+        Open the positions of each kind of file there is.
     """
 
     files: RunFiles
@@ -198,7 +206,55 @@ class Run:
     masses: np.ndarray
     time_steps_fs: list[float]
     cell: np.ndarray | None
-    relaxation: bool
+    run_type: str = ""
+    openers: dict[str, Callable[[], Source]] = field(default_factory=dict)
+
+    @property
+    def relaxation(self) -> bool:
+        """Whether it is no dynamics."""
+        return self.run_type in _RELAXATIONS
+
+    @property
+    def cell_changes(self) -> bool:
+        """Whether the cell moves, as far as the input tells."""
+        if self.fdf is None:
+            return False
+        if self.run_type == "anneal":
+            return "pressure" in normal(self.fdf.text("MD.AnnealOption", "TemperatureAndPressure"))
+        return self.run_type in {"parrinellorahman", "noseparrinellorahman"} or (
+            self.fdf.flag("MD.VariableCell")
+        )
+
+    @property
+    def velocities_tell_time(self) -> bool:
+        """Whether velocities are central differences of the positions."""
+        quenched = self.fdf is not None and self.fdf.flag("MD.Quench")
+        return self.run_type in {"verlet", "nose"} and not quenched
+
+    def initial_geometry(self) -> np.ndarray:
+        """Return the positions of the first step [N, 3] in Angstrom, which no trajectory file has.
+
+        Raises
+        ------
+        DataError
+            If neither output nor input tells them.
+        """
+        for path in self.files.outputs[:1]:
+            step = next(read_steps(path), None)
+            if step is not None and step.coordinates is not None:
+                lattice = self.fdf.lattice_constant() if self.fdf else None
+                if len(step.coordinates) == self.source.n_atoms:
+                    source = OutFile([path], self.constants, lattice)
+                    return next(source.frames()).positions[0]
+        continued = self.fdf is not None and self.fdf.flag("MD.UseSaveXV")
+        atoms = None if self.fdf is None or continued else self.fdf.atoms()
+        if atoms is None or len(atoms[0]) != self.source.n_atoms:
+            raise DataError(
+                "no file tells the first geometry",
+                where=self.files.folder,
+                remedy="leave --include-initial away",
+            )
+        return atoms[0]
 
     @property
     def elements(self) -> list[str]:
@@ -228,10 +284,13 @@ def open_run(
     """
     files, kind = find_files(path, label)
     heads = [read_head(output) for output in files.outputs]
+    heads.sort(key=lambda head: head.started)
+    files.outputs = [head.path for head in heads]
     head = heads[0] if heads else OutHead()
     constants = constants_of(head.version)
     fdf = _input(files, head, constants)
-    opened = _open_source(files, source or kind, constants)
+    openers = _openers(files, constants, fdf)
+    opened = _open_source(files, openers, source or kind)
     n_atoms = opened.n_atoms
     numbers, species = _species(files, head, fdf, opened, n_atoms)
     table = (fdf.species() if fdf else {}) or head.species
@@ -241,17 +300,11 @@ def open_run(
     known_masses |= fdf.masses() if fdf else {}
     labels, masses = [], []
     for index, z in zip(species, numbers, strict=True):
-        default = chemical_symbols[z] if 0 <= z < len(chemical_symbols) else "X"
-        labels.append(table.get(int(index), (0, default))[1])
+        labels.append(table.get(int(index), (0, chemical_symbols[z]))[1])
         masses.append(known_masses.get(int(index)) or standard_mass(z))
-    run_type = fdf.text("MD.TypeOfRun", "CG").lower() if fdf else ""
-    steps = [h.time_step_fs for h in heads if h.time_step_fs]
-    if time_step_fs:
-        steps = [time_step_fs]
-    elif not steps and fdf is not None:
-        steps = [fdf.time_step_fs()]
-    relaxation = run_type in {"cg", "broyden", "fire"}
-    if relaxation:
+    run_type = normal(fdf.text("MD.TypeOfRun", "CG")) if fdf else ""
+    steps = [time_step_fs] if time_step_fs else _time_steps(files, heads, fdf)
+    if run_type in _RELAXATIONS:
         steps = [1.0]
         warnings.warn(
             f"{files.folder}: is a relaxation ({run_type}), not dynamics; times count its steps",
@@ -264,6 +317,12 @@ def open_run(
             where=files.folder,
             remedy="give it with --time-step, in fs",
         )
+    if min(steps) <= 0:
+        raise DataError(
+            f"the time step is {min(steps):g} fs",
+            where=files.folder,
+            remedy="give it with --time-step, in fs",
+        )
     return Run(
         files,
         head,
@@ -273,10 +332,61 @@ def open_run(
         numbers,
         labels,
         np.array(masses),
-        [float(step) for step in steps],
+        steps,
         _constant_cell(files, fdf, constants),
-        relaxation,
+        run_type,
+        openers,
     )
+
+
+def open_foreign(path: Path, format: str, time_step_fs: float) -> Run:
+    """Open a trajectory of another code through ASE.
+
+    Parameters
+    ----------
+    path : path
+    format : str
+        ASE's name of the format, or ``auto``.
+    time_step_fs : float
+        Time between two frames.
+
+    Raises
+    ------
+    UsageError, DataError
+    """
+    if not path.is_file():
+        raise UsageError("no such file", where=path)
+    if not time_step_fs:
+        raise UsageError(
+            "--format needs the time between two frames", remedy="give it with --time-step, in fs"
+        )
+    source = AseFile(path, format)
+    return Run(
+        RunFiles(path.parent, path.stem, {source.kind: path}),
+        OutHead(),
+        None,
+        UP_TO_4_1,
+        source,
+        source.atomic_numbers,
+        [chemical_symbols[z] for z in source.atomic_numbers],
+        source.masses,
+        [time_step_fs],
+        None,
+    )
+
+
+def _time_steps(files: RunFiles, heads: list[OutHead], fdf: Fdf | None) -> list[float]:
+    """Return the time step of each start, from the outputs or else the inputs by name."""
+    told = [head.time_step_fs for head in heads if head.time_step_fs]
+    if told or fdf is None:
+        return told
+    steps = []
+    for entry in files.inputs:
+        try:
+            steps.append(Fdf.read(entry).time_step_fs())
+        except DataError:
+            continue  # told already where the input was read
+    return steps or [fdf.time_step_fs()]
 
 
 def _input(files: RunFiles, head: OutHead, constants: Constants) -> Fdf | None:
@@ -288,17 +398,26 @@ def _input(files: RunFiles, head: OutHead, constants: Constants) -> Fdf | None:
     return head.fdf
 
 
-def _openers(files: RunFiles, constants: Constants) -> dict[str, Callable[[], Source]]:
-    openers: dict[str, Callable[[], Source]] = {}
-    if "MD" in files.files:
-        openers["MD"] = lambda: MdFile(files.files["MD"], constants)
-    if "ANI" in files.files:
-        openers["ANI"] = lambda: AniFile(files.files["ANI"])
+def _openers(
+    files: RunFiles, constants: Constants, fdf: Fdf | None
+) -> dict[str, Callable[[], Source]]:
+    there = files.files
+    openers: dict[str, Callable[[], Source]] = {
+        "MD": lambda: MdFile(there["MD"], constants),
+        "MD.nc": lambda: MdNcFile(there["MD.nc"], constants),
+        "ANI": lambda: AniFile(there["ANI"]),
+        "MD_CAR": lambda: MdCarFile(there["MD_CAR"]),
+    }
+    openers = {kind: opener for kind, opener in openers.items() if kind in there}
+    if files.outputs:
+        lattice = fdf.lattice_constant() if fdf else None
+        openers["out"] = lambda: OutFile(files.outputs, constants, lattice)
     return openers
 
 
-def _open_source(files: RunFiles, wanted: str | None, constants: Constants) -> Source:
-    openers = _openers(files, constants)
+def _open_source(
+    files: RunFiles, openers: dict[str, Callable[[], Source]], wanted: str | None
+) -> Source:
     if wanted is not None:
         if wanted not in openers:
             raise UsageError(
@@ -311,13 +430,14 @@ def _open_source(files: RunFiles, wanted: str | None, constants: Constants) -> S
         if kind not in openers:
             continue
         try:
-            return openers[kind]()
+            source = openers[kind]()
         except DataError as error:
             errors.append(error)
-            warnings.warn(f"{error}; looking for another source", DataWarning, stacklevel=3)
-    if errors:
-        raise errors[0]
-    raise UsageError("holds no trajectory", where=files.folder)
+            continue
+        for damage in errors:
+            warnings.warn(f"{damage}; {kind} is read instead", DataWarning, stacklevel=3)
+        return source
+    raise errors[0]
 
 
 def _geometry(files: RunFiles) -> tuple[Geometry, bool] | None:
@@ -343,7 +463,10 @@ def _species(
     table = (fdf.species() if fdf else {}) or head.species
     if geometry is not None and len(geometry[0].species) == n_atoms:
         return _real(geometry[0].atomic_numbers), geometry[0].species
-    indices = head.atom_species
+    numbers = getattr(source, "atomic_numbers", None)
+    if numbers is not None:
+        return _real(numbers), source.species  # type: ignore[attr-defined]
+    indices = getattr(source, "species", head.atom_species)
     if indices is None and fdf is not None:
         try:
             atoms = fdf.atoms()

@@ -92,6 +92,10 @@ class Stream:
         self.offset += len(data)
         return data
 
+    def seekable(self) -> Any:
+        """Return the decompressed content as a file that can be read out of order."""
+        return self._file
+
     def _damaged(self, error: Exception) -> None:
         warnings.warn(
             f"{self.path}: cannot be read beyond byte {self.offset} of its content "

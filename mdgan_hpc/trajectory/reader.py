@@ -279,6 +279,17 @@ class Trajectory:
         value = self._group["velocity/value"]
         return value[records, particles] * np.float32(layout.velocity_factor(value))
 
+    @property
+    def has_cell(self) -> bool:
+        """Whether a cell is stored."""
+        return "box/edges" in self._group
+
+    @property
+    def observables(self) -> list[str]:
+        """Names of the time-dependent observables."""
+        group = self.file.get("observables", {})
+        return [name for name in group if f"{name}/value" in group]
+
     def observable(self, name: str) -> np.ndarray | None:
         """Return an observable [T] (temperature in K, energies in eV), or None."""
         element = self.file.get(f"observables/{name}/value")

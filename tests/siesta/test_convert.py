@@ -5,8 +5,8 @@ import shutil
 import MDAnalysis
 import numpy as np
 import pytest
-from conftest import command
 from pyh5md import File
+from siesta_runs import command
 
 from mdgan_hpc.siesta.convert import ConvertConfig, convert
 from mdgan_hpc.siesta.mde import read_mde
