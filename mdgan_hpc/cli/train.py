@@ -1,8 +1,14 @@
 """``mdgan-train``: learn a generator from a few short runs."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
 
 from mdgan_hpc.cli.common import PATH, command
 
@@ -79,9 +85,49 @@ def main(
     if resume and not (out / "config.json").exists():
         raise UsageError("holds no training to go on with", where=out, remedy="omit --resume")
     from mdgan_hpc.gan.training import run_training
+    from mdgan_hpc.parallel import detect_launch
 
-    model = run_training(settings, data, out, replica=replica, wall_time_min=wall_time)
-    click.echo(f"{out}: finished already, nothing to do" if model is None else f"model: {model}")
+    model = run_training(
+        settings,
+        data,
+        out,
+        replica=replica,
+        wall_time_min=wall_time,
+        evaluation=lambda *md: _evaluation(out, *md),
+    )
+    if detect_launch().rank != 0:
+        return
+    if model is None:
+        click.echo(f"{out}: finished already, nothing to do")
+        return
+    from mdgan_hpc.figures.training import draw_training
+
+    draw_training(out / "metrics.jsonl", out / "training.png")
+    click.echo(f"model: {model}")
+
+
+def _evaluation(
+    out: Path, runs: "list[np.ndarray]", interval_ps: float, primitive: "np.ndarray | None"
+) -> "Callable[[np.ndarray, float], dict[str, float]]":
+    """Compare free runs with MD, show the numbers, and draw the training so far."""
+    from mdgan_hpc.analysis.fidelity import Reference
+    from mdgan_hpc.figures.training import draw_training
+
+    reference = Reference.from_arrays(runs, interval_ps, primitive)
+
+    def compare(positions: "np.ndarray", interval_ps: float) -> dict[str, float]:
+        result = reference.compare(positions, interval_ps)
+        name, worst = result.worst
+        click.echo(
+            f"free runs against MD (1: as far as another MD run): median {result.median:.2f}, "
+            f"worst {worst:.2f} ({name}), drift z {abs(result.drift_z).max():.1f}",
+            err=True,
+        )
+        draw_training(out / "metrics.jsonl", out / "training.png")
+        ratios = {f"fidelity {name}": round(value, 3) for name, value in result.ratios.items()}
+        return {"score": result.median, **ratios}
+
+    return compare
 
 
 def _print_config(settings: object) -> None:

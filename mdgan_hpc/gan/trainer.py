@@ -31,6 +31,8 @@ from mdgan_hpc.stopping import StopRequest
 _WARM_UP_STEPS = 100
 #: Most records that a generator runs freely, unseen, before the critic looks.
 _FREE_RUN = 256
+#: From this share of the steps on a generator may be chosen: the learning rate is low by then.
+_LATE = 0.8
 #: Windows of data whose mean is the reference of the statistics.
 _REFERENCE_WINDOWS = 16_384
 #: Largest norm of the generator's gradient that is followed.
@@ -74,6 +76,8 @@ class Trainer:
         self.config, self.windows, self.processes = config, windows, processes
         self.step = 0
         self.seconds = 0.0
+        #: Score (lower is better) and weights of the best averaged generator of the last fifth.
+        self.best: dict[str, Any] = {}
         device = processes.device
         self.generator = generator.to(device)
         self.average = build(describe(generator)).to(device).requires_grad_(False)
@@ -302,6 +306,7 @@ class Trainer:
         state = {
             "step": self.step,
             "seconds": self.seconds,
+            "best": self.best,
             "config": as_mapping(self.config),
             "generator": self.generator.state_dict(),
             "average": self.average.state_dict(),
@@ -318,6 +323,7 @@ class Trainer:
         """Go on from `state`."""
         self.step = state["step"]
         self.seconds = state["seconds"]
+        self.best = state["best"]
         self.generator.load_state_dict(state["generator"])
         self.average.load_state_dict(state["average"])
         self.generator_optimiser.load_state_dict(state["generator_optimiser"])
@@ -327,8 +333,25 @@ class Trainer:
             self.critics.load_state_dict(state["critics"])
             self.critic_optimiser.load_state_dict(state["critic_optimiser"])
 
-    def finished_generator(self) -> Generator:
-        """Return the averaged generator, with start states drawn from the training data."""
+    def judge(self, score: float) -> None:
+        """Keep the averaged generator of now if it is the best of the last fifth of training.
+
+        Adversarial and likelihood losses do not tell which generator moves as the ions do; the
+        comparison of its free runs with MD does.
+        """
+        late = self.step >= _LATE * self.config.train.steps
+        if late and score < self.best.get("score", math.inf):
+            weights = {k: v.detach().clone() for k, v in self.average.state_dict().items()}
+            self.best = {"score": score, "step": self.step, "weights": weights}
+
+    def best_generator(self) -> Generator:
+        """Return the generator that was judged best, or the last one if none was judged."""
+        if self.best:
+            self.average.load_state_dict(self.best["weights"])
+        return self.ready_generator()
+
+    def ready_generator(self) -> Generator:
+        """Return the averaged generator of now, with start states from the training data."""
         if isinstance(self.average, TransitionGenerator):
             history = self.windows.draw(
                 self.average.pool_size,
@@ -357,7 +380,7 @@ def train(
     stop : StopRequest
         Looked at before every step.
     on_evaluation : callable, optional
-        Called on rank 0 every `evaluate_every` steps; its numbers join the metrics.
+        Called on all ranks every `evaluate_every` steps; its numbers join the metrics.
 
     Raises
     ------
@@ -396,9 +419,7 @@ def train(
             trainer.seconds = seconds_before + time.monotonic() - begin
             due = step == settings.steps
             if settings.evaluate_every and step % settings.evaluate_every == 0 and on_evaluation:
-                if first:
-                    metrics |= on_evaluation(trainer)
-                trainer.processes.barrier()
+                metrics |= on_evaluation(trainer)
                 due = True
             if first and (due or step % settings.log_every == 0):
                 rate = (step - first_step) / (time.monotonic() - begin)

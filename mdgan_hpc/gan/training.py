@@ -31,8 +31,12 @@ from mdgan_hpc.trajectory import Framework, Trajectory
 from mdgan_hpc.units import record_interval_ps
 
 CONFIG_NAME = "config.json"
-#: Compares free runs [T, N, 3] in Angstrom at an interval in ps with MD.
+#: Compares free runs [T, N, 3] in Angstrom at an interval in ps with MD; the number called
+#: ``score`` (lower is better) chooses the model.
 Evaluation = Callable[[np.ndarray, float], Mapping[str, float]]
+#: Makes an `Evaluation` from reference runs [T, N, 3], their interval in ps, and the primitive
+#: cell [3, 3] where there is a lattice.
+MakeEvaluation = Callable[[list[np.ndarray], float, np.ndarray | None], Evaluation]
 
 _EVALUATION_IONS = 128
 _BURN_IN_PS = 1.0
@@ -252,7 +256,7 @@ def run_training(
     *,
     replica: int = 0,
     wall_time_min: float | None = None,
-    evaluation: Callable[[list[np.ndarray], float], Evaluation] | None = None,
+    evaluation: MakeEvaluation | None = None,
 ) -> Path | None:
     """Train until the end or until asked to stop; goes on from the newest checkpoint if any.
 
@@ -268,7 +272,7 @@ def run_training(
     wall_time_min : float, optional
         Stop and save after so many minutes.
     evaluation : callable, optional
-        Makes an `Evaluation` from reference runs [T, N, 3] and their interval in ps.
+        See `MakeEvaluation`.
 
     Returns
     -------
@@ -341,7 +345,7 @@ def _train(
     seed: int,
     processes: Processes,
     stop: StopRequest,
-    evaluation: Callable[[list[np.ndarray], float], Evaluation] | None,
+    evaluation: MakeEvaluation | None,
 ) -> Path:
     record["ranks"] = processes.size
     config = dataclasses.replace(config, train=dataclasses.replace(config.train, seed=seed))
@@ -380,19 +384,25 @@ def _train(
 
     on_evaluation = None
     if evaluation and config.train.evaluate_every:
-        compare = evaluation(validation, runs.interval_ps)
         longest = max(len(run) for run in validation) // config.data.step_skip
+        compare = evaluation(validation, runs.interval_ps, symmetry.primitive) if first else None
 
         def on_evaluation(trainer: Trainer) -> dict[str, float]:
-            path = free_run(
-                trainer.finished_generator(), interval, longest, trainer.step, config.train.seed
-            )
-            return dict(compare(path, interval))
+            numbers: dict[str, float] = {}
+            if compare is not None:
+                path = free_run(
+                    trainer.ready_generator(), interval, longest, trainer.step, config.train.seed
+                )
+                numbers = dict(compare(path, interval))
+            numbers = processes.broadcast(numbers)  # type: ignore[assignment]
+            trainer.judge(numbers["score"])
+            return numbers
 
     train(trainer, folder, stop, on_evaluation=on_evaluation)
     record["train_seconds"] = round(trainer.seconds, 1)
+    record["chosen_step"] = trainer.best.get("step", trainer.step)
     model = Model(
-        trainer.finished_generator(),
+        trainer.best_generator(),
         interval,
         runs.species,
         runs.cell,

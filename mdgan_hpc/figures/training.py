@@ -1,0 +1,60 @@
+"""A training while it goes: losses and the comparison of free runs with MD, against the step."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from mdgan_hpc.figures import style
+from mdgan_hpc.outputs import written_whole
+
+_LOSSES = {
+    "likelihood_loss": "neg. log likelihood per record (nats)",
+    "critic_loss": "critic",
+    "generator_loss": "generator",
+    "statistics_error": "statistics (relative error)",
+}
+
+
+def draw_training(metrics: Path, target: Path) -> None:
+    """Draw the metrics of a training, if there are any yet.
+
+    Parameters
+    ----------
+    metrics : Path
+        ``metrics.jsonl`` of the run folder.
+    target : Path
+        PNG to write; it appears whole.
+    """
+    if not metrics.exists():
+        return
+    rows = [json.loads(line) for line in metrics.read_text().splitlines()]
+    losses = [name for name in _LOSSES if any(name in row for row in rows)]
+    judged = [row for row in rows if "score" in row]
+    if not losses:
+        return
+    panels = len(losses) + bool(judged)
+    with style.figure(6.0, 1.9 * panels, nrows=panels, sharex=True, squeeze=False) as (fig, axes):
+        for axis, name in zip(axes[:, 0], losses, strict=False):
+            shown = [(row["step"], row[name]) for row in rows if name in row]
+            steps, values = np.array(shown).T
+            axis.plot(steps, values, color="0.75", linewidth=0.8)
+            width = max(1, len(values) // 20)
+            smooth = np.convolve(values, np.ones(width) / width, "valid")
+            axis.plot(steps[len(steps) - len(smooth) :], smooth, **style.GENERATED)
+            axis.set_title(_LOSSES[name], loc="left")
+        if judged:
+            axis = axes[-1, 0]
+            steps = [row["step"] for row in judged]
+            kinds = [k for k in judged[-1] if k.startswith("fidelity ")]
+            for kind in kinds:
+                axis.plot(steps, [row[kind] for row in judged], color="0.75", linewidth=0.8)
+            scores = [row["score"] for row in judged]
+            axis.plot(steps, scores, marker="o", **style.GENERATED, label="median of all")
+            axis.axhline(1, **style.MD, linewidth=0.8, label="another MD run")
+            axis.set_yscale("log")
+            axis.set_title("distance of free runs to MD over that of another MD run", loc="left")
+            axis.legend()
+        axes[-1, 0].set_xlabel("training step")
+        with written_whole(target) as partial:
+            fig.savefig(partial, format="png")
