@@ -5,6 +5,7 @@ the cage's own random walk; the particle is at x + c. The file holds the four nu
 """
 
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -43,10 +44,9 @@ class Cage(Generator):
 def load(path):
     """Return the model whose numbers are in a JSON file."""
     numbers = json.loads(Path(path).read_text())
-    jump_at = numbers.pop("jump_at", None)
-    generator = Cage(**numbers)
-    if jump_at is not None:
-        generator = Broken(jump_at, **numbers)
+    kinds = {"jump_at": Broken, "pause_s": Slow}
+    kind = next((kinds[name] for name in numbers if name in kinds), Cage)
+    generator = kind(**numbers)
     cell = np.diag([9.0, 9.0, 20.0])
     return Model(generator, record_interval_ps=0.008, species=3, cell=cell, training_span_ps=40.0)
 
@@ -54,7 +54,7 @@ def load(path):
 class Broken(Cage):
     """Loses its mind after `jump_at` steps: sample 5 gets a displacement that is not finite."""
 
-    def __init__(self, jump_at, **numbers):
+    def __init__(self, *, jump_at, **numbers):
         super().__init__(**numbers)
         self.jump_at = jump_at
 
@@ -64,6 +64,18 @@ class Broken(Cage):
         if 0 <= at < len(noise):
             displacement[at * self.records_per_step, 5] = float("nan")
         return displacement, after
+
+
+class Slow(Cage):
+    """Takes its time over each segment, so that a kill falls somewhere."""
+
+    def __init__(self, *, pause_s, **numbers):
+        super().__init__(**numbers)
+        self.pause_s = pause_s
+
+    def advance(self, state, noise):
+        time.sleep(self.pause_s)
+        return super().advance(state, noise)
 
 
 def main():

@@ -10,6 +10,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import torch
+from cage import load
+
+from mdgan_hpc.generate import streams
 
 _HERE = Path(__file__).resolve()
 ROOT = _HERE.parents[2]
@@ -82,3 +86,64 @@ def stored(path, name="position"):
     """All positions (or velocities) of a file."""
     with h5py.File(path) as file:
         return np.ascontiguousarray(file[f"particles/trajectory/{name}/value"][:])
+
+
+def start(*arguments, ranks=0, mpio=False):
+    """Start in a session of its own; returns the process."""
+    return subprocess.Popen(
+        argv(arguments, ranks, mpio),
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def computing(root):
+    """The processes under `root` that compute: Python, but no helper of multiprocessing."""
+    parents, commands = {}, {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                stat = (entry / "stat").read_text().rpartition(")")[2].split()
+                commands[int(entry.name)] = (entry / "cmdline").read_text()
+                parents[int(entry.name)] = int(stat[1])
+            except OSError:
+                continue
+    found, frontier = [], {root}
+    while frontier:
+        frontier = {pid for pid, parent in parents.items() if parent in frontier}
+        found += [
+            pid
+            for pid in frontier
+            if "python" in commands[pid].split("\0")[0] and "resource_tracker" not in commands[pid]
+        ]
+    return found
+
+
+def naive(path, particles, records, p, r, seed=1, burn_in=0):
+    """Positions [records, particles, 3] by the definition, in one loop."""
+    generator = load(path).generator
+    k, step = generator.particles_per_sample, generator.records_per_step
+    columns = []
+    for block in range(-(-particles // p)):
+        random = streams.stream(seed, block, 0, streams.START)
+        uniform = random.random((p // k, generator.start_size), dtype=np.float32)
+        state, position = generator.start(torch.from_numpy(uniform))
+        at = position.numpy().reshape(p, 3).astype(np.float64)
+        purposes = [(streams.BURN_IN, burn_in), (streams.RECORDS, -(-records // r) * r)]
+        path_rows = []
+        for purpose, total in purposes:
+            for first in range(0, total, r):
+                n = min(r, total - first)
+                random = streams.stream(seed, block, first // r, purpose)
+                shape = (n // step, p // k, generator.noise_size)
+                noise = torch.from_numpy(random.standard_normal(shape, np.float32))
+                displacement, state = generator.advance(state, noise)
+                for row in displacement.numpy().reshape(n, p, 3):
+                    at = at + row
+                    if purpose == streams.RECORDS:
+                        path_rows.append(at.astype(np.float32))
+        columns.append(np.array(path_rows[:records]))
+    return np.concatenate(columns, 1)[:, :particles]

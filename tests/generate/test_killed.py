@@ -1,0 +1,134 @@
+"""Killed at random, one process or all: the file opens, says how far it got, and ends the same."""
+
+import os
+import random
+import signal
+import time
+
+import numpy as np
+import pytest
+from launch import computing, generate, model_file, naive, needs_mpi, needs_mpio, start, stored
+
+from mdgan_hpc.trajectory import Trajectory
+
+PARTICLES, RECORDS = 150, 40_000
+OPTIONS = (
+    *("--particles", PARTICLES, "--seed", 1, "--save-interval", 0.05),
+    *("--block-particles", 64, "--block-records", 100),
+)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return model_file(tmp_path_factory.mktemp("model"), pause_s=0.02)
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    return naive(model_file(tmp_path_factory.mktemp("fast")), PARTICLES, RECORDS, 64, 100)
+
+
+def run_and_kill(arguments, output, dice, *, ranks, mpio):
+    """Start, wait until a little more is done, kill; returns whether the run ended before."""
+    before = done(output)
+    process = start(*arguments, ranks=ranks, mpio=mpio)
+    try:
+        deadline = time.monotonic() + 120
+        while process.poll() is None and done(output).sum() <= before.sum():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        time.sleep(dice.uniform(0, 0.4))
+        victims = computing(process.pid)
+        if process.poll() is None and victims and dice.random() < 0.5:
+            os.kill(dice.choice(victims), signal.SIGKILL)
+            try:
+                process.wait(60)
+            except TimeoutError:
+                pytest.fail("one rank was killed and the others go on")
+        elif process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            for victim in victims:  # ranks may be in sessions of their own
+                try:
+                    os.kill(victim, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+        return process.wait(60) == 0
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.stderr.close()
+
+
+def done(output):
+    """Completed records of each block."""
+    if not output.exists():
+        return np.zeros(3, int)
+    with Trajectory(output, incomplete_ok=True) as file:
+        return file.completed_records
+
+
+def check_what_is_there(output, reference):
+    with Trajectory(output, incomplete_ok=True) as file:
+        for block, records in enumerate(file.completed_records):
+            own = slice(64 * block, min(64 * block + 64, PARTICLES))
+            there = file.positions(slice(0, int(records)), own)
+            assert there.tobytes() == reference[:records, own].tobytes()
+
+
+def kill_repeatedly(model, reference, folder, kills, *, ranks=0, mpio=False, seed=0):
+    dice, output, progress = random.Random(seed), folder / "g.h5", np.zeros(3, int)
+    records = min(RECORDS, 2000 * (kills + 1))
+    reference = reference[:records]
+    arguments = model, "-o", output, *OPTIONS, "--records", records
+    for _ in range(kills):
+        if run_and_kill(arguments, output, dice, ranks=ranks, mpio=mpio):
+            break
+        now = done(output)
+        assert (now >= progress).all()
+        progress = now
+        check_what_is_there(output, reference)
+    assert progress.sum() > 0
+    generate(*arguments, ranks=ranks, mpio=mpio)
+    assert stored(output).tobytes() == reference.tobytes()
+
+
+def test_killed_without_mpi(model, reference, tmp_path):
+    kill_repeatedly(model, reference, tmp_path, 2)
+
+
+@needs_mpi
+def test_killed_under_mpi(model, reference, tmp_path):
+    kill_repeatedly(model, reference, tmp_path, 2, ranks=2)
+
+
+@needs_mpio
+def test_killed_in_parallel_hdf5(model, reference, tmp_path):
+    kill_repeatedly(model, reference, tmp_path, 2, ranks=2, mpio=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("ranks", "mpio"),
+    [
+        (0, False),
+        pytest.param(2, False, marks=needs_mpi),
+        pytest.param(3, True, marks=needs_mpio),
+    ],
+)
+def test_killed_twenty_times(model, reference, tmp_path, ranks, mpio):
+    kill_repeatedly(model, reference, tmp_path, 20, ranks=ranks, mpio=mpio, seed=1)
+
+
+def test_stopped_by_signal_saves_and_says_so(model, reference, tmp_path):
+    output, reference = tmp_path / "g.h5", reference[:5000]
+    arguments = model, "-o", output, *OPTIONS, "--records", 5000
+    process = start(*arguments)
+    while done(output).sum() == 0:
+        time.sleep(0.02)
+    process.terminate()
+    assert process.wait(60) == 75
+    assert "run the same command again" in process.stderr.read()
+    process.stderr.close()
+    check_what_is_there(output, reference)
+    generate(*arguments, "--resume")
+    assert stored(output).tobytes() == reference.tobytes()
