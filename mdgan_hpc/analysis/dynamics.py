@@ -213,9 +213,9 @@ class RunSums:
             step = self.origin_step
             d = (x[..., lag::step] - x[..., : x.shape[-1] - lag : step]) / BIN_WIDTH
             r = np.sqrt(np.einsum("nit,nit->nt", d, d))
-            self.sums["radial"][index] += _counts(r, N_BINS)
+            self.sums["radial"][index] += bin_counts(r, N_BINS)
             for axis in range(3):
-                self.sums["axial"][index, axis] += _counts(d[:, axis] + N_BINS, 2 * N_BINS)
+                self.sums["axial"][index, axis] += bin_counts(d[:, axis] + N_BINS, 2 * N_BINS)
 
     def reduce(self, communicator: Communicator) -> None:
         """Add up what the ranks have; every rank must call it. Rank 0 holds the result."""
@@ -246,7 +246,8 @@ class RunSums:
         )
 
 
-def _counts(values: np.ndarray, n_bins: int) -> np.ndarray:
+def bin_counts(values: np.ndarray, n_bins: int) -> np.ndarray:
+    """Count values in bins [0, 1), [1, 2) ...; what is beyond goes into the first or last."""
     index = np.clip(values, 0, n_bins - 1).astype(np.intp)
     return np.bincount(index.ravel(), minlength=n_bins)
 
@@ -501,7 +502,7 @@ def _add_full(tree: dict[str, Any], runs: Sequence[RunSums], plan: Plan) -> None
     curves["msd_collective"] = collective / _total(
         run.n_particles * (run.n_records - lags) for run in runs
     )
-    tree["van_hove"] = _histograms(runs, plan)
+    tree["van_hove"] = van_hove_tree(runs, plan)
     tree |= _velocities(runs, plan)
 
 
@@ -526,7 +527,7 @@ def _total(arrays: Iterable[Any]) -> np.ndarray:
     return np.asarray(np.sum(list(arrays), axis=0))
 
 
-def _histograms(runs: Sequence[RunSums], plan: Plan) -> dict[str, np.ndarray]:
+def van_hove_tree(runs: Sequence[RunSums], plan: Plan) -> dict[str, np.ndarray]:
     """Return self van Hove densities: of r (4 pi r^2 G_s, 1/Angstrom) and of each axis."""
     radial = _total(run.sums["radial"] for run in runs)  # [K, R]
     axial = _total(run.sums["axial"] for run in runs)  # [K, 3, X]

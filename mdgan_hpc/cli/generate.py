@@ -19,6 +19,14 @@ from mdgan_hpc.cli.common import PATH, command, force_option
 )
 @click.option("--seed", default=1, show_default=True, help="Seed of all random numbers.")
 @click.option("--resume", is_flag=True, help="Go on with a partial output (also the default).")
+@click.option(
+    "--analyse",
+    is_flag=True,
+    help="MSD, alpha2, van Hove and D while generating, to OUTPUT with the ending .msd.json.",
+)
+@click.option(
+    "--no-store", "store", flag_value=False, default=True, help="With --analyse: no positions."
+)
 @click.option("--every", default=1, show_default=True, help="Store every n-th record.")
 @click.option("--velocities", is_flag=True, help="Store velocities (Angstrom/ps) too.")
 @click.option(
@@ -65,6 +73,8 @@ def main(
     model: Path,
     output: Path,
     resume: bool,
+    analyse: bool,
+    store: bool,
     save_interval: float,
     wall_time: float | None,
     **options: object,
@@ -79,22 +89,34 @@ def main(
       mdgan-generate runs/lzp -o lzp-generated.h5 --particles 8192 --records 125000 --seed 1
       mpiexec -n 64 mdgan-generate runs/lzp -o lzp-generated.h5
     """
+    from mdgan_hpc.errors import DataError, UsageError
     from mdgan_hpc.generate.run import generate
     from mdgan_hpc.generate.settings import GenerateConfig
 
     if resume and not output.exists():
-        from mdgan_hpc.errors import DataError
-
         raise DataError("nothing to resume", where=output, remedy="leave --resume out to begin")
-    generate(
-        GenerateConfig(
-            model=model,
-            output=output,
-            save_interval_s=save_interval,
-            wall_time_min=wall_time,
-            **options,  # type: ignore[arg-type]
-        )
+    if not store and not analyse:
+        raise UsageError("--no-store leaves nothing to keep", remedy="use it with --analyse")
+    config = GenerateConfig(
+        model=model,
+        output=output,
+        store=store,
+        save_interval_s=save_interval,
+        wall_time_min=wall_time,
+        **options,  # type: ignore[arg-type]
     )
+    if not analyse:
+        generate(config)
+        return
+    from mdgan_hpc.analysis.multitau import MultiTauAnalysis
+    from mdgan_hpc.analysis.text import diffusion_lines
+    from mdgan_hpc.results import save_results
+
+    tree = generate(config, analysis=MultiTauAnalysis())
+    if tree is not None:
+        path = output.with_suffix(".msd.json")
+        save_results(path, tree)
+        click.echo("\n".join([*diffusion_lines(tree["diffusion"]), f"Written to {path}"]))
 
 
 if __name__ == "__main__":

@@ -26,6 +26,8 @@ class GenerateConfig:
     every : int
     velocities : bool
         Store the mean velocity over the record interval that ends at each stored record.
+    store : bool
+        Store positions; without, only the ledger and what the analysis accumulates.
     burn_in : int
         Records dropped between the start state and the first record.
     block_particles : int
@@ -57,6 +59,7 @@ class GenerateConfig:
     seed: int = 1
     every: int = 1
     velocities: bool = False
+    store: bool = True
     burn_in: int = 0
     block_particles: int = 0
     block_records: int = 1024
@@ -85,6 +88,9 @@ class GenerateConfig:
         require(0 <= self.seed < 2**64, "seed", self.seed, "from 0 to 2^64 - 1")
         require(self.max_jump > 0, "max_jump", self.max_jump, "positive")
         require(self.every <= self.records, "every", self.every, "at most records")
+        require(
+            self.store or not self.velocities, "velocities", True, "off where nothing is stored"
+        )
         require(self.storage in STORAGES, "storage", self.storage, " or ".join(STORAGES))
         require(self.precision in PRECISIONS, "precision", self.precision, " or ".join(PRECISIONS))
 

@@ -166,6 +166,20 @@ def read_plan(path: str | Path) -> tuple[BlockPlan, dict[str, Any]]:
     return BlockPlan(**plan, parts=parts), identity
 
 
+def file_bytes(plan: BlockPlan) -> int:
+    """Return the disk space that the raw data and the ledger of a plan take."""
+    row = 12 * len(plan.datasets()) * plan.block_particles
+    data = sum(_chunked(part.n_records, plan.chunk_records) * part.n_blocks for part in plan.parts)
+    ledger = sum(part.n_blocks for part in plan.parts) * (2 * plan.slot_bytes + 8)
+    return data * row + ledger
+
+
+def _chunked(n_records: int, chunk_records: int) -> int:
+    """Round up to whole storage chunks."""
+    height = min(n_records, chunk_records)
+    return -(-n_records // height) * height
+
+
 # Making files ------------------------------------------------------------------------------
 
 

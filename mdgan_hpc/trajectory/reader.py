@@ -320,6 +320,12 @@ class Trajectory:
         return json.loads(text) if text else {}
 
 
+def read_provenance(path: str | Path) -> dict[str, Any]:
+    """Return how a file of this package came to be, complete or not."""
+    with h5py.File(path, "r") as file:
+        return json.loads(file[layout.PROVENANCE][()])
+
+
 def _as_matrix(edges: np.ndarray) -> np.ndarray:
     """H5MD allows an orthorhombic box as three lengths."""
     return np.diag(edges) if np.ndim(edges) == 1 else np.asarray(edges, np.float64)

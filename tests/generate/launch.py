@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import traceback
 from pathlib import Path
 
 import h5py
@@ -12,7 +13,10 @@ import numpy as np
 import pytest
 import torch
 from cage import load
+from click.testing import CliRunner
 
+import mdgan_hpc.generate.run
+from mdgan_hpc.cli.generate import main
 from mdgan_hpc.generate import streams
 
 _HERE = Path(__file__).resolve()
@@ -86,6 +90,17 @@ def stored(path, name="position"):
     """All positions (or velocities) of a file."""
     with h5py.File(path) as file:
         return np.ascontiguousarray(file[f"particles/trajectory/{name}/value"][:])
+
+
+def here(*arguments, expect=0):
+    """Run in this process, on one worker; returns click's result."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mdgan_hpc.generate.run, "load_model", load)
+        done = CliRunner().invoke(main, ["--workers", "1", *map(str, arguments)])
+    unexpected = done.exception is not None and not isinstance(done.exception, SystemExit)
+    assert not unexpected, "".join(traceback.format_exception(done.exception))
+    assert done.exit_code == expect, done.output
+    return done
 
 
 def start(*arguments, ranks=0, mpio=False):

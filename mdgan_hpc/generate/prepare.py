@@ -1,0 +1,346 @@
+"""Beginning, reopening and extending the output, on one rank, before the work is shared out."""
+
+import os
+import shutil
+import sys
+import warnings
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mdgan_hpc.errors import DataError, DataWarning, OutputExistsError, UsageError
+from mdgan_hpc.gan.model import MODEL_NAME, Model
+from mdgan_hpc.generate.job import Analysis, Job, make_rollout, worker_count
+from mdgan_hpc.generate.settings import GenerateConfig
+from mdgan_hpc.outputs import refuse_existing
+from mdgan_hpc.provenance import file_sha256, library_versions, provenance
+from mdgan_hpc.trajectory import blocks
+from mdgan_hpc.trajectory.blocks import BlockPlan, Description
+
+_GPU_BLOCK = 32768
+_CPU_BLOCK = 256
+_CHUNK_BYTES = 4 * 2**20
+
+Settings = dict[str, Any]
+
+
+def prepare(config: GenerateConfig, model: Model, analysis: Analysis | None, ranks: int) -> Job:
+    """Make, open or extend the files and say what is left to do.
+
+    Raises
+    ------
+    UsageError
+        If the options cannot work, or the output exists and is of another run.
+    DataError
+        If the output is damaged or the disk cannot hold it.
+    """
+    exists = os.path.lexists(config.output)
+    if exists and config.force:
+        remove_output(config.output)
+        exists = False
+    preparation = Preparation(config, model, analysis, ranks)
+    if exists:
+        plan, settings = preparation.reopen()
+        completed = [p.completed for p in blocks.read_progress(config.output, plan)]
+    else:
+        plan, settings = preparation.create()
+        completed = [0] * plan.n_blocks
+    return Job(
+        config=config,
+        plan=plan,
+        settings=settings,
+        unfinished=[b for b, done in enumerate(completed) if done < plan.n_records],
+        done_records=sum(completed),
+        analysis=analysis,
+    )
+
+
+def remove_output(output: Path) -> None:
+    """Remove a generated file together with its parts."""
+    if output.is_dir():
+        raise UsageError("is a folder", where=output, remedy="choose another output")
+    output.unlink()
+    shutil.rmtree(blocks.parts_folder(output), ignore_errors=True)
+
+
+def choose_storage(storage: str, ranks: int) -> str:
+    """Return ``mpio`` or ``shards``.
+
+    Raises
+    ------
+    UsageError
+        If ``mpio`` was asked for and cannot be had.
+    """
+    import h5py
+
+    parallel_hdf5 = bool(h5py.get_config().mpi)
+    if storage == "auto":
+        return "mpio" if parallel_hdf5 and ranks > 1 else "shards"
+    if storage == "mpio" and not parallel_hdf5:
+        raise UsageError(
+            "--storage mpio needs an h5py that was built with MPI, this one is not",
+            remedy="use --storage shards, or the parallel h5py of the centre",
+        )
+    return storage
+
+
+def device_kind(device: str) -> str:
+    """Return ``cpu`` or ``cuda``.
+
+    Raises
+    ------
+    UsageError
+        If a GPU was asked for and there is none.
+    """
+    kind = device.partition(":")[0]
+    if kind == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if kind not in ("cpu", "cuda"):
+        raise UsageError(f"--device {device} is not known", remedy="use auto, cpu or cuda")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise UsageError("--device cuda, but torch finds no GPU", remedy="use --device cpu")
+    return kind
+
+
+class Preparation:
+    """Makes the files of one run."""
+
+    def __init__(
+        self, config: GenerateConfig, model: Model, analysis: Analysis | None, ranks: int
+    ) -> None:
+        self.config, self.model, self.analysis, self.ranks = config, model, analysis, ranks
+        folder = config.model
+        self.model_file = folder / MODEL_NAME if folder.is_dir() else folder
+
+    def settings(self, found: Settings | None = None) -> Settings:
+        """Return what decides every bit of the output; of a file `found`, where it is open.
+
+        Raises
+        ------
+        UsageError
+            If the block does not fit the model.
+        """
+        config, generator = self.config, self.model.generator
+        k, step = generator.particles_per_sample, generator.records_per_step
+        device = device_kind(config.device)
+        particles = config.block_particles or (found or {}).get("block_particles", 0)
+        if particles == 0:
+            wanted = _GPU_BLOCK if device == "cuda" else _CPU_BLOCK
+            particles = -(-min(wanted, config.particles) // k) * k
+        if particles % k:
+            raise UsageError(
+                f"--block-particles {particles} is not a multiple of the {k} particles that the "
+                "model makes together",
+                remedy=f"use {-(-particles // k) * k}",
+            )
+        plan = (found or {}).get("analysis") or None
+        if self.analysis is None:
+            plan = None
+        elif plan is None:
+            plan = self.analysis.plan(config.stored_records)
+        return {
+            "model": file_sha256(self.model_file),
+            "seed": config.seed,
+            "block_particles": particles,
+            "block_records": -(-config.block_records // step) * step,
+            "every": config.every,
+            "velocities": config.velocities,
+            "positions": config.store,
+            "burn_in": config.burn_in,
+            "precision": config.precision,
+            "device": device,
+            "interval_ps": self.model.record_interval_ps,
+            "analysis": plan,
+        }
+
+    def plan(self, settings: Settings, storage: str) -> BlockPlan:
+        """Return the plan of a new output."""
+        config, p = self.config, settings["block_particles"]
+        rollout = make_rollout(config, settings, self.model)
+        carry_bytes = rollout.carry_bytes
+        if self.analysis is not None:
+            accumulator = self.analysis.accumulator(settings["analysis"], p)
+            carry_bytes += sum(array.nbytes for array in accumulator.state.values())
+        rows, n_blocks = config.stored_records, -(-config.particles // p)
+        if storage == "shards":
+            n_files = worker_count(config, n_blocks, self.ranks, settings["device"])
+            parts = blocks.plan_parts(config.output, range(rows), range(n_blocks), n_files)
+        else:
+            parts = [blocks.Part(config.output.name, 0, rows, 0, n_blocks)]
+        return BlockPlan(
+            storage=storage,
+            n_records=rows,
+            n_particles=config.particles,
+            block_particles=p,
+            chunk_records=max(1, min(settings["block_records"], _CHUNK_BYTES // (12 * p))),
+            velocities=config.velocities,
+            positions=config.store,
+            carry_bytes=carry_bytes,
+            parts=tuple(parts),
+        )
+
+    def create(self) -> tuple[BlockPlan, Settings]:
+        """Make the files of a new output."""
+        config = self.config
+        settings = self.settings()
+        storage = choose_storage(config.storage, self.ranks)
+        plan = self.plan(settings, storage)
+        require_space(config.output, blocks.file_bytes(plan))
+        self._tell_storage(plan)
+        if storage == "shards":
+            for part in plan.parts:
+                blocks.make_part(config.output, plan, part, {})
+        blocks.make_master(config.output, plan, self.describe(settings))
+        return plan, settings
+
+    def _tell_storage(self, plan: BlockPlan) -> None:
+        if self.config.storage != "auto":
+            reason = "as asked"
+        elif plan.storage == "mpio":
+            reason = "h5py has MPI"
+        else:
+            reason = "no MPI" if self.ranks == 1 else "h5py has no MPI"
+        kind = f"{len(plan.parts)} part files" if plan.storage == "shards" else "one file"
+        print(f"Storage: {plan.storage}, {kind} ({reason})", file=sys.stderr, flush=True)
+
+    def describe(self, settings: Settings, before: dict[str, Any] | None = None) -> Description:
+        """Return what the output says of itself; `before` is its provenance so far."""
+        config, model = self.config, self.model
+        options = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(config).items()}
+        record = provenance(
+            config=options, seed=config.seed, inputs=[self.model_file], ranks=self.ranks
+        )
+        if before:
+            record["extends"] = before
+        start = "start states of the training data"
+        if config.burn_in:
+            start += f", then {config.burn_in} records dropped"
+        return Description(
+            species=model.species,
+            cell=model.cell,
+            record_interval_ps=model.record_interval_ps * config.every,
+            step_interval=config.every,
+            settings=settings | {"libraries": _arithmetic()},
+            parameters={
+                "start_state": start,
+                "burn_in_records": config.burn_in,
+                "training_span_ps": model.training_span_ps,
+            },
+            provenance=record,
+        )
+
+    def reopen(self) -> tuple[BlockPlan, Settings]:
+        """Check that the output is of the same run, and extend it where more is asked for."""
+        config, output = self.config, self.config.output
+        try:
+            plan, found = blocks.read_plan(output)
+        except DataError:
+            refuse_existing(output, force=False)
+            raise
+        libraries = found.pop("libraries", {})
+        settings = self.settings(found)
+        for name, value in settings.items():
+            if found.get(name) != value:
+                raise OutputExistsError(
+                    f"exists already and was made with {_difference(name, found.get(name), value)}",
+                    where=output,
+                    remedy="use the same options to go on, another output, or --force",
+                )
+        if config.storage not in ("auto", plan.storage):
+            raise OutputExistsError(
+                f"exists already with --storage {plan.storage}",
+                where=output,
+                remedy="leave --storage out, choose another output, or use --force",
+            )
+        choose_storage(plan.storage, self.ranks)
+        if libraries != _arithmetic():
+            warnings.warn(
+                f"{output}: begun with {libraries}, goes on with {_arithmetic()}: the new records "
+                "may differ in the last bits from those of an uninterrupted run",
+                DataWarning,
+                stacklevel=2,
+            )
+        rows = config.stored_records
+        if rows < plan.n_records or config.particles < plan.n_particles:
+            raise OutputExistsError(
+                f"has {plan.n_records} records of {plan.n_particles} particles already, more than "
+                f"{rows} of {config.particles}",
+                where=output,
+                remedy="ask for as many or more, choose another output, or use --force",
+            )
+        if rows > plan.n_records or config.particles > plan.n_particles:
+            plan = self._extend(plan, settings)
+        return plan, settings
+
+    def _extend(self, plan: BlockPlan, settings: Settings) -> BlockPlan:
+        """Add part files for more records of the old blocks and for new blocks."""
+        from mdgan_hpc.trajectory.reader import read_provenance
+
+        config, output, rows = self.config, self.config.output, self.config.stored_records
+        if plan.storage != "shards":
+            raise UsageError(
+                "a single parallel file cannot grow",
+                where=output,
+                remedy="use --storage shards for a run that is to be extended",
+            )
+        if (
+            self.analysis is not None
+            and config.particles > plan.n_particles
+            and plan.n_particles % plan.block_particles
+        ):
+            raise UsageError(
+                f"{plan.n_particles} particles are not whole blocks of {plan.block_particles}: "
+                "the analysis of the last block cannot take more in",
+                where=output,
+                remedy="keep --particles, or choose another output",
+            )
+        progress = blocks.read_progress(output, plan)
+        carries = {b: (p.completed, p.carry) for b, p in enumerate(progress) if p.carry}
+        longer = replace(plan, n_records=rows, n_particles=config.particles)
+        n_files = worker_count(config, longer.n_blocks, self.ranks, settings["device"])
+        parts = list(plan.parts)
+        for records, own in (
+            (range(plan.n_records, rows), range(plan.n_blocks)),
+            (range(rows), range(plan.n_blocks, longer.n_blocks)),
+        ):
+            if len(records) and len(own):
+                parts += blocks.plan_parts(output, records, own, n_files, number=len(parts))
+        longer = replace(longer, parts=tuple(parts))
+        require_space(output, blocks.file_bytes(longer) - blocks.file_bytes(plan))
+        for part in parts[len(plan.parts) :]:
+            blocks.make_part(output, longer, part, carries)
+        blocks.make_master(output, longer, self.describe(settings, read_provenance(output)))
+        return longer
+
+
+def require_space(output: Path, needed: int) -> None:
+    """Raise unless the disk can hold `needed` more bytes.
+
+    Raises
+    ------
+    DataError
+        Saying how much is there.
+    """
+    free = shutil.disk_usage(output.absolute().parent).free
+    if needed > free:
+        raise DataError(
+            f"needs {needed / 1e9:.3g} GB, the disk has {free / 1e9:.3g} GB free",
+            where=output,
+            remedy="use fewer --records, a larger --every, or another disk",
+        )
+
+
+def _difference(name: str, found: Any, asked: Any) -> str:
+    if name == "model":
+        return "another model"
+    if name == "analysis":
+        return "--analyse" if found else "no --analyse"
+    return f"{name} {found}, not {asked}"
+
+
+def _arithmetic() -> dict[str, str]:
+    """Libraries that decide the bits."""
+    versions = library_versions()
+    return {name: versions[name] for name in ("numpy", "torch") if name in versions}

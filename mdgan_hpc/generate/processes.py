@@ -1,0 +1,156 @@
+"""Sharing the blocks among processes: the ranks of MPI, or without MPI processes of our own.
+
+Every process computes on one thread, so that its arithmetic does not depend on how many there are.
+"""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+import torch
+
+from mdgan_hpc.errors import DataError, MdganError
+from mdgan_hpc.gan.model import Model
+from mdgan_hpc.generate.job import Job
+from mdgan_hpc.generate.lock import shared_lock
+from mdgan_hpc.generate.work import work
+from mdgan_hpc.parallel import Communicator, detect_launch, share
+from mdgan_hpc.progress import Progress
+from mdgan_hpc.stopping import StopRequest
+from mdgan_hpc.trajectory.blocks import BlockWriter, ParallelWriter, Progressed, ShardWriter
+
+
+def _share(job: Job, index: int, n: int) -> list[int]:
+    return [job.unfinished[i] for i in share(len(job.unfinished), index, n)]
+
+
+def _progress(job: Job, *, silent: bool = False) -> Progress:
+    p = job.plan.block_particles
+    total = job.plan.n_records * job.plan.n_blocks * p
+    return Progress("Generating", total, "records", start=job.done_records * p, silent=silent)
+
+
+def run_rank(job: Job, model: Model, communicator: Communicator) -> str:
+    """Do this rank's share; returns why it stopped early, or nothing."""
+    torch.set_num_threads(1)
+    own = _share(job, communicator.rank, communicator.size)
+    parallel_file = job.plan.storage == "mpio"
+
+    def make_writer(progress: Sequence[Progressed]) -> BlockWriter:
+        if not parallel_file:
+            return ShardWriter(job.config.output, job.plan, progress)
+        from mpi4py import MPI
+
+        ranks = getattr(communicator, "mpi", MPI.COMM_SELF)
+        return ParallelWriter(job.config.output, job.plan, progress, ranks)
+
+    def any_rank_has(have: bool) -> bool:
+        return any(communicator.allgather(have))
+
+    # Rank 0 reports for all: the others are as far.
+    factor = job.plan.block_particles * len(job.unfinished) / max(len(own), 1)
+    with (
+        StopRequest(job.config.wall_time_min) as request,
+        _progress(job, silent=communicator.rank != 0) as bar,
+    ):
+        return work(
+            job,
+            job.rollout(model, detect_launch().local_rank),
+            own,
+            make_writer,
+            stop=lambda: request.reason if request else "",
+            report=lambda n: bar.update(round(n * factor)),
+            any_rank_has=any_rank_has if parallel_file else None,
+        )
+
+
+def run_local(job: Job, load: Callable[[], Model], n: int) -> str:
+    """Share the blocks among `n` processes of this machine; returns why it stopped early."""
+    # Spawned, not forked: threads and GPU contexts do not survive a fork.
+    context = multiprocessing.get_context("spawn")
+    stop, counts = context.Event(), context.Array("q", n)
+    waiting: dict[Any, Any] = {}
+    processes, p, reasons = [], job.plan.block_particles, []
+    try:
+        with StopRequest(job.config.wall_time_min) as request, _progress(job) as bar:
+            for index in range(n):
+                ours, theirs = context.Pipe(duplex=False)
+                process = context.Process(
+                    target=_worker, args=(job, load, index, n, stop, counts, theirs), daemon=True
+                )
+                process.start()
+                theirs.close()
+                processes.append(process)
+                waiting[ours] = process
+            seen = 0
+            while waiting:
+                for end in wait(list(waiting), timeout=0.5):
+                    reasons.append(_result(end, waiting.pop(end), job))
+                if request:
+                    stop.set()
+                now = sum(counts[:])
+                bar.update((now - seen) * p)
+                seen = now
+            return request.reason if any(reasons) else ""
+    finally:
+        for process in processes:
+            process.kill()
+            process.join()
+
+
+def _result(end: Any, process: Any, job: Job) -> str:
+    """Return what a worker sent last, or raise what it raised."""
+    try:
+        result = end.recv()
+    except EOFError:
+        process.join()
+        raise DataError(
+            f"a process ended unexpectedly (status {process.exitcode}: killed, or out of memory)",
+            where=job.config.output,
+            remedy="run the same command again to go on from what is saved",
+        ) from None
+    if isinstance(result, BaseException):
+        raise result
+    return str(result)
+
+
+def _worker(
+    job: Job,
+    load: Callable[[], Model],
+    index: int,
+    n: int,
+    stop: Any,
+    counts: Any,
+    end: Connection,
+) -> None:
+    """One process of `run_local`: says how it ended through `end`."""
+    # A terminal and Slurm send their signals to all: the parent decides when to stop.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
+    parent = os.getppid()
+    torch.set_num_threads(1)
+
+    def asked() -> str:
+        if os.getppid() != parent:
+            os._exit(1)  # the parent was killed
+        return "asked" if stop.is_set() else ""
+
+    def report(records: int) -> None:
+        counts[index] += records
+
+    with shared_lock(job.config.output):
+        try:
+            result: Any = work(
+                job,
+                job.rollout(load(), index),
+                _share(job, index, n),
+                lambda progress: ShardWriter(job.config.output, job.plan, progress),
+                stop=asked,
+                report=report,
+            )
+        except MdganError as error:
+            result = error
+        end.send(result)
