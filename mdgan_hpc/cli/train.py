@@ -23,7 +23,7 @@ from mdgan_hpc.cli.common import PATH, command
     required=True,
     help="Trajectory of one run, from mdgan-convert. Once for each run.",
 )
-@click.option("--out", type=PATH, required=True, help="Run folder for model and checkpoints.")
+@click.option("--out", type=PATH, help="Run folder for model and checkpoints.")
 @click.option(
     "--set",
     "overrides",
@@ -51,16 +51,23 @@ from mdgan_hpc.cli.common import PATH, command
     help="Save and stop after so many minutes (exit status 75).",
 )
 @click.option(
+    "--advise",
+    is_flag=True,
+    help="Look at the data: memory times (ps), hops, the best error of D they allow, "
+    "a suggested step skip and window; stop.",
+)
+@click.option(
     "--show-config", is_flag=True, help="Print every key with its value and meaning; stop."
 )
 def main(
     config: Path | None,
     data: tuple[Path, ...],
-    out: Path,
+    out: Path | None,
     overrides: tuple[str, ...],
     replica: int,
     resume: bool,
     wall_time: float | None,
+    advise: bool,
     show_config: bool,
 ) -> None:
     """Train a generator of ion trajectories on the runs given by --data.
@@ -82,6 +89,14 @@ def main(
     if show_config:
         _print_config(settings)
         return
+    if advise:
+        from mdgan_hpc.analysis.advice import advise as look
+
+        for line in look(data).lines():
+            click.echo(line)
+        return
+    if out is None:
+        raise UsageError("--out is missing", remedy="name the run folder")
     if resume and not (out / "config.json").exists():
         raise UsageError("holds no training to go on with", where=out, remedy="omit --resume")
     from mdgan_hpc.gan.training import run_training
