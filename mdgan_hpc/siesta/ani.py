@@ -261,11 +261,12 @@ class AniFile:
         return line if data[at:line].strip() == str(self.n_atoms).encode() else at + 1
 
     def _next_frame(self, data: bytes, at: int) -> int:
-        """Return where the next frame header begins at or after `at`, or -1."""
-        header = re.compile(rb"(?:\A|(?<=\n)) *%d *\r?\n[^\n]*\n *[A-Za-z]" % self.n_atoms)
-        match = header.search(data, at)
-        if match:
-            return match.start()
-        # A torn line may run into the header of the next segment.
-        match = re.search(rb" {0,4}%d\r?\n *\r?\n *[A-Za-z]" % self.n_atoms, data[at:])
-        return at + match.start() if match else -1
+        """Return where the next frame header begins at or after `at`, or -1.
+
+        A torn line may run into the header of the next segment.
+        """
+        n = self.n_atoms
+        match = re.compile(
+            rb"(?<=\n) *%d *\r?\n[^\n]*\n *[A-Za-z]| {0,4}%d\r?\n *\r?\n *[A-Za-z]" % (n, n)
+        ).search(data, at)
+        return match.start() if match else -1

@@ -1,6 +1,5 @@
 """Trajectories of other codes, read frame by frame by ASE."""
 
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,6 +28,8 @@ class AseFile:
     atomic_numbers : array of int, [N]
     masses : array, [N]
     has_cell : bool
+    cell : array, [3, 3], or None
+        Of the first frame, Angstrom.
 
     Raises
     ------
@@ -51,13 +52,12 @@ class AseFile:
         self.atomic_numbers = first.numbers.copy()
         self.masses = first.get_masses()
         self.has_cell = bool(first.cell.rank == 3)
+        self.cell = first.cell.array.copy() if self.has_cell else None
         self._has_velocities = first.has("momenta")
 
     def _atoms(self) -> Iterator[Atoms]:
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                yield from iread(self.path, index=":", format=self._format)
+            yield from iread(self.path, index=":", format=self._format)
         except UnknownFileTypeError as error:
             raise UsageError(f"its format is not known to ASE ({error})", where=self.path) from None
         except MemoryError:

@@ -24,6 +24,11 @@ from mdgan_hpc.units import FS_PER_PS
 _JUMP, _JUMP_LENGTH = 10.0, 0.2
 #: Positions count as the same within this part of the usual displacement.
 _SAME = 0.5
+#: A restart goes on if its first displacement is this parallel (cosine) to the one before, and
+#: its length within these multiples of it (the time step may have changed).
+_DIRECTION, _PACE = 0.7, (0.15, 6.0)
+#: Only records that moved by more than this multiple of the usual can be the first one again.
+_AGAIN = 1.5
 #: Relative difference from which a time step seen in the velocities counts as another one.
 _TIME_STEP_DIFFERS = 0.02
 _TIME_STEP_RECORDS = 64
@@ -131,6 +136,7 @@ class Chain:
         self._stride = 1  # steps from the newest record to the next
         self._start = 0  # starts of the program so far
         self._dt_ps = rules.time_steps_fs[0] / FS_PER_PS
+        self._skips_first = False
         self._skipped: list[int] = []  # records passed over since a repetition began
 
     def frames(
@@ -156,6 +162,8 @@ class Chain:
             moved = self._moves(piece)
             if not self._usual and len(moved) > 1:
                 self._usual = float(np.median(moved[1:]))
+            if self._first is None:
+                self._first = piece.positions[0].copy()
             if self._last is None and initial is not None:
                 self._set_initial(piece, int(raw[0]), initial)
             events = self._events(piece, raw, moved)
@@ -176,11 +184,13 @@ class Chain:
                 self._usual = float(np.median(moved[1:]))
         if self._last is None:
             raise DataError("holds no complete frame", where=self.rules.where)
-        if self._skipped:
+        if self._skipped and self._skips_first:
             self._mend(
-                f"records {self._skipped[0]} to {self._skipped[-1]} repeat earlier steps and "
+                f"records {self._skipped[0]} to {self._skipped[-1]} repeat the first steps and "
                 "are left out"
             )
+        elif self._skipped:
+            self._told_other(self._skipped[0])
         yield from self._ending()
 
     def _raw_steps(self, piece: Frames) -> np.ndarray:
@@ -204,6 +214,9 @@ class Chain:
         odd |= np.diff(piece.record, prepend=record) != 1
         if self.rules.dynamics:
             odd |= moved > max(_JUMP * self._usual, _JUMP_LENGTH)
+            if self._first is not None and piece.steps is None:
+                for row in np.flatnonzero(moved > _AGAIN * self._usual):
+                    odd[row] |= self._is_first(piece.positions[row])
         return [int(row) for row in np.flatnonzero(odd)]
 
     def _set_initial(self, piece: Frames, raw: int, initial: np.ndarray) -> None:
@@ -223,7 +236,6 @@ class Chain:
         self._check_time_step(piece, 0, len(piece))
         self._last = _Last(frame, step, step * self._dt_ps, raw - 1, None)
         self._raw, self._record = raw - 1, int(piece.record[0]) - 1
-        self._first = initial
 
     def _event(self, piece: Frames, raw: np.ndarray, a: int, b: int) -> int | None:
         """Decide how the rows a to b go on; return the first to use, None to end the chain."""
@@ -232,7 +244,6 @@ class Chain:
             self._check_time_step(piece, a, b)
             step = int(raw[a]) + self.rules.ahead
             self._last = _Last(piece[a : a + 1], step, step * self._dt_ps, int(raw[a]), None)
-            self._first = piece.positions[a].copy()
             return a + 1
         if self._skipped:
             return self._rejoin(piece, raw, a, b)
@@ -241,7 +252,6 @@ class Chain:
         x, xp = piece.positions[a], last.frame.positions[0]
         repeat = self._distance(x, xp)
         usual = self._usual or repeat
-        onward = repeat if last.before is None else self._distance(x, 2.0 * xp - last.before)
         if not self.rules.dynamics:
             if ahead < 1:
                 self._mend(
@@ -250,15 +260,15 @@ class Chain:
                 )
             return self._go_on(1 if ahead < 1 else ahead, a)
         if ahead == 1 and lost == 0:
+            if piece.steps is None and self._is_first(x):
+                return self._begin_skip(piece, raw, a, b)
             if repeat <= max(_JUMP * usual, _JUMP_LENGTH):
                 return a  # an atom crossed the cell
-            if self._first is not None and self._distance(x, self._first) <= _SAME * usual:
-                return self._begin_skip(piece, raw, a, b)
             return None
         if ahead == lost + 1:
             self._told_gap(lost, int(raw[a]), "are torn")
             return self._go_on(ahead, a)
-        continues = last.before is not None and onward < repeat and onward < usual
+        continues = self._continues(x, lost + 1)
         if ahead > 1:
             if continues:
                 self._new_start(piece, a, b)
@@ -270,10 +280,10 @@ class Chain:
         if continues:
             self._new_start(piece, a, b)
             self._note(
-                f"restart at record {int(piece.record[a])}, step {last.step + 1}: goes on "
-                "without a gap"
+                f"restart at record {int(piece.record[a])}, step {last.step + lost + 1}: goes on "
+                + (f"after {lost} torn records" if lost else "without a gap")
             )
-            return self._go_on(1, a)
+            return self._go_on(lost + 1, a)
         if repeat < _SAME * usual:
             self._mend(
                 f"restart from .XV alone at record {int(piece.record[a])}: it repeats step "
@@ -284,8 +294,24 @@ class Chain:
             return a + 1
         return self._begin_skip(piece, raw, a, b)
 
+    def _is_first(self, x: np.ndarray) -> bool:
+        return self._first is not None and self._distance(x, self._first) <= _SAME * self._usual
+
+    def _continues(self, x: np.ndarray, n_steps: int) -> bool:
+        """Whether `x` lies where the last two records point to, `n_steps` on."""
+        last = self._last
+        if last is None or last.before is None:
+            return False
+        move = self._move(x, last.frame.positions[0])
+        pace = self._move(last.frame.positions[0], last.before)
+        lengths = float(np.linalg.norm(move)), n_steps * float(np.linalg.norm(pace))
+        if lengths[1] <= 0 or not _PACE[0] < lengths[0] / lengths[1] < _PACE[1]:
+            return False
+        return float((move * pace).sum()) * n_steps > _DIRECTION * lengths[0] * lengths[1]
+
     def _begin_skip(self, piece: Frames, raw: np.ndarray, a: int, b: int) -> int | None:
         self._skipped = [int(piece.record[a])]
+        self._skips_first = self._is_first(piece.positions[a])
         return self._rejoin(piece, raw, a, b)
 
     def _rejoin(self, piece: Frames, raw: np.ndarray, a: int, b: int) -> int | None:
@@ -367,11 +393,15 @@ class Chain:
         assert last is not None
         yield self._paired(last.frame, None, np.array([last.step]), np.array([last.time_ps]))
 
+    def _move(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Return the nearest-image displacement from y to x, [N, 3]."""
+        move = x - y
+        if self.rules.cell is None:
+            return move
+        return move - lattice_jumps(move, self.rules.cell) @ self.rules.cell
+
     def _distance(self, x: np.ndarray, y: np.ndarray) -> float:
-        moves = x - y
-        if self.rules.cell is not None:
-            moves = moves - lattice_jumps(moves, self.rules.cell) @ self.rules.cell
-        return _rms(moves)
+        return _rms(self._move(x, y))
 
     def _new_start(self, piece: Frames, a: int, b: int) -> None:
         assert self._last is not None

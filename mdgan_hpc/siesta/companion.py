@@ -97,7 +97,7 @@ class StepTable:
         self._shift = 0  # line - record
         self._n_shifts = 0
         self._ended = False
-        self.missing = 0
+        self.missing = self.passed_over = 0
 
     def _fetch(self, line: int) -> None:
         while not self._ended and self._start + len(self._steps) <= line:
@@ -142,6 +142,7 @@ class StepTable:
                 self._n_shifts += 1
                 if ahead.any():
                     self._shift += int(np.argmax(ahead)) + 1
+                    self.passed_over += int(np.argmax(ahead)) + 1
                 else:
                     self._shift -= 1  # no line for this record
                     self.missing += 1
@@ -158,12 +159,15 @@ class StepTable:
         """Warn if the file had fewer or more lines than the trajectory records."""
         left = self._start + len(self._steps) - (n_records + self._shift)
         left = max(left, 0) + sum(len(steps) for steps, _ in self._pieces)
-        if self.missing or left:
-            text = f"{self.missing} records without a line" if self.missing else ""
-            more = f"{left} more lines than records" if left else ""
+        counts = {
+            "records without a line": self.missing,
+            "lines without a record": self.passed_over,
+            "more lines than records": left,
+        }
+        told = [f"{count} {what}" for what, count in counts.items() if count]
+        if told:
             warnings.warn(
-                f"{self.where}: {' and '.join(part for part in (text, more) if part)}; "
-                "the files of the run have different lengths",
+                f"{self.where}: {', '.join(told)}; the files of the run have different lengths",
                 DataWarning,
                 stacklevel=2,
             )

@@ -172,7 +172,7 @@ def _convert(
             given_time_step=config.time_step_fs > 0,
             velocities_tell_time=run.velocities_tell_time,
             dynamics=not run.relaxation,
-            cell=run.cell if run.cell is not None and abs(np.linalg.det(run.cell)) > 1e-9 else None,
+            cell=_reference_cell(run),
         )
     )
     initial = run.initial_geometry() if config.include_initial else None
@@ -242,6 +242,12 @@ def open_as_configured(config: ConvertConfig) -> Run:
         label=config.label or None,
         time_step_fs=config.time_step_fs,
     )
+
+
+def _reference_cell(run: Run) -> np.ndarray | None:
+    """Return a cell by which jumps across it are known, or None."""
+    cell = run.cell if run.cell is not None else getattr(run.source, "cell", None)
+    return None if cell is None or abs(np.linalg.det(cell)) < 1e-9 else cell
 
 
 def _source_name(run: Run) -> str:

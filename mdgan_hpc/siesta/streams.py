@@ -57,6 +57,8 @@ class Stream:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file = _open(path)
+        # `read1` hands out what is before the damage of a compressed file.
+        self._read = getattr(self._file, "read1", self._file.read)
         self.offset = 0
 
     def __enter__(self) -> Self:
@@ -75,7 +77,7 @@ class Stream:
         pieces, missing = [], n_bytes
         while missing > 0:
             try:
-                piece = self._file.read(missing)
+                piece = self._read(missing)
             except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:
                 self._damaged(error)
                 break

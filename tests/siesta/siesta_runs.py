@@ -1,8 +1,15 @@
 """Where the sample runs lie, and how to call the command."""
 
+import struct
 import subprocess
 import sys
+import warnings
 from pathlib import Path
+
+import numpy as np
+
+from mdgan_hpc.errors import DataWarning
+from mdgan_hpc.siesta.convert import ConvertConfig, convert
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 
@@ -39,3 +46,54 @@ def command(*arguments: object, cwd: Path | None = None) -> subprocess.Completed
         timeout=300,
         check=False,
     )
+
+
+def write_md(path, steps, positions, velocities, cells=None, order="<", mode="wb"):
+    """Write `.MD` records as gfortran does; Bohr and Bohr/fs."""
+
+    def record(payload):
+        marker = struct.pack(order + "i", len(payload))
+        return marker + payload + marker
+
+    with open(path, mode) as out:
+        for i, step in enumerate(steps):
+            out.write(
+                record(
+                    struct.pack(order + "i", step)
+                    + positions[i].astype(order + "f8").tobytes()
+                    + velocities[i].astype(order + "f8").tobytes()
+                )
+            )
+            if cells is not None:
+                both = np.concatenate([cells[i], np.zeros((3, 3))]).astype(order + "f8")
+                out.write(record(both.tobytes()))
+
+
+def read_raw_md(path):
+    """Return steps, positions, velocities of a `.MD` file without cells, as they stand in it."""
+    data = Path(path).read_bytes()
+    length = struct.unpack("<i", data[:4])[0]
+    n = (length - 4) // 48
+    kind = np.dtype(
+        [("h", "<i4"), ("s", "<i4"), ("x", "<f8", (n, 3)), ("v", "<f8", (n, 3)), ("t", "<i4")]
+    )
+    rows = np.frombuffer(data, kind)
+    return rows["s"], rows["x"], rows["v"]
+
+
+def write_ani(path, positions, symbols, mode="w"):
+    """Write `.ANI` frames; Angstrom."""
+    with open(path, mode, encoding="ascii", newline="\n") as out:
+        for frame in positions:
+            out.write(f"{len(symbols):5d}\n\n")
+            for symbol, (x, y, z) in zip(symbols, frame, strict=True):
+                out.write(f"{symbol:<2s}  {x:12.6f}{y:12.6f}{z:12.6f}\n")
+
+
+def converted(run, output, **options):
+    """Convert without a process of its own; return the summary and the messages of warnings."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        options.setdefault("drift", "none")
+        summary = convert(ConvertConfig(str(run), str(output), force=True, **options), silent=True)
+    return summary, [str(w.message) for w in caught if w.category is DataWarning]
