@@ -6,18 +6,27 @@ file one inverse transform per axis.
 """
 
 import numpy as np
-from scipy import fft
+from scipy.fft import next_fast_len
 
 
-def padded_length(n_records: int) -> int:
-    """Return the transform length without wrap-around, of small prime factors."""
-    return int(fft.next_fast_len(2 * n_records - 1, real=True))
+def padded_length(n_records: int, n_lags: int) -> int:
+    """Return a transform length of small prime factors without wrap-around in the first lags."""
+    return int(next_fast_len(n_records + n_lags - 1, real=True))
 
 
 def power(series: np.ndarray, length: int) -> np.ndarray:
     """Return the power spectra of real series [..., T], padded with zeros to `length`."""
-    spectrum = fft.rfft(series, n=length, workers=1)
-    return spectrum.real**2 + spectrum.imag**2
+    # NumPy's real transform is the faster one here: it vectorises over series.
+    parts = np.fft.rfft(series, n=length).view(np.float64)
+    parts *= parts
+    return parts[..., ::2] + parts[..., 1::2]
+
+
+def summed_power(series: np.ndarray, length: int) -> np.ndarray:
+    """Return the power spectra of [n, 3, T] summed over n: `power` in fewer passes."""
+    parts = np.fft.rfft(series, n=length).view(np.float64)
+    total = np.einsum("nif,nif->if", parts, parts)
+    return total[:, ::2] + total[:, 1::2]
 
 
 def autocorrelation(power_sum: np.ndarray, length: int, n_lags: int) -> np.ndarray:
@@ -25,7 +34,7 @@ def autocorrelation(power_sum: np.ndarray, length: int, n_lags: int) -> np.ndarr
 
     The Wiener-Khinchin theorem; the mean follows by division by the T - lag origins.
     """
-    return fft.irfft(power_sum, n=length, workers=1)[..., :n_lags]
+    return np.fft.irfft(power_sum, n=length)[..., :n_lags]
 
 
 def squared_displacements(

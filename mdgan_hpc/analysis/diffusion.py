@@ -15,7 +15,7 @@ arXiv 2305.18244: covariance-aware fit of ion MSDs. X. He, Y. Zhu, A. Epstein, Y
 Mater. 4, 18 (2018): error from the number of effective hops.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -35,14 +35,17 @@ CONFIDENCE = 0.95
 
 #: The fit starts where the log-log slope over a factor of two in lag is this close to one ...
 SLOPE_TOLERANCE = 0.2
-#: ... and is known at least this well.
+#: ... and is known at least this well there;
+START_ERROR = 0.07
+#: it must stay near one at longer lags, as far as it is known this well.
 SLOPE_ERROR = 0.1
 
-#: Lags in a fit (log-spaced): the covariance makes more of them add cost and no knowledge.
-FIT_LAGS = 12
+#: Ratio of neighbouring lags in a fit. Closer ones are so correlated that they add no knowledge,
+#: but differences of them that generalised least squares would take at face value.
+LAG_RATIO = 1.5
 
-#: Time grid of the covariance: this many points in the shortest fitted lag.
-_GRID = 12
+#: Points of Gauss-Legendre quadrature between two kinks of the covariance's integrand.
+_NODES = 6
 
 
 class NotDiffusiveError(DataError):
@@ -137,7 +140,9 @@ class Diffusion:
         }
 
 
-def msd_covariance(lag_ps: np.ndarray, model: "MsdModel", runs: Runs) -> np.ndarray:
+def msd_covariance(
+    lag_ps: np.ndarray, model: Callable[[np.ndarray], np.ndarray], runs: Runs
+) -> np.ndarray:
     """Return the covariance [K, K] of the MSD at K lags, averaged over particles and origins.
 
     For displacements X from t to t + n and Y from t' to t' + m of a process with stationary
@@ -149,33 +154,28 @@ def msd_covariance(lag_ps: np.ndarray, model: "MsdModel", runs: Runs) -> np.ndar
     """
     k = len(lag_ps)
     total = np.zeros((k, k))
-    weight = np.zeros(k)
-    # On a grid of the first lag over _GRID: the time average is an integral, not a sum over the
-    # stored records.
-    step = lag_ps[0] / _GRID
-    for particles, span in zip(runs.n_particles, runs.span_ps, strict=True):
-        # Very long runs: the covariance falls as 1 / span, so it is scaled from a shorter one.
-        longest = max(20.0 * lag_ps[-1], 50.0 * lag_ps[0])
-        shortened = min(span, longest)
-        origins = shortened - lag_ps  # measure of origins of each lag
-        s = np.arange(-np.ceil(shortened / step), np.ceil(shortened / step) + 1) * step
-        m0 = model(np.abs(s))
-        for i in range(k):
-            n = lag_ps[i]
-            m_n = model(np.abs(s + n))
-            for j in range(i, k):
-                m = lag_ps[j]
-                pairs = np.minimum(origins[i], origins[j] + s) - np.maximum(0.0, s)
-                pairs = np.maximum(pairs, 0.0)
-                c = 0.5 * (m_n + model(np.abs(s - m)) - m0 - model(np.abs(s + n - m)))
-                overlap = np.maximum(np.minimum(s + n, m) - np.maximum(s, 0.0), 0.0)
-                integrand = 2 * runs.anisotropy * c**2 + runs.excess * overlap
-                value = float(pairs @ integrand) * step / (origins[i] * origins[j])
-                value *= shortened / span * particles * (span - n) * (span - m)
-                total[i, j] += value
-                total[j, i] = total[i, j]
-        weight += particles * (span - lag_ps)
-    return total / np.outer(weight, weight)
+    spans = np.asarray(runs.span_ps, float)[:, None]
+    particles = np.asarray(runs.n_particles, float)
+    nodes, weights = np.polynomial.legendre.leggauss(_NODES)
+    near = lag_ps[0]
+    for i, n in enumerate(lag_ps):
+        for j, m in enumerate(lag_ps[i:], start=i):
+            # The time average as an integral over s. The integrand is smooth between these places:
+            # where intervals begin or cease to overlap, and where M leaves the diffusive line.
+            kinks = np.array([-n, m - n, 0.0, m])
+            bounds = np.unique(kinks[:, None] + np.array([-near, 0.0, near]))
+            half = np.diff(bounds) / 2
+            s = (bounds[:-1] + half)[:, None] + half[:, None] * nodes
+            s, ds = s.ravel(), (half[:, None] * weights).ravel()
+            forth, back, same, ends = model(np.abs(np.stack([s + n, s - m, s, s + n - m])))
+            c = 0.5 * (forth + back - same - ends)
+            overlap = np.maximum(np.minimum(s + n, m) - np.maximum(s, 0.0), 0.0)
+            integrand = 2 * runs.anisotropy * c**2 + runs.excess * overlap
+            pairs = np.minimum(spans - n, spans - m + s) - np.maximum(0.0, s)  # [F, s]
+            by_run = np.maximum(pairs, 0.0) @ (integrand * ds)
+            total[i, j] = total[j, i] = particles @ by_run
+    origins = particles @ (spans - lag_ps)  # [K]
+    return total / np.outer(origins, origins)
 
 
 class MsdModel:
@@ -219,20 +219,23 @@ def _gls(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return parameters [P] and their covariance [P, P]."""
     scale = np.sqrt(np.diag(covariance))
-    correlation = covariance / np.outer(scale, scale) + 1e-9 * np.eye(len(y))
-    white = np.linalg.cholesky(correlation)
-    a = np.linalg.solve(white, design / scale[:, None])
-    b = np.linalg.solve(white, y / scale)
+    values, vectors = np.linalg.eigh(covariance / np.outer(scale, scale))
+    # Neighbouring lags are almost fully correlated: what is below round-off carries no knowledge.
+    white = vectors / np.sqrt(np.maximum(values, 1e-7 * values[-1]))
+    a = white.T @ (design / scale[:, None])
+    b = white.T @ (y / scale)
     inverse = np.linalg.inv(a.T @ a)
     return inverse @ (a.T @ b), inverse
 
 
 def fit_lags(lag_ps: np.ndarray, start: float, stop: float) -> np.ndarray:
-    """Return the indices of up to `FIT_LAGS` log-spaced lags within [start, stop]."""
+    """Return the indices of lags within [start, stop], neighbours about `LAG_RATIO` apart."""
     inside = np.flatnonzero((lag_ps >= start * (1 - 1e-9)) & (lag_ps <= stop * (1 + 1e-9)))
-    if len(inside) <= FIT_LAGS:
+    if len(inside) < 3:
         return inside
-    wanted = np.geomspace(lag_ps[inside[0]], lag_ps[inside[-1]], FIT_LAGS)
+    first, last = lag_ps[inside[0]], lag_ps[inside[-1]]
+    count = max(3, round(np.log(last / first) / np.log(LAG_RATIO)) + 1)
+    wanted = np.geomspace(first, last, count)
     return np.unique([inside[np.argmin(np.abs(lag_ps[inside] - t))] for t in wanted])
 
 
@@ -244,7 +247,7 @@ def local_slope(
     if other <= index:
         return float("nan"), float("inf"), index
     pair = np.array([index, other])
-    covariance = msd_covariance(lag_ps[pair], _Power(lag_ps, msd), runs)  # type: ignore[arg-type]
+    covariance = msd_covariance(lag_ps[pair], _Power(lag_ps, msd), runs)
     gradient = np.array([-1, 1]) / msd[pair] / np.log(lag_ps[other] / lag_ps[index])
     slope = np.log(msd[other] / msd[index]) / np.log(lag_ps[other] / lag_ps[index])
     return float(slope), float(np.sqrt(gradient @ covariance @ gradient)), other
@@ -255,10 +258,10 @@ def choose_window(
 ) -> tuple[float, float, dict[str, np.ndarray]]:
     """Choose the fit window by the log-log slope of the MSD.
 
-    The window starts at the first lag from which on the slope over a factor of two in lag stays
-    within `SLOPE_TOLERANCE` of one (and its own standard error), as far as it is known to within
-    `SLOPE_ERROR`; it ends at the longest lag. The covariance gives the noisy long lags the little
-    weight they deserve.
+    The window starts at the first lag where the slope over a factor of two in lag is within
+    `SLOPE_TOLERANCE` of one and known to within `START_ERROR`, and from which on it stays there,
+    give or take two standard errors, as far as it is known to within `SLOPE_ERROR`. It ends at the
+    longest lag: the covariance gives the noisy long lags the little weight they deserve.
 
     Returns
     -------
@@ -287,21 +290,19 @@ def choose_window(
             f"the log-log slope of the MSD is nowhere known to within {SLOPE_ERROR:g}: the run "
             "is too short or has too few ions for a diffusion coefficient"
         )
-    last = int(np.flatnonzero(known).max())
     off = np.abs(slope - 1)
-    # From the end backwards: as long as the slope is near one within its error.
-    first = last + 1
-    while first > 0 and off[first - 1] <= SLOPE_TOLERANCE + error[first - 1]:
-        first -= 1
-    while first <= last and off[first] > SLOPE_TOLERANCE:
-        first += 1
-    if first > last:
-        at = last
+    stays = off <= SLOPE_TOLERANCE + 2 * error
+    stays |= ~known
+    near = (off <= SLOPE_TOLERANCE) & (error <= START_ERROR)
+    starts = [i for i in np.flatnonzero(near) if stays[i:].all()]
+    if not starts:
+        at = int(np.flatnonzero(known).max())
         raise NotDiffusiveError(
             f"the motion is not diffusive within the run: the log-log slope of the MSD is "
             f"{slope[at]:.2f} +- {error[at]:.2f} at {time[at]:.3g} ps, not 1; "
             "no diffusion coefficient"
         )
+    first = starts[0]
     return float(time[first]), float(lag_ps[-1]), shown
 
 
@@ -396,16 +397,16 @@ def runs_of(dynamics: Mapping[str, Any], axis: int | None = None) -> Runs:
     anisotropy, excess = 1 / 3, 0.0
     if axis is not None:
         anisotropy = 1.0
-    if "fourth_moment" in curves and axis is None:
-        # Where hops are the motion, at a tenth of the lags' decades before the end: alpha2 times
-        # MSD^2 / lag is then constant; short lags would add the rattling.
-        lag, tensor = curves["lag_ps"], dynamics["tensor"]
-        at = int(np.argmin(np.abs(np.log(lag / (lag[-1] / 10)))))
-        trace = np.trace(tensor[at])
-        anisotropy = float((tensor[at] ** 2).sum() / trace**2)
-        gaussian = 2 * anisotropy * trace**2
-        variance = curves["fourth_moment"][at] - trace**2
-        excess = max(0.0, float((variance - gaussian) / lag[at]))
+    if "alpha2" in curves and axis is None:
+        # The excess grows with the lag as hops do, a harmonic cage adds none: short lags tell it
+        # best, as soon as the rattling has lost its memory.
+        lag, msd = curves["lag_ps"], curves["msd"]
+        at = int(np.argmin(np.abs(np.log(lag / (lag[-1] / 25)))))
+        tensor = dynamics["van_hove"]["tensor"][-1]
+        anisotropy = float((tensor**2).sum())
+        fourth = (1 + curves["alpha2"][at]) * 5 / 3 * msd[at] ** 2
+        variance = fourth - msd[at] ** 2
+        excess = max(0.0, float((variance - 2 * anisotropy * msd[at] ** 2) / lag[at]))
     return Runs(
         np.asarray(dynamics["n_particles"]), np.asarray(dynamics["span_ps"]), anisotropy, excess
     )

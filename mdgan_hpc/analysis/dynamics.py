@@ -6,7 +6,7 @@ for itself. Work is shared out over MPI ranks in blocks of particles.
 
 import math
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from mdgan_hpc.analysis.correlation import (
     padded_length,
     power,
     squared_displacements,
+    summed_power,
 )
 from mdgan_hpc.errors import DataError, DataWarning, UsageError
 from mdgan_hpc.parallel import Communicator, share
@@ -31,14 +32,13 @@ N_BINS = 4096
 
 #: Bytes of positions read at once, and float64 numbers worked on at once (fits a core's cache).
 READ_BYTES = 400 * 2**20
-WORK_NUMBERS = 2**15
-TRANSFORM_NUMBERS = 2**19
+WORK_NUMBERS = 2**17
 
 #: Histograms need no more samples than this: origins are thinned in longer files.
 HISTOGRAM_SAMPLES = 2e7
 
 #: Origins of fourth moments are this share of the lag apart: closer ones add cost, no knowledge.
-ORIGINS_PER_LAG = 64
+ORIGINS_PER_LAG = 16
 
 #: Longest time of the velocity autocorrelation function.
 VACF_PS = 2.0
@@ -118,7 +118,10 @@ class RunSums:
         where: object = "",
     ) -> None:
         self.plan, self.n_records, self.where = plan, n_records, where
-        self.length = padded_length(n_records)
+        longest = max(int(plan.lags[-1]), plan.velocity_lags * plan.config.stride)
+        self.length = padded_length(n_records, longest + 1)
+        centred = np.arange(n_records) - 0.5 * (n_records - 1)
+        self.ramp = np.stack([centred, np.ones(n_records)])  # [2, T]
         self.inverse_cell = inverse_cell
         n_lags, n_times = len(plan.lags), len(plan.histogram_lags)
         self.origin_step = max(1, math.ceil(n_particles * n_records / HISTOGRAM_SAMPLES))
@@ -135,7 +138,8 @@ class RunSums:
             self.sums |= {
                 "velocity_power": np.zeros(self.length // 2 + 1),
                 "path": np.zeros((3, n_records)),
-                "tensor": np.zeros((n_lags, 3, 3)),
+                "second": np.zeros(n_lags),
+                "tensor": np.zeros((n_times, 3, 3)),
                 "fourth": np.zeros(n_lags),
                 "radial": np.zeros((n_times, N_BINS)),
                 "axial": np.zeros((n_times, 3, 2 * N_BINS)),
@@ -151,17 +155,11 @@ class RunSums:
             If positions are wrapped into the cell or not finite.
         """
         together = max(1, WORK_NUMBERS // (3 * self.n_records))
-        for start in range(0, positions.shape[1], together):
-            part = positions[:, start : start + together].transpose(1, 2, 0)
-            self._add(np.ascontiguousarray(part, np.float64), start)
+        for start, group in series(positions):
+            for first in range(0, len(group), together):
+                self._add(group[first : first + together], start + first)
 
     def _add(self, x: np.ndarray, first: int) -> None:
-        if not np.isfinite(x).all():
-            particle, _, record = np.argwhere(~np.isfinite(x))[0]
-            raise DataError(
-                f"position of particle {first + particle} in record {record} is not a number",
-                where=self.where,
-            )
         if self.inverse_cell is not None:
             refuse_wrapped(x, self.inverse_cell, self.where)
         sums, stride = self.sums, self.plan.config.stride
@@ -173,45 +171,59 @@ class RunSums:
         # from the first to the last position, and the line is added exactly.
         velocity = travel / max(self.n_records - 1, 1)
         middle = 0.5 * (x[:, :, -1] + x[:, :, 0])
-        y = x - middle[..., None]
-        y -= velocity[..., None] * (np.arange(self.n_records) - 0.5 * (self.n_records - 1))
-        powers = power(y, self.length)
-        sums["power"] += powers.sum(0)
-        squares = y**2
-        sums["squares"] += squares.sum(0)
-        sums["trend"] += np.einsum("nit,ni->it", y, velocity)
-        sums["trend_squared"] += (velocity**2).sum(0)
+        line = np.stack([velocity, middle], axis=-1).reshape(-1, 2) @ self.ramp
+        y = np.subtract(x, line.reshape(x.shape), out=line.reshape(x.shape))
         if self.plan.config.per_particle:
-            total = squared_displacements(
-                powers.sum(1),
-                squares.sum(1),
-                self.length,
-                int(self.plan.lags[-1]) + 1,
-                np.einsum("nit,ni->nt", y, velocity),
-                (velocity**2).sum(1),
-            )  # [n, lag]
-            lags = self.plan.lags
-            self.per_particle.append(total[:, lags] / (self.n_records - lags))
+            powers = power(y, self.length)
+            sums["power"] += powers.sum(0)
+            self._add_each(y, powers.sum(1), velocity)
+        else:
+            sums["power"] += summed_power(y, self.length)
+        squares = np.einsum("nit,nit->it", y, y)
+        if not np.isfinite(squares.sum()):
+            particle, _, record = np.argwhere(~np.isfinite(x))[0]
+            raise DataError(
+                f"position of particle {first + particle} in record {record} is not a number",
+                where=self.where,
+            )
+        sums["squares"] += squares
+        for axis in range(3):
+            sums["trend"][axis] += velocity[:, axis] @ y[:, axis]
+        sums["trend_squared"] += (velocity**2).sum(0)
         if self.plan.config.full:
             x -= x.mean(-1, keepdims=True)
             sums["path"] += x.sum(0)
             steps = x[..., stride:] - x[..., :-stride]
-            sums["velocity_power"] += power(steps, self.length).sum((0, 1))
+            sums["velocity_power"] += summed_power(steps, self.length).sum(0)
             self._add_moments(x)
             self._add_histograms(x)
+
+    def _add_each(self, y: np.ndarray, powers: np.ndarray, velocity: np.ndarray) -> None:
+        """Mean squared displacement of each particle."""
+        lags = self.plan.lags
+        total = squared_displacements(
+            powers,
+            np.einsum("nit,nit->nt", y, y),
+            self.length,
+            int(lags[-1]) + 1,
+            np.einsum("nit,ni->nt", y, velocity),
+            (velocity**2).sum(1),
+        )  # [n, lag]
+        self.per_particle.append(total[:, lags] / (self.n_records - lags))
 
     def _add_moments(self, x: np.ndarray) -> None:
         for index, lag in enumerate(self.plan.lags):
             step = max(1, int(lag) // ORIGINS_PER_LAG)
             d = x[..., lag::step] - x[..., : x.shape[-1] - lag : step]
-            self.sums["tensor"][index] += np.matmul(d, d.transpose(0, 2, 1)).sum(0)
             r2 = np.einsum("nit,nit->nt", d, d)
+            self.sums["second"][index] += r2.sum()
             self.sums["fourth"][index] += np.vdot(r2, r2)
 
     def _add_histograms(self, x: np.ndarray) -> None:
         for index, lag in enumerate(self.plan.histogram_lags):
             step = self.origin_step
             d = (x[..., lag::step] - x[..., : x.shape[-1] - lag : step]) / BIN_WIDTH
+            self.sums["tensor"][index] += np.matmul(d, d.transpose(0, 2, 1)).sum(0)
             r = np.sqrt(np.einsum("nit,nit->nt", d, d))
             self.sums["radial"][index] += bin_counts(r, N_BINS)
             for axis in range(3):
@@ -250,6 +262,27 @@ def bin_counts(values: np.ndarray, n_bins: int) -> np.ndarray:
     """Count values in bins [0, 1), [1, 2) ...; what is beyond goes into the first or last."""
     index = np.clip(values, 0, n_bins - 1).astype(np.intp)
     return np.bincount(index.ravel(), minlength=n_bins)
+
+
+def series(positions: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Turn positions [T, N, 3] into time series, some particles at once.
+
+    Yields
+    ------
+    first : int
+        Number of the first particle.
+    series : array, [n, 3, T]
+        float64, time contiguous.
+    """
+    n_records, n = positions.shape[:2]
+    group = int(np.clip(10**6 // n_records, 4, 32))
+    for first in range(0, n, group):
+        part = positions[:, first : first + group]
+        out = np.empty((part.shape[1], 3, n_records))
+        # In tiles that fit the cache: a plain transposition touches a cache line per number.
+        for t in range(0, n_records, 256):
+            out[..., t : t + 256] = part[t : t + 256].transpose(1, 2, 0)
+        yield first, out
 
 
 def refuse_wrapped(x: np.ndarray, inverse_cell: np.ndarray, where: object = "") -> None:
@@ -492,12 +525,10 @@ def _add_full(tree: dict[str, Any], runs: Sequence[RunSums], plan: Plan) -> None
     lags, curves = plan.lags, tree["curves"]
     steps = np.maximum(1, lags // ORIGINS_PER_LAG)
     counts = _total(run.n_particles * -(-(run.n_records - lags) // steps) for run in runs)
-    tensor = _total(run.sums["tensor"] for run in runs) / counts[:, None, None]
+    second = _total(run.sums["second"] for run in runs) / counts
     fourth = _total(run.sums["fourth"] for run in runs) / counts
-    second = np.trace(tensor, axis1=1, axis2=2)
     curves["alpha2"] = alpha2(second, fourth)
     curves["fourth_moment"] = fourth
-    tree["tensor"] = tensor
     collective = _total(_collective(run)[lags] for run in runs)
     curves["msd_collective"] = collective / _total(
         run.n_particles * (run.n_records - lags) for run in runs
@@ -531,6 +562,7 @@ def van_hove_tree(runs: Sequence[RunSums], plan: Plan) -> dict[str, np.ndarray]:
     """Return self van Hove densities: of r (4 pi r^2 G_s, 1/Angstrom) and of each axis."""
     radial = _total(run.sums["radial"] for run in runs)  # [K, R]
     axial = _total(run.sums["axial"] for run in runs)  # [K, 3, X]
+    tensor = _total(run.sums["tensor"] for run in runs)  # [K, 3, 3]
     last = int(np.flatnonzero(radial.any(0)).max(initial=1)) + 2
     last = min(last, N_BINS)
     radial, axial = radial[:, :last], axial[..., N_BINS - last : N_BINS + last]
@@ -539,6 +571,8 @@ def van_hove_tree(runs: Sequence[RunSums], plan: Plan) -> dict[str, np.ndarray]:
         "r": (np.arange(last) + 0.5) * BIN_WIDTH,
         "density": radial / (radial.sum(1, keepdims=True) * BIN_WIDTH),
         "displacement": (np.arange(-last, last) + 0.5) * BIN_WIDTH,
+        # Displacement covariance, but for its scale: tells how anisotropic the motion is.
+        "tensor": tensor / np.trace(tensor, axis1=1, axis2=2)[:, None, None],
         "axis_density": axial / (axial.sum(2, keepdims=True) * BIN_WIDTH),
     }
 

@@ -13,10 +13,9 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from scipy import fft
 
 from mdgan_hpc.analysis.correlation import padded_length, power
-from mdgan_hpc.analysis.dynamics import vacf_spectrum
+from mdgan_hpc.analysis.dynamics import series, vacf_spectrum
 from mdgan_hpc.analysis.intervals import common_strides
 from mdgan_hpc.analysis.sites import Lattice, Sites, count_hops, find_sites, folded_voxels
 from mdgan_hpc.errors import DataError
@@ -325,12 +324,12 @@ def _mean(ions: Means, weights: np.ndarray | None) -> Means:
 
 def _per_ion(positions: np.ndarray, plan: _Plan) -> Means:
     """Time averages of each ion, first axis N, of what the observables are made of."""
-    n_records, n = positions.shape[:2]
+    n_records = len(positions)
     parts: list[Means] = []
     together = max(1, _WORK // n_records)
-    for start in range(0, n, together):
-        x = positions[:, start : start + together].transpose(1, 2, 0)
-        parts.append(_some_ions(np.ascontiguousarray(x, np.float64), plan))
+    for _, group in series(positions):
+        for start in range(0, len(group), together):
+            parts.append(_some_ions(group[start : start + together], plan))
     ions = _join(parts)
     if plan.sites is not None:
         ions |= _site_sums(positions, plan)
@@ -358,9 +357,9 @@ def _some_ions(x: np.ndarray, plan: _Plan) -> Means:
             below[:, at[0]] = counts.cumsum(1)[:, :-1] / r2.shape[1]
             reversal[:, at[0]] = _reversal(x, int(lag), step)
     u = x[..., plan.stride :] - x[..., : -plan.stride]
-    length = padded_length(u.shape[-1])
     steps = np.arange(plan.velocity_lags) * plan.stride
-    total = fft.irfft(power(u, length).sum(1), n=length)[:, steps]
+    length = padded_length(u.shape[-1], int(steps[-1]) + 1)
+    total = np.fft.irfft(power(u, length).sum(1), n=length)[:, steps]
     vacf = total / (u.shape[-1] - steps) / (plan.stride * plan.interval_ps) ** 2
     return {
         "second": second,

@@ -1,0 +1,44 @@
+"""The same result on any number of MPI ranks, also with more ranks than work."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mdgan_hpc.results import load_results
+from tests.analysis.conftest import brownian, write
+
+MPIEXEC = Path(sys.executable).with_name("mpiexec")
+
+
+@pytest.mark.skipif(
+    not MPIEXEC.exists() and not shutil.which("mpiexec"), reason="no MPI in this environment"
+)
+def test_result_does_not_depend_on_the_number_of_ranks(tmp_path, rng):
+    files = [write(tmp_path / f"{k}.h5", brownian(300, n, rng)) for k, n in ((1, 3), (2, 1))]
+    results = []
+    for ranks in (1, 2, 3, 6):
+        out = tmp_path / f"msd{ranks}.h5"
+        command = [sys.executable, "-m", "mdgan_hpc.cli.msd", *files, "-o", out, "--per-particle"]
+        launch = [MPIEXEC if MPIEXEC.exists() else "mpiexec", "-n", ranks]
+        done = subprocess.run(
+            [str(a) for a in (launch + command if ranks > 1 else command)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        results.append(load_results(out))
+    for other in results[1:]:
+        for name, values in results[0]["curves"].items():
+            np.testing.assert_allclose(other["curves"][name], values, rtol=1e-11, err_msg=name)
+        np.testing.assert_allclose(other["curves"]["msd"], results[0]["curves"]["msd"], rtol=1e-12)
+        np.testing.assert_allclose(
+            other["particles"]["msd"], results[0]["particles"]["msd"], rtol=1e-12
+        )
+        np.testing.assert_allclose(
+            other["van_hove"]["density"], results[0]["van_hove"]["density"], rtol=1e-12
+        )
