@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from mdgan_hpc.cli.common import PATH, command, force_option
+from mdgan_hpc.cli.common import PATH, command, dry_run_option, force_option
 
 
 @command("mdgan-generate")
@@ -68,11 +68,15 @@ from mdgan_hpc.cli.common import PATH, command, force_option
     "--save-interval", default=5.0, show_default=True, help="Seconds of work a kill may cost."
 )
 @click.option("--wall-time", type=float, help="Stop, with all saved, after this many minutes.")
+@click.option("--repack", type=PATH, help="Then make this one compressed file, and check it.")
+@dry_run_option
 @force_option
 def main(
     model: Path,
     output: Path,
     resume: bool,
+    repack: Path | None,
+    dry_run: bool,
     analyse: bool,
     store: bool,
     save_interval: float,
@@ -92,9 +96,13 @@ def main(
     from mdgan_hpc.errors import DataError, UsageError
     from mdgan_hpc.generate.run import generate
     from mdgan_hpc.generate.settings import GenerateConfig
+    from mdgan_hpc.outputs import refuse_existing
+    from mdgan_hpc.parallel import world
 
     if resume and not output.exists():
         raise DataError("nothing to resume", where=output, remedy="leave --resume out to begin")
+    if repack is not None and not store:
+        raise UsageError("--repack needs stored positions", remedy="leave --no-store out")
     if not store and not analyse:
         raise UsageError("--no-store leaves nothing to keep", remedy="use it with --analyse")
     config = GenerateConfig(
@@ -105,18 +113,33 @@ def main(
         wall_time_min=wall_time,
         **options,  # type: ignore[arg-type]
     )
-    if not analyse:
-        generate(config)
-        return
-    from mdgan_hpc.analysis.multitau import MultiTauAnalysis
-    from mdgan_hpc.analysis.text import diffusion_lines
-    from mdgan_hpc.results import save_results
+    analysis = None
+    if analyse:
+        from mdgan_hpc.analysis.multitau import MultiTauAnalysis
 
-    tree = generate(config, analysis=MultiTauAnalysis())
+        analysis = MultiTauAnalysis()
+    if dry_run:
+        from mdgan_hpc.generate.estimate import estimate
+
+        lines = estimate(config, analysis=analysis)
+        if world().rank == 0:
+            click.echo("\n".join(lines))
+        return
+    if repack is not None:
+        refuse_existing(repack, force=config.force)
+    tree = generate(config, analysis=analysis)
     if tree is not None:
+        from mdgan_hpc.analysis.text import diffusion_lines
+        from mdgan_hpc.results import save_results
+
         path = output.with_suffix(".msd.json")
         save_results(path, tree)
         click.echo("\n".join([*diffusion_lines(tree["diffusion"]), f"Written to {path}"]))
+    if repack is not None and world().rank == 0:
+        from mdgan_hpc.trajectory.repack import repack as make_one_file
+
+        make_one_file(output, repack, force=config.force)
+        click.echo(f"Written to {repack}")
 
 
 if __name__ == "__main__":

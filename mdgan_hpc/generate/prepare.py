@@ -233,6 +233,19 @@ class Preparation:
 
     def reopen(self) -> tuple[BlockPlan, Settings]:
         """Check that the output is of the same run, and extend it where more is asked for."""
+        plan, settings = self.check()
+        if self.config.stored_records > plan.n_records or self.config.particles > plan.n_particles:
+            plan = self._extend(plan, settings)
+        return plan, settings
+
+    def check(self) -> tuple[BlockPlan, Settings]:
+        """Return plan and settings of the output, which must be of the same run.
+
+        Raises
+        ------
+        OutputExistsError
+            If it is of another run, or larger than what is asked for.
+        """
         config, output = self.config, self.config.output
         try:
             plan, found = blocks.read_plan(output)
@@ -270,14 +283,16 @@ class Preparation:
                 where=output,
                 remedy="ask for as many or more, choose another output, or use --force",
             )
-        if rows > plan.n_records or config.particles > plan.n_particles:
-            plan = self._extend(plan, settings)
         return plan, settings
 
-    def _extend(self, plan: BlockPlan, settings: Settings) -> BlockPlan:
-        """Add part files for more records of the old blocks and for new blocks."""
-        from mdgan_hpc.trajectory.reader import read_provenance
+    def longer(self, plan: BlockPlan, settings: Settings) -> BlockPlan:
+        """Return the plan with parts for more records of the old blocks, and for new blocks.
 
+        Raises
+        ------
+        UsageError
+            If the output cannot grow.
+        """
         config, output, rows = self.config, self.config.output, self.config.stored_records
         if plan.storage != "shards":
             raise UsageError(
@@ -296,8 +311,6 @@ class Preparation:
                 where=output,
                 remedy="keep --particles, or choose another output",
             )
-        progress = blocks.read_progress(output, plan)
-        carries = {b: (p.completed, p.carry) for b, p in enumerate(progress) if p.carry}
         longer = replace(plan, n_records=rows, n_particles=config.particles)
         n_files = worker_count(config, longer.n_blocks, self.ranks, settings["device"])
         parts = list(plan.parts)
@@ -307,9 +320,17 @@ class Preparation:
         ):
             if len(records) and len(own):
                 parts += blocks.plan_parts(output, records, own, n_files, number=len(parts))
-        longer = replace(longer, parts=tuple(parts))
+        return replace(longer, parts=tuple(parts))
+
+    def _extend(self, plan: BlockPlan, settings: Settings) -> BlockPlan:
+        """Add the part files of a longer plan."""
+        from mdgan_hpc.trajectory.reader import read_provenance
+
+        output, longer = self.config.output, self.longer(plan, settings)
         require_space(output, blocks.file_bytes(longer) - blocks.file_bytes(plan))
-        for part in parts[len(plan.parts) :]:
+        progress = blocks.read_progress(output, plan)
+        carries = {b: (p.completed, p.carry) for b, p in enumerate(progress) if p.carry}
+        for part in longer.parts[len(plan.parts) :]:
             blocks.make_part(output, longer, part, carries)
         blocks.make_master(output, longer, self.describe(settings, read_provenance(output)))
         return longer

@@ -15,6 +15,7 @@ import torch
 from cage import load
 from click.testing import CliRunner
 
+import mdgan_hpc.generate.estimate
 import mdgan_hpc.generate.run
 from mdgan_hpc.cli.generate import main
 from mdgan_hpc.generate import streams
@@ -95,7 +96,8 @@ def stored(path, name="position"):
 def here(*arguments, expect=0):
     """Run in this process, on one worker; returns click's result."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mdgan_hpc.generate.run, "load_model", load)
+        for module in (mdgan_hpc.generate.run, mdgan_hpc.generate.estimate):
+            patch.setattr(module, "load_model", load)
         done = CliRunner().invoke(main, ["--workers", "1", *map(str, arguments)])
     unexpected = done.exception is not None and not isinstance(done.exception, SystemExit)
     assert not unexpected, "".join(traceback.format_exception(done.exception))

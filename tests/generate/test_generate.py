@@ -1,9 +1,14 @@
 """The same bits for any number of processes, any storage, interrupted or not."""
 
+import re
+import subprocess
+import sys
+from pathlib import Path
+
 import h5py
 import numpy as np
 import pytest
-from launch import generate, here, model_file, naive, needs_mpi, needs_mpio, stored
+from launch import environment, generate, here, model_file, naive, needs_mpi, needs_mpio, stored
 
 from mdgan_hpc.generate import streams
 from mdgan_hpc.trajectory import Trajectory
@@ -124,3 +129,70 @@ def test_streams_are_the_counters_they_claim(model):
     by_block = streams.stream(5, 7, 3, streams.BURN_IN).bit_generator.random_raw(4)
     plain = np.random.Philox(key=[5, 7], counter=[0, 0, 3, streams.BURN_IN])
     assert (by_block == plain.random_raw(4)).all()
+
+
+def test_repacked_file_is_one_and_holds_the_same(model, reference, tmp_path):
+    here(model, "-o", tmp_path / "g.h5", *SMALL, "--velocities")
+    here(
+        model, "-o", tmp_path / "g.h5", *SMALL, "--velocities", "--repack", tmp_path / "one.h5"
+    )  # fmt: skip
+    with Trajectory(tmp_path / "g.h5") as parts, Trajectory(tmp_path / "one.h5") as one:
+        assert not one.file["particles/trajectory/position/value"].is_virtual
+        assert one.positions().tobytes() == reference.tobytes()
+        assert one.velocities().tobytes() == parts.velocities().tobytes()
+        assert one.times_ps.tolist() == parts.times_ps.tolist()
+        assert one.parameter("training_span_ps") == 40.0
+        assert one.provenance == parts.provenance
+        assert (one.constant_cell == np.diag([9.0, 9.0, 20.0])).all()
+    refused = here(
+        model, "-o", tmp_path / "g.h5", *SMALL, "--velocities", "--repack", tmp_path / "one.h5",
+        expect=2,
+    )  # fmt: skip
+    assert "exists already" in refused.stderr
+
+
+def test_dry_run_tells_the_true_size_and_makes_nothing(model, tmp_path):
+    said = here(model, "-o", tmp_path / "g.h5", *SMALL, "--dry-run").stdout
+    assert not list(tmp_path.iterdir())
+    here(model, "-o", tmp_path / "g.h5", *SMALL)
+    made = sum(f.stat().st_size for f in (tmp_path / "g.shards").iterdir())
+    told = float(re.search(r"disk +([\d.e-]+) GB more", said)[1]) * 1e9
+    assert told == pytest.approx(made, rel=0.4)  # small parts are aligned to 1 MiB
+    assert "records/s" in said
+
+
+def test_what_the_disk_cannot_hold_is_refused_before_anything_is_made(model, tmp_path):
+    large = "--particles", 10_000_000, "--records", 1_000_000_000
+    for extra in ((), ("--dry-run",)):
+        refused = here(model, "-o", tmp_path / "g.h5", *large, *extra, expect=1)
+        assert "GB free" in refused.stderr
+    assert not (tmp_path / "g.h5").exists()
+
+
+def test_other_readers_open_it(model, reference, tmp_path):
+    import MDAnalysis
+    import pyh5md
+
+    here(model, "-o", tmp_path / "g.h5", *SMALL)
+    universe = MDAnalysis.Universe.empty(150, trajectory=False)
+    universe.load_new(str(tmp_path / "g.h5"), format="H5MD")
+    assert len(universe.trajectory) == 450
+    frame = universe.trajectory[449]
+    np.testing.assert_array_equal(frame.positions, reference[449])
+    assert frame.time == pytest.approx(3.6)
+    with pyh5md.File(str(tmp_path / "g.h5"), "r") as file:
+        position = pyh5md.element(file["particles/trajectory"], "position")
+        np.testing.assert_array_equal(position.value[3], reference[3])
+
+
+def test_a_full_disk_is_one_clear_error_and_the_run_goes_on_later(tmp_path):
+    namespace = ["unshare", "--mount", "--map-root-user", "--user"]
+    if subprocess.run([*namespace, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no mount namespaces here: a small disk cannot be made")
+    script = Path(__file__).with_name("full_disk.py")
+    done = subprocess.run(
+        [*namespace, sys.executable, script, tmp_path],
+        env=environment(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "went on" in done.stdout

@@ -1,5 +1,7 @@
 """Analysed while generating: equal to a naive loop and to the analysis of the stored file."""
 
+import itertools
+
 import numpy as np
 import pytest
 from launch import here, model_file, stored
@@ -22,7 +24,7 @@ def test_any_division_of_the_stream_gives_the_naive_sums(walk):
     pieces = MultiTau(5, levels=6, histogram_lags=[20, 320])
     whole.accumulate(walk)
     cuts = [0, 1, 2, 70, 71, 500, 500, 1100, 1500]
-    for start, stop in zip(cuts, cuts[1:], strict=False):
+    for start, stop in itertools.pairwise(cuts):
         pieces.accumulate(walk[start:stop])
     for index, lag in enumerate(whole.lags):
         level = max(0, int(np.log2(lag / 32))) if lag > 56 else 0
