@@ -36,9 +36,11 @@ mapfile -t binary < <(pins binary)
 mapfile -t source < <(pins source)
 mapfile -t tools < <(pins build)
 install "${tools[@]}" "${binary[@]}"
-# -O1: mpi4py's one large file takes many GB of memory to compile with more.
-CC="mpicc.$MPI" CFLAGS="-O1 -g0" HDF5_MPI=ON HDF5_PKGCONFIG_NAME="hdf5-$MPI" \
-    install --no-build-isolation --no-binary=mpi4py,h5py "${source[@]}"
+# mpi4py first: h5py compiles against it. -O1: mpi4py's one large file takes many GB with more.
+export CC="mpicc.$MPI" CFLAGS="-O1 -g0" HDF5_MPI=ON HDF5_PKGCONFIG_NAME="hdf5-$MPI"
+for package in "${source[@]}"; do
+    install --no-build-isolation --no-binary="${package%%=*}" "$package"
+done
 
 # 3. The package itself.
 install --no-build-isolation --no-deps "$build"

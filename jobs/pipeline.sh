@@ -8,8 +8,9 @@
 #   --from STAGE   begin at train, generate, msd or report; what comes before is done
 #
 # Settings come from the environment and reach every stage: MDGAN_SITE, MDGAN_RUNTIME, MDGAN_IMAGE,
-# MDGAN_WORK (outputs), MDGAN_CONFIG, MDGAN_PARTICLES, MDGAN_RECORDS, MDGAN_SEED. SBATCH_ACCOUNT and
-# the like are sbatch's own.
+# MDGAN_WORK (outputs), MDGAN_CONVERT (options of mdgan-convert, as in "--select Li --drift all"),
+# MDGAN_CONFIG, MDGAN_PARTICLES, MDGAN_RECORDS, MDGAN_SEED. SBATCH_ACCOUNT and the like are sbatch's
+# own.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

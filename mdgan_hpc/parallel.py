@@ -1,8 +1,10 @@
 """Who am I among how many: launch detection, and the few collective calls the stages need.
 
 Launchers are recognised by what they put in the environment, in this order: torchrun
-(RANK, WORLD_SIZE), Slurm (SLURM_PROCID, SLURM_NTASKS inside a step), Open MPI, PMI (MPICH and
-others), else a single process. MDGAN_LAUNCHER=torchrun|slurm|openmpi|pmi|single overrides.
+(RANK, WORLD_SIZE), Open MPI, PMI (MPICH and others), Slurm (SLURM_PROCID, SLURM_STEP_NUM_TASKS),
+else a single process. Slurm comes last because an mpiexec inside a job starts its ranks through a
+step of its own, whose variables they inherit. MDGAN_LAUNCHER=torchrun|slurm|openmpi|pmi|single
+overrides.
 """
 
 import os
@@ -17,9 +19,9 @@ from mdgan_hpc.errors import LaunchError, MdganError
 _LAUNCHERS: dict[str, tuple[str, str, str]] = {
     # launcher: variables of rank, number of ranks, rank on this host
     "torchrun": ("RANK", "WORLD_SIZE", "LOCAL_RANK"),
-    "slurm": ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID"),
     "openmpi": ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"),
     "pmi": ("PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID"),
+    "slurm": ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID"),
 }
 
 
@@ -59,6 +61,8 @@ def detect_launch(environment: Mapping[str, str] | None = None) -> Launch:
                     remedy="start with that launcher or unset MDGAN_LAUNCHER",
                 )
             continue
+        if launcher == "pmi" and not override and _srun_speaks_pmi(env):
+            continue
         try:
             rank, size = int(env[rank_name]), int(env[size_name])
             local_rank = int(env.get(local_name, "0"))
@@ -70,6 +74,14 @@ def detect_launch(environment: Mapping[str, str] | None = None) -> Launch:
             raise LaunchError(f"{rank_name}={rank} does not fit {size_name}={size}")
         return Launch(launcher, rank, size, local_rank)
     return Launch("single")
+
+
+def _srun_speaks_pmi(env: Mapping[str, str]) -> bool:
+    # srun --mpi=pmi2 sets both, and only its own variables tell the rank on this host.
+    return (env["PMI_RANK"], env["PMI_SIZE"]) == (
+        env.get("SLURM_PROCID"),
+        env.get("SLURM_STEP_NUM_TASKS"),
+    )
 
 
 class Communicator(Protocol):

@@ -79,17 +79,18 @@ load_launcher() {
     # Slurm 22.05 and later do not pass the job's --cpus-per-task on to srun by themselves.
     local cpus=${SLURM_CPUS_PER_TASK:-1}
     export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$cpus}
-    local srun=(srun --nodes="$nodes" --kill-on-bad-exit=1 --unbuffered "${site_srun[@]}")
+    local srun=(srun --nodes="$nodes" --kill-on-bad-exit=1 --unbuffered)
     case $launcher in
         srun)
-            start=("${srun[@]}" --ntasks="$ranks" --cpus-per-task="$cpus" --mpi="$MDGAN_MPI"
+            start=("${srun[@]}" "${site_srun[@]}" --ntasks="$ranks" --cpus-per-task="$cpus" --mpi="$MDGAN_MPI"
                 jobs/lib/rank.sh "${inside[@]}")
             ;;
         torchrun)
             local here=$((ranks / nodes))
             start=(jobs/lib/torchrun.sh "$nodes" "$here" "${inside[@]}" --)
             if [ -n "${SLURM_JOB_ID:-}" ]; then
-                start=("${srun[@]}" --ntasks="$nodes" --ntasks-per-node=1
+                # One task a node starts all its ranks: a site's binding of ranks would squeeze them.
+                start=("${srun[@]}" --ntasks="$nodes" --ntasks-per-node=1 --cpu-bind=none
                     --cpus-per-task="$((cpus * here))" --mpi=none "${start[@]}")
             else
                 stop_signal=TERM
@@ -106,9 +107,10 @@ load_launcher() {
 
 # Minutes until the job's time limit, less the time to save; empty outside a job with a limit.
 minutes_to_go() {
-    local end=${SLURM_JOB_END_TIME:-}
-    if [ -z "$end" ] && [ -n "${SLURM_JOB_ID:-}" ]; then
-        end=$(date -d "$(scontrol show job "$SLURM_JOB_ID" | sed -n 's/.*EndTime=\([^ ]*\).*/\1/p')" +%s 2>/dev/null || true)
+    local end=${SLURM_JOB_END_TIME:-} text
+    if [ -z "$end" ] && [ -n "${SLURM_JOB_ID:-}" ]; then # not set before Slurm 23
+        text=$(scontrol show job -o "$SLURM_JOB_ID" | sed -n 's/.* EndTime=\([0-9T:-]*\) .*/\1/p')
+        [ -z "$text" ] || end=$(date -d "$text" +%s)
     fi
     [ -n "$end" ] || return 0
     local left=$(((end - $(date +%s) - MDGAN_SAVE_SECONDS) / 60))

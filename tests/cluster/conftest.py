@@ -135,8 +135,9 @@ def cluster() -> Iterator[tuple[Path, dict[str, str]]]:
         "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
     }
     try:
+        port = str(17000 + os.getpid() % 2000 * 5)  # of this session alone
         started = subprocess.run(
-            [HERE / "start.sh", base], capture_output=True, text=True, timeout=60, check=False
+            [HERE / "start.sh", base, port], capture_output=True, text=True, timeout=60, check=False
         )
         if started.returncode != 0:
             pytest.fail(f"the test cluster did not start: {started.stderr}")
@@ -169,7 +170,7 @@ def md_files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         subprocess.run(
             [
                 *(sys.executable, "-m", "mdgan_hpc.cli.convert"),
-                *(ROOT / "tests/data/long" / run, "-o", files[-1]),
+                *(ROOT / "tests/data/long" / run, "-o", files[-1], "--select", "Li"),
             ],
             env=os.environ | {"PYTHONPATH": str(ROOT)},
             check=True,

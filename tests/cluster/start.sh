@@ -1,9 +1,9 @@
 #!/bin/bash
-# Starts the test cluster: start.sh FOLDER, then export SLURM_CONF=FOLDER/etc/slurm.conf.
+# Starts the test cluster: start.sh FOLDER [PORT], on PORT and the next four; then export SLURM_CONF=FOLDER/etc/slurm.conf.
 # As root, on Debian: apt-get install --no-install-recommends slurm-wlm munge
 set -euo pipefail
 
-base=$1
+base=$1 port=${2:-16817}
 here=$(cd "$(dirname "$0")" && pwd)
 host=$(hostname -s)
 mkdir -p "$base"/{etc,dev,state,log,run,munge,spool/n{1..4},tmp/n{1..4}}
@@ -11,7 +11,8 @@ chmod 755 "$base"
 chmod 711 "$base/munge"
 chmod 1777 "$base"/tmp/n{1..4}
 export SLURM_CONF=$base/etc/slurm.conf
-sed -e "s#@BASE@#$base#g" -e "s#@HOST@#$host#g" "$here/slurm.conf.in" >"$SLURM_CONF"
+sed -e "s#@BASE@#$base#g" -e "s#@HOST@#$host#g" -e "s#@PORT@#$port#g" \
+    -e "s#@NODE_PORTS@#$((port + 1))-$((port + 4))#g" "$here/slurm.conf.in" >"$SLURM_CONF"
 
 # GPUs that are none: Slurm counts device files.
 for gpu in 0 1; do [ -c "$base/dev/gpu$gpu" ] || mknod "$base/dev/gpu$gpu" c 1 3; done

@@ -42,16 +42,16 @@ def test_smoke_test_of_the_site_passes_on_two_nodes(slurm: Slurm) -> None:
     assert "This site works." in log
 
 
-def test_smoke_test_explains_an_mpi_that_is_not_the_launchers(slurm: Slurm) -> None:
-    job = slurm.submit("jobs/smoke.slurm", "--seconds", "20", env={"MDGAN_MPI": "none"})
+def test_smoke_test_says_what_to_do_where_mpi_ends_the_ranks(slurm: Slurm) -> None:
+    job = slurm.submit("jobs/smoke.slurm", env={"MDGAN_MPI": "none"})
     assert slurm.wait(job)["JobState"] == "FAILED"
-    assert "different MPIs" in slurm.log(job)
-    assert "This site does not work yet" in slurm.log(job)
+    assert "choose by MDGAN_MPI" in slurm.log(job)
 
 
 def test_pipeline_from_run_folders_to_report(slurm: Slurm, small_config: Path) -> None:
     runs = [ROOT / "tests/data/long" / name for name in ("run1", "run2")]
-    env = {"MDGAN_CONFIG": str(small_config), "MDGAN_PARTICLES": "64", "MDGAN_RECORDS": "600"}
+    env = {"MDGAN_CONFIG": str(small_config), "MDGAN_CONVERT": "--select Li --drift all"}
+    env |= {"MDGAN_PARTICLES": "64", "MDGAN_RECORDS": "600"}
     dry = slurm.run("jobs/pipeline.sh", "--dry-run", *runs, env=env)
     assert dry.stdout.count("sbatch --parsable") == 5
     assert dry.stdout.count("--dependency=afterok:") == 4
@@ -237,3 +237,28 @@ def test_parallel_generation_gives_the_same_file_on_two_nodes(
             positions.append(file["particles/trajectory/position/value"][:])
     assert positions[0].std() > 0
     assert np.array_equal(positions[0], positions[1])
+
+
+@pytest.mark.parametrize("mpi", ["pmix", "pmi2"])
+def test_srun_gives_ranks_and_hosts(slurm: Slurm, mpi: str) -> None:
+    program = (
+        "import socket; from mdgan_hpc.parallel import detect_launch as d; l = d();"
+        "print(l.launcher, l.rank, l.size, l.local_rank, socket.gethostname())"
+    )
+    python = slurm.environment["MDGAN_VENV"] + "/bin/python"
+    done = slurm.run("srun", "-N2", "-n4", f"--mpi={mpi}", python, "-c", program)
+    assert sorted(done.stdout.splitlines()) == [
+        "slurm 0 4 0 n1",
+        "slurm 1 4 1 n1",
+        "slurm 2 4 0 n2",
+        "slurm 3 4 1 n2",
+    ], done.stderr
+
+
+def test_sites_without_gpus_ask_for_none(slurm: Slurm) -> None:
+    job = slurm.submit("jobs/train.slurm", options=("--hold",))
+    assert "gpu:1" in slurm.show(job)["TresPerNode"]
+    slurm.run("scancel", job)
+    job = slurm.submit("jobs/train.slurm", options=("--hold", "--gres=none"))
+    assert "gpu:1" not in slurm.show(job).get("TresPerNode", "")
+    slurm.run("scancel", job)
