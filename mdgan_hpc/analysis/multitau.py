@@ -197,7 +197,6 @@ def summarise(
             "alpha2": alpha2(msd, fourth),
             "fourth_moment": fourth,
         },
-        "tensor": tensor,
         "replicas": {"msd": msd[None]},
         "drift": {
             "mean": mean,
@@ -205,9 +204,11 @@ def summarise(
             "z": np.divide(mean, error, out=np.zeros(3), where=error > 0),
         },
     }
-    if sums["radial"].any():
-        run = SimpleNamespace(sums={"radial": sums["radial"], "axial": sums["axial"]})
-        shape = Plan(interval_ps, lags, histogram_lags, 0, DynamicsConfig())
-        tree["van_hove"] = van_hove_tree([run], shape)  # type: ignore[list-item]
+    own = np.isin(all_lags(plan["levels"]), histogram_lags)
+    run = SimpleNamespace(
+        sums={"radial": sums["radial"], "axial": sums["axial"], "tensor": sums["tensor"][own]}
+    )
+    shape = Plan(interval_ps, lags, histogram_lags, 0, DynamicsConfig())
+    tree["van_hove"] = van_hove_tree([run], shape)  # type: ignore[list-item]
     tree["diffusion"] = diffusion_tree(tree)
     return tree
