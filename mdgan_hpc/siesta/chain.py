@@ -16,7 +16,7 @@ from itertools import pairwise
 import numpy as np
 
 from mdgan_hpc.errors import DataError, DataWarning
-from mdgan_hpc.siesta.frames import Frames
+from mdgan_hpc.siesta.frames import PIECE_BYTES, Frames
 from mdgan_hpc.siesta.wrapping import lattice_jumps
 from mdgan_hpc.units import FS_PER_PS
 
@@ -66,6 +66,40 @@ class TimedFrames:
             cut(self.cells),
             {name: values[rows] for name, values in self.observables.items()},
         )
+
+
+def gathered(pieces: Iterator[TimedFrames], n_bytes: int = PIECE_BYTES) -> Iterator[TimedFrames]:
+    """Yield the same frames in pieces of about `n_bytes` of positions."""
+    kept: list[TimedFrames] = []
+    size = 0
+    for piece in pieces:
+        kept.append(piece)
+        size += piece.positions.nbytes
+        if size >= n_bytes:
+            yield _joined(kept)
+            kept, size = [], 0
+    if kept:
+        yield _joined(kept)
+
+
+def _joined(pieces: list[TimedFrames]) -> TimedFrames:
+    if len(pieces) == 1:
+        return pieces[0]
+
+    def join(values: list) -> np.ndarray | None:
+        return None if values[0] is None else np.concatenate(values)
+
+    return TimedFrames(
+        np.concatenate([p.steps for p in pieces]),
+        np.concatenate([p.times_ps for p in pieces]),
+        np.concatenate([p.positions for p in pieces]),
+        join([p.velocities for p in pieces]),
+        join([p.cells for p in pieces]),
+        {
+            name: np.concatenate([p.observables[name] for p in pieces])
+            for name in pieces[0].observables
+        },
+    )
 
 
 @dataclass

@@ -13,7 +13,7 @@ from mdgan_hpc.errors import DataError, DataWarning, MdganError, UsageError
 from mdgan_hpc.outputs import refuse_existing
 from mdgan_hpc.progress import Progress
 from mdgan_hpc.provenance import provenance
-from mdgan_hpc.siesta.chain import Chain, ChainRules, TimedFrames
+from mdgan_hpc.siesta.chain import Chain, ChainRules, TimedFrames, gathered
 from mdgan_hpc.siesta.companion import Companion, StepTable
 from mdgan_hpc.siesta.fa import read_fa
 from mdgan_hpc.siesta.frames import UNITS, Frames, Source
@@ -200,7 +200,8 @@ def _convert(
         force=config.force,
     )
     with writer, Progress(run.files.label, 0, "frames", silent=silent) as progress:
-        for piece in _thinned(chain.frames(_raw_frames(run, config), initial), config.every):
+        timed = chain.frames(_raw_frames(run, config), initial)
+        for piece in _thinned(gathered(timed), config.every):
             cells = run.cell if piece.cells is None else piece.cells
             positions = unwrapper.apply(piece.positions, cells, piece.steps)
             positions = statistics.without_drift(positions, piece.observables.get("temperature"))

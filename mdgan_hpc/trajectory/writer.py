@@ -1,5 +1,7 @@
 """Writing a trajectory of unknown length frame by frame, in bounded memory."""
 
+import contextlib
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +14,37 @@ from mdgan_hpc.errors import DataError
 from mdgan_hpc.outputs import commit, partial_path, refuse_existing, require_directory_for
 from mdgan_hpc.provenance import as_json
 from mdgan_hpc.trajectory import layout
+
+
+class _Target(io.FileIO):
+    """The file below HDF5, which keeps a failed write to itself.
+
+    HDF5 cannot close a file that it failed to write, and ends the program; so the first failure
+    is kept in `error`, whatever follows is dropped, and the writer gives up in good order.
+    """
+
+    error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        view, done = memoryview(data), 0
+        try:
+            while self.error is None and done < len(view):
+                done += super().write(view[done:])
+        except OSError as error:
+            self.error = error
+        return len(view)
+
+    def flush(self) -> None:
+        """Do nothing: nothing is buffered here."""
+
+    def truncate(self, size: int | None = None) -> int:
+        if self.error is not None:
+            return 0
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self.error = error
+            return 0
 
 
 class TrajectoryWriter:
@@ -65,7 +98,11 @@ class TrajectoryWriter:
         self._parameters: dict[str, Any] = dict(parameters or {})
         self._provenance = dict(provenance or {})
         self._partial = partial_path(path)
-        self._file = h5py.File(self._partial, "w")
+        try:
+            self._target = _Target(self._partial, "w+")
+        except OSError as error:
+            raise DataError(f"cannot be written ({error.strerror})", where=path) from error
+        self._file = h5py.File(self._target, "w")
         self._group = layout.write_identity(self._file)
         if masses is not None:
             self._group["mass"] = np.asarray(masses, np.float64)
@@ -168,6 +205,15 @@ class TrajectoryWriter:
             dataset.resize(self.n_records + n, axis=0)
             dataset[self.n_records :] = values
         self.n_records += n
+        self._check_written()
+
+    def _check_written(self) -> None:
+        if self._target.error is not None:
+            raise DataError(
+                f"cannot be written ({self._target.error.strerror})",
+                where=self.path,
+                remedy="make room, or choose another place",
+            )
 
     def _finish(self) -> None:
         if not self._elements:
@@ -189,8 +235,13 @@ class TrajectoryWriter:
             layout.write_parameters(file, {layout.PROVENANCE: as_json(self._provenance)})
         layout.write_ledger(file, np.array([self.n_records]), self.n_particles, self.n_records)
         file.close()
+        self._check_written()
+        self._target.close()
         commit(self._partial, self.path)
 
     def _discard(self) -> None:
-        self._file.close()
+        # What HDF5 says while it lets go of a file that is thrown away does not matter.
+        with contextlib.suppress(Exception):
+            self._file.close()
+        self._target.close()
         self._partial.unlink(missing_ok=True)
