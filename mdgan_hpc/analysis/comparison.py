@@ -9,11 +9,21 @@ from typing import Any
 
 import numpy as np
 
-from mdgan_hpc.analysis.diffusion import diffusion_tree
-from mdgan_hpc.analysis.dynamics import DynamicsConfig, analyse
+from mdgan_hpc.analysis.baselines import block_bootstrap, gaussian_process, linear_extrapolation
+from mdgan_hpc.analysis.diffusion import (
+    NotDiffusiveError,
+    diffusion_tree,
+    ensemble,
+    fit_diffusion,
+    information_ceiling,
+    runs_of,
+)
+from mdgan_hpc.analysis.dynamics import DynamicsConfig, analyse, analyse_arrays
+from mdgan_hpc.analysis.fidelity import Reference
 from mdgan_hpc.analysis.intervals import common_strides
 from mdgan_hpc.analysis.paths import displacements, ion_paths
 from mdgan_hpc.analysis.samples import windows_against_step_skip
+from mdgan_hpc.analysis.sites import Lattice, count_hops, density_slices, joined_hops
 from mdgan_hpc.errors import DataError, UsageError
 from mdgan_hpc.parallel import Communicator
 from mdgan_hpc.trajectory import Trajectory
@@ -21,6 +31,12 @@ from mdgan_hpc.trajectory import Trajectory
 #: Ions drawn in the pictures of paths.
 DRAWN = 36
 PATH_PS = 1.0
+
+#: Generated ions compared with MD path by path.
+COMPARED = 512
+
+#: Length of a hop where no sites are known, Angstrom.
+HOP_ANGSTROM = 3.0
 
 
 @dataclass(frozen=True)
@@ -85,7 +101,10 @@ def compare(config: ReportConfig, communicator: Communicator) -> dict[str, Any] 
         part["paths"] = ion_paths(paths, span_ps=PATH_PS, n_particles=DRAWN)
         part["displacements"] = displacements(paths, span_ps=md_span, n_particles=DRAWN)
     _add_common_window(md, generated)
+    if len(config.generated) > 1:
+        generated["models"] = _each_model(generated)
     tree["msd_ratio"] = msd_ratio(md, generated)
+    tree |= _in_memory(config, md_stride, md, generated)
     facts = _facts(config)
     records = int(facts["training"].get("records", config.records))
     tree["samples"] = windows_against_step_skip(md["n_records"], md["n_particles"], records) | {
@@ -95,6 +114,97 @@ def compare(config: ReportConfig, communicator: Communicator) -> dict[str, Any] 
     tree["conditions"] = _conditions(md, generated, facts)
     tree["training_span_ps"] = facts["training"].get("span_ps", md_span)
     return tree
+
+
+def _each_model(generated: Mapping[str, Any]) -> dict[str, Any]:
+    """D of each generated trajectory alone, and their ensemble: one trajectory, one model."""
+    curves = generated["curves"]
+    values, refused = [], 0
+    for k, msd in enumerate(generated["replicas"]["msd"]):
+        alone = dict(generated) | {
+            "n_particles": generated["n_particles"][k : k + 1],
+            "n_records": generated["n_records"][k : k + 1],
+            "span_ps": generated["span_ps"][k : k + 1],
+        }
+        try:
+            values.append(fit_diffusion(curves["lag_ps"], msd, runs_of(alone)).d)
+        except NotDiffusiveError:
+            refused += 1
+    tree: dict[str, Any] = {"d_angstrom2_per_ps": np.array(values), "refused": refused}
+    if len(values) > 1:
+        tree["ensemble"] = ensemble(values)
+    return tree
+
+
+def _in_memory(
+    config: ReportConfig, md_stride: int, md: Mapping[str, Any], generated: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What needs whole paths: fidelity, baselines, sites, densities; a part of large files."""
+    runs, lattice, cell, interval = [], None, None, 0.0
+    for path in config.md:
+        with Trajectory(path) as trajectory:
+            runs.append(trajectory.positions())
+            interval = trajectory.record_interval_ps
+            if lattice is None:
+                cell = trajectory.constant_cell
+                lattice = Lattice.of_framework(trajectory.framework, cell)
+    shortest = min(map(len, runs))
+    with Trajectory(config.generated[0]) as trajectory:
+        generated_interval = trajectory.record_interval_ps
+        records = min(trajectory.n_records, round(shortest * interval / generated_interval))
+        free = trajectory.positions(slice(0, records), slice(0, COMPARED))
+    reference = Reference(runs, interval, lattice)
+    random = np.random.default_rng(0)
+    made = {
+        "block bootstrap": block_bootstrap(runs, shortest, COMPARED // 2, random),
+        "Gaussian process": gaussian_process(runs, shortest, COMPARED // 2, random),
+    }
+    fidelity = {"MD-GAN": reference.compare(free, generated_interval).tree()}
+    baselines: dict[str, Any] = {}
+    dynamics = DynamicsConfig(stride=md_stride, van_hove_ps=tuple(md["van_hove"]["time_ps"]))
+    for name, positions in made.items():
+        fidelity[name] = reference.compare(positions, interval).tree()
+        baselines[name] = analyse_arrays([positions], interval, dynamics, label=name)
+        baselines[name]["diffusion"] = diffusion_tree(baselines[name])
+    tree: dict[str, Any] = {"fidelity": fidelity, "baselines": baselines}
+    total = md["diffusion"].get("total")
+    if total is not None:
+        lags = generated["curves"]["lag_ps"]
+        lags = lags[lags >= total["window_ps"][0]]
+        tree["extrapolation"] = linear_extrapolation(total, lags)
+    hop = HOP_ANGSTROM
+    sites = reference.sites
+    if sites is not None:
+        parts = {"md": (runs, interval), "generated": ([free], generated_interval)}
+        counted = {}
+        for key, (arrays, step_ps) in parts.items():
+            hops = [count_hops(sites, a.astype(np.float64), step_ps) for a in arrays]
+            counted[key] = joined_hops(hops).tree(step_ps)
+        hop = counted["md"]["hop_length"] or hop
+        tree["sites"] = {
+            "fraction": sites.fraction,
+            "position": sites.fraction @ sites.lattice,
+            "lattice": sites.lattice,
+            **counted,
+        }
+    if cell is not None and lattice is not None:
+        tree["density"] = density_slices(
+            {"md": np.concatenate([r.reshape(-1, 3) for r in runs]), "generated": free}, cell
+        )
+    tree["ceiling"] = _ceiling(md, hop)
+    return tree
+
+
+def _ceiling(md: Mapping[str, Any], hop: float) -> dict[str, float]:
+    """The relative error of D that the MD data allow at best."""
+    ions = int(md["n_particles"].sum())
+    total = md["diffusion"].get("total")
+    span = float(np.mean(md["span_ps"]))
+    longest = float(md["curves"]["msd"][-1])
+    if total is not None:
+        longest = total["intercept_angstrom2"] + 6 * total["d_angstrom2_per_ps"] * span
+    n_effective, relative = information_ceiling(ions, longest, hop)
+    return {"n_effective": n_effective, "relative_error": relative, "hop_length": hop}
 
 
 def _interval_and_span(paths: Sequence[str]) -> tuple[float, float]:
@@ -156,31 +266,17 @@ def _facts(config: ReportConfig) -> dict[str, dict[str, Any]]:
         span = trajectory.parameter("training_span_ps")
         if span:
             training["span_ps"] = float(span)
-        made_from = trajectory.parameter("model_provenance") or provenance.get("model") or {}
-        if isinstance(made_from, str):
-            try:
-                made_from = json.loads(made_from)
-            except json.JSONDecodeError:
-                made_from = {}
-        training |= _found(made_from, ("records", "step_skip", "steps", "training_time_s", "seed"))
-        generation = _found(provenance, ("seed", "ranks", "generation_time_s"))
+        model = trajectory.parameter("model_provenance")
+        trained = json.loads(model) if isinstance(model, str) and model else {}
+        settings = trained.get("config", {})
+        for name, section in (("records", "data"), ("step_skip", "data"), ("steps", "train")):
+            value = settings.get(section, {}).get(name)
+            if value is not None:
+                training[name] = value
+        if trained.get("training_time_s"):
+            training["training_time_s"] = trained["training_time_s"]
+        generation = {k: provenance[k] for k in ("seed", "ranks") if provenance.get(k) is not None}
     return {"md": md, "training": training, "generation": generation}
-
-
-def _found(tree: Any, names: Sequence[str]) -> dict[str, Any]:
-    """Look for keys at any depth of a provenance record; the outermost value holds."""
-    found: dict[str, Any] = {}
-    level = [tree]
-    while level:
-        deeper: list[Any] = []
-        for node in level:
-            if isinstance(node, Mapping):
-                for name in names:
-                    if name in node and name not in found and node[name] is not None:
-                        found[name] = node[name]
-                deeper += list(node.values())
-        level = deeper
-    return found
 
 
 def _conditions(
@@ -230,8 +326,6 @@ def _conditions(
             rows.append([name, "-", str(training[key])])
     if "training_time_s" in training:
         rows.append(["Training time", "-", duration(training["training_time_s"])])
-    if "generation_time_s" in generation:
-        rows.append(["Generation time", "-", duration(generation["generation_time_s"])])
     if "seed" in generation:
         rows.append(["Seed of generation", "-", str(generation["seed"])])
     return rows

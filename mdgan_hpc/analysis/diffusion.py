@@ -250,7 +250,8 @@ def local_slope(
     covariance = msd_covariance(lag_ps[pair], _Power(lag_ps, msd), runs)
     gradient = np.array([-1, 1]) / msd[pair] / np.log(lag_ps[other] / lag_ps[index])
     slope = np.log(msd[other] / msd[index]) / np.log(lag_ps[other] / lag_ps[index])
-    return float(slope), float(np.sqrt(gradient @ covariance @ gradient)), other
+    variance = max(float(gradient @ covariance @ gradient), 1e-6)
+    return float(slope), float(np.sqrt(variance)), other
 
 
 def choose_window(

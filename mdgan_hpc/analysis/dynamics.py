@@ -387,6 +387,19 @@ def analyse(
             trajectory.close()
 
 
+def analyse_arrays(
+    runs: Sequence[np.ndarray], interval_ps: float, config: DynamicsConfig, *, label: str = ""
+) -> dict[str, Any]:
+    """Compute the dynamics of replicas in memory, positions [T, N, 3] in Angstrom."""
+    plan = plan_lags(min(map(len, runs)), interval_ps, config)
+    sums = []
+    for positions in runs:
+        run = RunSums(len(positions), plan, n_particles=positions.shape[1])
+        run.add(positions)
+        sums.append(run)
+    return summarise(sums, plan, label=label)
+
+
 def _inverse_cell(trajectory: Trajectory) -> np.ndarray | None:
     cell = trajectory.constant_cell
     return None if cell is None or not np.linalg.det(cell) else np.linalg.inv(cell)

@@ -113,6 +113,7 @@ class _Plan:
     stride: int
     lags: np.ndarray  # [L], in records
     times: np.ndarray  # [K], in records
+    names: tuple[str, ...]  # of the van Hove functions at these times
     velocity_lags: int
     edges: np.ndarray  # [K, len(LEVELS)], Angstrom
     sites: Sites | None
@@ -202,7 +203,9 @@ class _Prepared:
         units = max(2, int((shortest - 1) * LONGEST_LAG) // stride)
         lags = np.unique(np.round(np.geomspace(1, units, LAGS)).astype(int)) * stride
         nearest = [int(np.argmin(np.abs(np.log(lags / (shortest * s))))) for s in TIME_SHARES]
-        times = lags[np.unique(nearest)]
+        at, first = np.unique(nearest, return_index=True)
+        times = lags[at]
+        names = tuple(f"van Hove at {self.span * TIME_SHARES[i]:.2g} ps" for i in first)
         sites = reference.sites
         voxels = (1, 1, 1)
         if sites is not None:
@@ -224,7 +227,7 @@ class _Prepared:
             ]
         )
         count = max(4, round(min(VACF_PS, 0.1 * self.span) / (stride * interval)))
-        self.plan = _Plan(interval, stride, lags, times, count, edges, sites, voxels)
+        self.plan = _Plan(interval, stride, lags, times, names, count, edges, sites, voxels)
         self.ions = [_per_ion(r, self.plan) for r in replicas]
         self.pool = _join(self.ions)
         self.observables = _observables(_mean(self.pool, None), self.plan)
@@ -272,6 +275,7 @@ class _Prepared:
             stride,
             lags,
             np.round(self.plan.times / scale).astype(int),
+            self.plan.names,
             self.plan.velocity_lags,
             self.plan.edges,
             self.plan.sites,
@@ -416,8 +420,7 @@ def _observables(mean: Means, plan: _Plan) -> dict[str, np.ndarray]:
         "MSD": np.log(np.maximum(mean["second"], 1e-300)),
         "alpha2": 3 * mean["fourth"] / (5 * np.maximum(mean["second"], 1e-300) ** 2) - 1,
     }
-    for index, lag in enumerate(plan.times):
-        result[f"van Hove at {lag * interval:.3g} ps"] = mean["below"][index]
+    result |= dict(zip(plan.names, mean["below"], strict=True))
     vacf = mean["vacf"]
     result["VACF"] = vacf / max(vacf[0], 1e-300)
     _, spectrum = vacf_spectrum(vacf, plan.stride * interval)

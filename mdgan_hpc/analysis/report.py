@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mdgan_hpc.analysis.comparison import ReportConfig, compare, fingerprint
-from mdgan_hpc.analysis.text import diffusion_cells, with_error
+from mdgan_hpc.analysis.text import diffusion_cells, ensemble_cells, with_error
 from mdgan_hpc.errors import DataError, OutputExistsError
 from mdgan_hpc.parallel import world
 from mdgan_hpc.provenance import provenance
@@ -78,10 +78,21 @@ def _kept(folder: Path, key: str, force: bool) -> bool:
 def _diffusion_table(tree: Mapping[str, Any]) -> list[list[str]]:
     rows = [["", "D (Å²/ps)", "95 % interval", "D (cm²/s)", "fit window (ps)", "log-log slope"]]
     md, generated = tree["md"]["diffusion"], tree["generated"]["diffusion"]
-    rows.append(["MD", *diffusion_cells(md.get("total", md))])
+    rows.append(["MD (linear extrapolation)", *diffusion_cells(md.get("total", md))])
     rows.append(["MD-GAN", *diffusion_cells(generated.get("total", generated))])
     if "window_of_md" in generated:
         rows.append(["MD-GAN, window of the MD", *diffusion_cells(generated["window_of_md"])])
+    models = tree["generated"].get("models", {})
+    if "ensemble" in models:
+        rows.append(
+            [
+                f"MD-GAN, {models['ensemble']['n_models']:.0f} models",
+                *ensemble_cells(models["ensemble"]),
+            ]
+        )
+    for name, part in tree["baselines"].items():
+        fitted = part["diffusion"]
+        rows.append([name, *diffusion_cells(fitted.get("total", fitted))])
     return rows
 
 
@@ -98,9 +109,32 @@ def sentences(tree: Mapping[str, Any]) -> list[str]:
                 *(total[f"{k}_angstrom2_per_ps"] for k in ("d", "error", "low", "high"))
             )
             lines.append(f"D of {name} = {text}")
+    ensemble = tree["generated"].get("models", {}).get("ensemble")
+    if ensemble:
+        text = with_error(
+            *(ensemble[f"{k}_angstrom2_per_ps"] for k in ("d", "error", "low", "high"))
+        )
+        lines.append(f"D over {ensemble['n_models']:.0f} MD-GAN models = {text}")
+    else:
+        lines.append(
+            "The error of MD-GAN is that of the generated ions alone; the error that the training "
+            "data leave needs models of bootstrap replicas (several --generated)."
+        )
+    ceiling = tree["ceiling"]
+    lines.append(
+        f"The MD data hold about {ceiling['n_effective']:.0f} effective hops of "
+        f"{ceiling['hop_length']:.2g} A; by the rule of He et al. (2018) D is known from them to "
+        f"about {100 * ceiling['relative_error']:.0f} %, however many ions are generated."
+    )
     ratio = tree["msd_ratio"]
     lines.append(
         f"MSD of MD-GAN over MD, from {ratio['lag_ps'][0]:.3g} to {ratio['lag_ps'][-1]:.3g} ps: "
         f"worst ratio {ratio['worst']:.3f} at {ratio['worst_lag_ps']:.3g} ps"
+    )
+    fidelity = tree["fidelity"]["MD-GAN"]
+    z = ", ".join(f"{v:.1f}" for v in fidelity["drift_z"])
+    lines.append(
+        f"Fidelity (1: as far from MD as another MD run): median {fidelity['median']:.2f}, worst "
+        f"{fidelity['worst']:.2f} ({fidelity['worst_observable']}); drift z {z}"
     )
     return lines

@@ -6,8 +6,8 @@ enters the core of another, so that a look over the border is no hop.
 """
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from functools import cached_property
 
 import numpy as np
@@ -283,6 +283,11 @@ class Hops:
             }
 
 
+def joined_hops(parts: Sequence[Hops]) -> Hops:
+    """Return the counts of several runs as one."""
+    return Hops(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Hops)))
+
+
 def count_hops(sites: Sites, positions: np.ndarray, interval_ps: float) -> Hops:
     """Count the hops of each particle, positions [T, N, 3] at `interval_ps`.
 
@@ -320,3 +325,48 @@ def _place(sites: Sites, label: np.ndarray) -> np.ndarray:
     rest, c = np.divmod(cell, 2 * _OFFSET)
     a, b = np.divmod(rest, 2 * _OFFSET)
     return np.stack([a, b, c], axis=-1) - _OFFSET + sites.fraction[site]
+
+
+def density_slices(
+    positions: Mapping[str, np.ndarray], cell: np.ndarray, *, spacing: float = 0.35
+) -> dict[str, np.ndarray]:
+    """Return the density of several sets of positions in the layer of the cell richest in ions.
+
+    The layer is 1.5 Angstrom thick, parallel to the first two cell vectors, and chosen by the
+    first set.
+
+    Returns
+    -------
+    dict
+        ``x``, ``y`` [A + 1, B + 1], corners of the grid in the plane of the layer (Angstrom);
+        ``layer`` and ``thickness`` (Angstrom, along the normal); and one density [A, B] a set, over
+        its mean in the whole cell.
+    """
+    a, b = cell[:2]
+    height = abs(np.linalg.det(cell)) / np.linalg.norm(np.cross(a, b))
+    shape = _grid_shape(cell, spacing)
+    layers = max(1, round(1.5 / height * shape[2]))
+    result: dict[str, np.ndarray] = {}
+    first = None
+    for name, places in positions.items():
+        density = folded_density([places.astype(np.float64)], cell, shape)
+        if first is None:
+            level = density.mean((0, 1))
+            window = sum(np.roll(level, -k) for k in range(layers))
+            first = int(np.argmax(window))
+        rows = (first + np.arange(layers)) % shape[2]
+        result[name] = density[:, :, rows].mean(2)
+    i, j = np.meshgrid(
+        np.arange(shape[0] + 1) / shape[0], np.arange(shape[1] + 1) / shape[1], indexing="ij"
+    )
+    along = a / np.linalg.norm(a)
+    across = b - (b @ along) * along
+    across /= np.linalg.norm(across)
+    corner = i[..., None] * a + j[..., None] * b
+    assert first is not None
+    return result | {
+        "x": corner @ along,
+        "y": corner @ across,
+        "layer": np.array((first + layers / 2) / shape[2] * height),
+        "thickness": np.array(layers / shape[2] * height),
+    }

@@ -50,3 +50,17 @@ def diffusion_cells(total: Mapping[str, Any]) -> list[str]:
         f"{start:.3g} to {stop:.3g}",
         f"{total['slope']:.2f} ± {total['slope_error']:.2f}",
     ]
+
+
+def ensemble_cells(ensemble: Mapping[str, Any]) -> list[str]:
+    """Return the D of an ensemble of models as cells of a table row."""
+    d, error, low, high = (
+        ensemble[f"{name}_angstrom2_per_ps"] for name in ("d", "error", "low", "high")
+    )
+    return [
+        f"{d:.3g} ± {error:.2g}",
+        f"{low:.3g} to {high:.3g}",
+        f"{d * CM2_PER_S:.3g} ± {error * CM2_PER_S:.2g}",
+        "",
+        "",
+    ]

@@ -15,6 +15,7 @@ th, td { text-align: left; padding: .3rem .9rem; border-bottom: 1px solid #ddd;
 th { background: #f3f3f3; } td:not(:first-child) { font-variant-numeric: tabular-nums; }
 figure { margin: 1.5rem 0; } img { max-width: 100%; height: auto; }
 figcaption { color: #444; font-size: .92rem; max-width: 46rem; }
+td.number { white-space: nowrap; }
 .key { font-size: 1.05rem; } .note { color: #555; font-size: .9rem; }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; background: #f7f7f7; padding: .6rem;
       font-size: .8rem; }
@@ -74,8 +75,11 @@ def write_page(
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     head = "".join(f"<th>{html.escape(c)}</th>" for c in columns)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>"
-        for row in rows
-    )
+    body = "".join("<tr>" + "".join(_cell(str(cell)) for cell in row) + "</tr>" for row in rows)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _cell(text: str) -> str:
+    # Numbers stay on one line, sentences may break.
+    kind = ' class="number"' if len(text) < 30 else ""
+    return f"<td{kind}>{html.escape(text)}</td>"

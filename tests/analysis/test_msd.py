@@ -7,21 +7,14 @@ import sys
 import numpy as np
 import pytest
 
-from mdgan_hpc.analysis.dynamics import DynamicsConfig, RunSums, plan_lags, summarise
+from mdgan_hpc.analysis.dynamics import DynamicsConfig, RunSums, analyse_arrays, plan_lags
 from mdgan_hpc.errors import DataError
 from mdgan_hpc.results import load_results
 from tests.analysis.conftest import brownian, write
 
 
 def dynamics(runs, interval=0.05, **options):
-    config = DynamicsConfig(**options)
-    plan = plan_lags(min(map(len, runs)), interval, config)
-    sums = []
-    for positions in runs:
-        part = RunSums(len(positions), plan, n_particles=positions.shape[1])
-        part.add(positions)
-        sums.append(part)
-    return summarise(sums, plan)
+    return analyse_arrays(runs, interval, DynamicsConfig(**options))
 
 
 def naive(runs, lag):

@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from tests.analysis.conftest import brownian, write
+from tests.analysis.conftest import brownian, cage_and_hops, write
 from tests.analysis.test_msd import run
 
 
@@ -33,9 +33,45 @@ def test_report_holds_figures_numbers_and_a_page(tmp_path, inputs):
         assert total["low_angstrom2_per_ps"] < 1.0 < total["high_angstrom2_per_ps"]
     page = (folder / "report.html").read_text()
     pictures = re.findall(r'<img[^>]*src="([^"]*)"', page)
-    assert len(pictures) == len(list(folder.glob("*.png"))) == len(list(folder.glob("*.pdf"))) >= 4
+    assert len(pictures) == len(list(folder.glob("*.png"))) == len(list(folder.glob("*.pdf"))) >= 8
+    assert set(numbers["fidelity"]) == {"MD-GAN", "block bootstrap", "Gaussian process"}
+    assert numbers["fidelity"]["MD-GAN"]["median"] < 2
     assert all(p.startswith("data:image/png;base64,") for p in pictures)
     assert "http" not in re.sub(r"data:[^\"]*", "", page)
+
+
+def test_a_crystal_adds_sites_and_density(tmp_path):
+    rng = np.random.default_rng(6)
+    cell = np.diag([10.0, 10.0, 10.0])
+    corners = np.stack(np.meshgrid(*[np.arange(4)] * 3, indexing="ij"), -1).reshape(-1, 3) * 2.5
+    framework = {
+        "species": np.full(64, 8),
+        "position": corners + 1.25,
+        "rms_displacement": np.full(64, 0.1),
+    }
+    md = [
+        write(
+            tmp_path / f"md{k}.h5",
+            cage_and_hops(800, 12, rng),
+            cell=cell,
+            parameters={"framework": framework},
+        )
+        for k in (1, 2)
+    ]
+    generated = write(tmp_path / "gen.h5", cage_and_hops(800, 48, rng), cell=cell)
+    folder = tmp_path / "report"
+    options = [*(x for m in md for x in ("--md", m)), "--generated", generated]
+    done = run("mdgan_hpc.cli.report", *options, "-o", folder)
+    assert done.returncode == 0, done.stderr
+    sites = json.loads((folder / "report.json").read_text())["sites"]
+    assert len(sites["fraction"]) == 1
+    np.testing.assert_allclose(np.abs(np.linalg.det(sites["lattice"])), 2.5**3, rtol=1e-6)
+    for part in ("md", "generated"):
+        assert sites[part]["hop_length"] == pytest.approx(2.5, rel=0.02)
+        assert sites[part]["hop_rate_per_ps"] == pytest.approx(1.0, rel=0.1)
+        # Six directions, so one hop in six leads back; hops come at random times.
+        assert sites[part]["back_jump_probability"] == pytest.approx(1 / 6, abs=0.05)
+    assert (folder / "density.png").exists()
 
 
 def test_a_second_run_uses_what_is_there_and_other_inputs_are_refused(tmp_path, inputs):
