@@ -180,7 +180,7 @@ def _in_memory(
         for key, (arrays, step_ps) in parts.items():
             hops = [count_hops(sites, a.astype(np.float64), step_ps) for a in arrays]
             counted[key] = joined_hops(hops).tree(step_ps)
-        hop = counted["md"]["hop_length"] or hop
+        hop = float(counted["md"]["hop_length"]) or hop
         tree["sites"] = {
             "fraction": sites.fraction,
             "position": sites.fraction @ sites.lattice,

@@ -286,7 +286,7 @@ def series(positions: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
 
 
 def refuse_wrapped(x: np.ndarray, inverse_cell: np.ndarray, where: object = "") -> None:
-    """Raise if particles jump by half a cell vector or more between two records.
+    """Raise if particles jump across the cell while all of them stay within its bounds.
 
     Parameters
     ----------
@@ -298,24 +298,23 @@ def refuse_wrapped(x: np.ndarray, inverse_cell: np.ndarray, where: object = "") 
     Raises
     ------
     DataError
-        Naming the particle and the record.
+        Naming the record.
     """
-    # A jump of half a cell vector along fraction i moves |x| by at least half the smallest
-    # spacing of lattice planes: where no step is that long, the fractions need no look.
-    steps = np.diff(x, axis=-1)
+    # A jump of half a cell vector moves a particle by half the spacing of the lattice planes at
+    # least: where no step is that long, the fractions need no look.
     spacing = 1 / np.linalg.norm(inverse_cell, axis=0)
-    longest = np.sqrt(np.einsum("nit,nit->nt", steps, steps).max(initial=0.0))
-    if longest < 0.5 * spacing.min():
+    if np.abs(np.diff(x, axis=-1)).max(initial=0.0) < 0.5 * spacing.min() / np.sqrt(3):
         return
-    fraction = np.einsum("nit,ij->njt", steps, inverse_cell)
-    bad = np.argwhere(np.abs(fraction) > 0.5)
+    fraction = np.einsum("nit,ij->njt", x, inverse_cell)
+    inside = np.ptp(fraction, axis=(0, 2)) < 1 + 1e-3  # [3]
+    bad = np.argwhere((np.abs(np.diff(fraction, axis=-1)) > 0.5) & inside[None, :, None])
     if len(bad):
-        _, _, record = bad[0]
+        record = bad[0][2]
         raise DataError(
-            f"a particle jumps by half the cell or more between records {record} and {record + 1}: "
-            "positions are wrapped into the cell, or records are too far apart",
+            f"particles jump across the cell, first between records {record} and {record + 1}: "
+            "positions are wrapped into the cell",
             where=where,
-            remedy="give unwrapped positions (or an image element), or store records more often",
+            remedy="give unwrapped positions, or an image element beside them",
         )
 
 
