@@ -60,7 +60,7 @@ meeting_place() {
         MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)$site_master_suffix
     fi
     export MASTER_ADDR=${MASTER_ADDR:-127.0.0.1}
-    export MASTER_PORT=${MASTER_PORT:-$((20000 + ${SLURM_JOB_ID:-$$} % 20000))}
+    export MASTER_PORT=${MASTER_PORT:-$((20000 + ${SLURM_JOB_ID:-$$} % 10000))}
 }
 
 # Sets `start`: the launcher and its options, to put before a command; and `stop_signal`, what it

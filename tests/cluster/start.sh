@@ -1,5 +1,6 @@
 #!/bin/bash
-# Starts the test cluster: start.sh FOLDER [PORT], on PORT and the next four; then export SLURM_CONF=FOLDER/etc/slurm.conf.
+# Starts the test cluster: start.sh FOLDER [PORT], on PORT and the next four. Then
+# export SLURM_CONF=FOLDER/etc/slurm.conf.
 # As root, on Debian: apt-get install --no-install-recommends slurm-wlm munge
 set -euo pipefail
 
@@ -11,7 +12,7 @@ chmod 755 "$base"
 chmod 711 "$base/munge"
 chmod 1777 "$base"/tmp/n{1..4}
 export SLURM_CONF=$base/etc/slurm.conf
-sed -e "s#@BASE@#$base#g" -e "s#@HOST@#$host#g" -e "s#@PORT@#$port#g" \
+sed -e "s#@BASE@#$base#g" -e "s#@HOST@#$host#g" -e "s#@PORT@#$port#g" -e "s#@JOB@#$RANDOM#g" \
     -e "s#@NODE_PORTS@#$((port + 1))-$((port + 4))#g" "$here/slurm.conf.in" >"$SLURM_CONF"
 
 # GPUs that are none: Slurm counts device files.
