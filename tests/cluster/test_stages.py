@@ -146,9 +146,13 @@ def test_requeued_twice_gives_the_bits_of_an_uninterrupted_training(
         wait_until(lambda n=lines: metrics.exists() and len(metrics.read_text().splitlines()) > n)
         slurm.run("scancel", "--batch", "--signal=USR2", job)  # what --signal does at its time
         slurm.until(job, f"requeue {times} of at most 20")
-        wait_until(lambda t=times: slurm.show(job).get("Restarts") == str(t))
-        wait_until(lambda: slurm.show(job)["JobState"] == "PENDING")
-        slurm.run("scontrol", "update", f"jobid={job}", "StartTime=now")
+        deadline = time.monotonic() + 90
+        while (shown := slurm.show(job))["Restarts"] != str(times) or (
+            shown["JobState"] != "RUNNING"
+        ):
+            assert time.monotonic() < deadline, shown
+            slurm.hurry(job, shown)
+            time.sleep(0.3)
     log = slurm.done(job)
     assert slurm.show(job)["Restarts"] == "2"
     assert log.count("+ srun") == 3, "the log is appended to"
