@@ -48,6 +48,20 @@ from mdgan_hpc.cli.common import PATH, command, dry_run_option, force_option
     help="Of the network; positions are summed in float64.",
 )
 @click.option(
+    "--alignment", "alignment_mib", default=1.0, show_default=True, help="Of chunks on disk, MiB."
+)
+@click.option(
+    "--stripe-count", default=0, help="Lustre stripes of a file.  [default: the folder's]"
+)
+@click.option("--stripe-size", "stripe_size_mib", default=0, help="MiB; multiple of the alignment.")
+@click.option(
+    "--mpi-hint",
+    "mpi_hints",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="For MPI-IO, such as romio_cb_write=disable; may be repeated.",
+)
+@click.option(
     "--workers", default=0, help="Processes without MPI.  [default: one for each core or GPU]"
 )
 @click.option(

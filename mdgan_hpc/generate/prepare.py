@@ -191,8 +191,8 @@ class Preparation:
         self._tell_storage(plan)
         if storage == "shards":
             for part in plan.parts:
-                blocks.make_part(config.output, plan, part, {})
-        blocks.make_master(config.output, plan, self.describe(settings))
+                blocks.make_part(config.output, plan, part, {}, config.placement)
+        blocks.make_master(config.output, plan, self.describe(settings), config.placement)
         return plan, settings
 
     def _tell_storage(self, plan: BlockPlan) -> None:
@@ -326,13 +326,15 @@ class Preparation:
         """Add the part files of a longer plan."""
         from mdgan_hpc.trajectory.reader import read_provenance
 
-        output, longer = self.config.output, self.longer(plan, settings)
+        output, placement = self.config.output, self.config.placement
+        longer = self.longer(plan, settings)
         require_space(output, blocks.file_bytes(longer) - blocks.file_bytes(plan))
         progress = blocks.read_progress(output, plan)
         carries = {b: (p.completed, p.carry) for b, p in enumerate(progress) if p.carry}
         for part in longer.parts[len(plan.parts) :]:
-            blocks.make_part(output, longer, part, carries)
-        blocks.make_master(output, longer, self.describe(settings, read_provenance(output)))
+            blocks.make_part(output, longer, part, carries, placement)
+        description = self.describe(settings, read_provenance(output))
+        blocks.make_master(output, longer, description, placement)
         return longer
 
 

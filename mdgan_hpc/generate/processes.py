@@ -45,7 +45,8 @@ def run_rank(job: Job, model: Model, communicator: Communicator) -> str:
         from mpi4py import MPI
 
         ranks = getattr(communicator, "mpi", MPI.COMM_SELF)
-        return ParallelWriter(job.config.output, job.plan, progress, ranks)
+        placement = job.config.placement
+        return ParallelWriter(job.config.output, job.plan, progress, ranks, placement)
 
     def any_rank_has(have: bool) -> bool:
         return any(communicator.allgather(have))

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mdgan_hpc.config import require
+from mdgan_hpc.trajectory.placement import Placement
 
 STORAGES = ("auto", "mpio", "shards")
 PRECISIONS = ("float32", "bf16")
@@ -42,6 +43,12 @@ class GenerateConfig:
         ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
     storage : str
         ``auto``, ``mpio`` or ``shards``.
+    alignment_mib : float
+        Storage chunks begin at multiples of this.
+    stripe_count, stripe_size_mib : int
+        Of the files on a striped file system (Lustre); 0 leaves the folder's own.
+    mpi_hints : tuple of str
+        ``KEY=VALUE`` for MPI-IO.
     workers : int
         Processes without MPI; 0 takes one for each core (or GPU).
     save_interval_s : float
@@ -67,6 +74,10 @@ class GenerateConfig:
     precision: str = "float32"
     device: str = "auto"
     storage: str = "auto"
+    alignment_mib: float = 1.0
+    stripe_count: int = 0
+    stripe_size_mib: int = 0
+    mpi_hints: tuple[str, ...] = ()
     workers: int = 0
     save_interval_s: float = 5.0
     wall_time_min: float | None = None
@@ -81,11 +92,16 @@ class GenerateConfig:
             ("block_particles", 0),
             ("block_records", 1),
             ("workers", 0),
+            ("alignment_mib", 0),
+            ("stripe_count", 0),
+            ("stripe_size_mib", 0),
             ("save_interval_s", 0),
         ):
             value = getattr(self, name)
             require(value >= least, name, value, f"at least {least}")
         require(0 <= self.seed < 2**64, "seed", self.seed, "from 0 to 2^64 - 1")
+        for hint in self.mpi_hints:
+            require("=" in hint, "mpi_hints", hint, "KEY=VALUE")
         require(self.max_jump > 0, "max_jump", self.max_jump, "positive")
         require(self.every <= self.records, "every", self.every, "at most records")
         require(
@@ -93,6 +109,16 @@ class GenerateConfig:
         )
         require(self.storage in STORAGES, "storage", self.storage, " or ".join(STORAGES))
         require(self.precision in PRECISIONS, "precision", self.precision, " or ".join(PRECISIONS))
+
+    @property
+    def placement(self) -> Placement:
+        """How files lie on the file system."""
+        return Placement(
+            alignment=round(self.alignment_mib * 2**20),
+            stripe_count=self.stripe_count,
+            stripe_bytes=self.stripe_size_mib * 2**20,
+            hints=tuple((h.partition("=")[0], h.partition("=")[2]) for h in self.mpi_hints),
+        )
 
     @property
     def stored_records(self) -> int:

@@ -4,7 +4,7 @@ import errno
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from mdgan_hpc.errors import DataError, MdganError
 from mdgan_hpc.generate.job import Job, pieces
@@ -14,6 +14,7 @@ from mdgan_hpc.trajectory.blocks import BlockWriter, Piece, Progressed, read_pro
 #: Bytes written between two saves at most.
 _SAVE_BYTES = 256 * 2**20
 _QUEUE = 2
+_SIDE_BY_SIDE = 16
 
 
 class WriterThread:
@@ -117,19 +118,37 @@ def work(
     try:
         progress = read_progress(job.config.output, job.plan, own)
         thread = WriterThread(make_writer(progress), job.config.save_interval_s, any_rank_has)
-        for block in own:
-            for piece in pieces(job, rollout, block, progress[block]):
-                thread.put(piece)
-                report(piece.n_records)
-                reason = stop()
-                if reason:
-                    break
+        for piece in _in_turn(job, rollout, own, progress):
+            thread.put(piece)
+            report(piece.n_records)
+            reason = stop()
             if reason:
                 break
         thread.finish()
     except OSError as error:
         raise _disk_error(error, job) from error
     return reason
+
+
+def _in_turn(
+    job: Job, rollout: Rollout, own: Sequence[int], progress: Sequence[Progressed]
+) -> Iterator[Piece]:
+    """Go through time with several blocks side by side: their data is then adjacent on the disk.
+
+    Few at once, because the carries of all of them are in memory.
+    """
+    for first in range(0, len(own), _SIDE_BY_SIDE):
+        going = [
+            pieces(job, rollout, block, progress[block])
+            for block in own[first : first + _SIDE_BY_SIDE]
+        ]
+        while going:
+            for block in list(going):
+                piece = next(block, None)
+                if piece is None:
+                    going.remove(block)
+                else:
+                    yield piece
 
 
 def _disk_error(error: OSError, job: Job) -> MdganError:

@@ -33,6 +33,7 @@ from mdgan_hpc.errors import DataError
 from mdgan_hpc.outputs import written_whole
 from mdgan_hpc.provenance import as_json
 from mdgan_hpc.trajectory import layout
+from mdgan_hpc.trajectory.placement import Placement
 
 _POSITION = f"{layout.GROUP}/position/value"
 _VELOCITY = f"{layout.GROUP}/velocity/value"
@@ -43,7 +44,6 @@ _IDENTITY = f"{layout.LEDGER}/settings"
 
 #: Carry slot: sequence number, completed records, length and CRC-32 of the carry.
 _SLOT = struct.Struct("<QQQI")
-_ALIGNMENT = 2**20
 
 
 @dataclass(frozen=True)
@@ -193,6 +193,11 @@ def _early(fill: float | int | None = None) -> h5py.h5p.PropDCID:
     return properties
 
 
+def _new_file(path: Path, placement: Placement) -> h5py.File:
+    placement.reserve(path)
+    return h5py.File(path, "w", **placement.file_options())
+
+
 def _make_datasets(file: h5py.File, plan: BlockPlan, shape: tuple[int, int]) -> None:
     """Make the pre-sized datasets of records and particles, `shape` (records, particles)."""
     for name in plan.datasets():
@@ -251,15 +256,17 @@ class Description:
 
 
 def make_part(
-    master: Path, plan: BlockPlan, part: Part, carries: Mapping[int, tuple[int, bytes]]
+    master: Path,
+    plan: BlockPlan,
+    part: Part,
+    carries: Mapping[int, tuple[int, bytes]],
+    placement: Placement,
 ) -> None:
     """Make one part file; `carries` maps a block to completed records and carry so far."""
     blocks = range(part.first_block, part.first_block + part.n_blocks)
     with (
         written_whole(master.parent / part.name) as partial,
-        h5py.File(
-            partial, "w", alignment_threshold=_ALIGNMENT, alignment_interval=_ALIGNMENT
-        ) as file,
+        _new_file(partial, placement) as file,
     ):
         _make_datasets(file, plan, (part.n_records, part.n_blocks * plan.block_particles))
         known = [carries.get(block, (0, b"")) for block in blocks]
@@ -267,16 +274,16 @@ def make_part(
         _make_ledger(file, plan, [done for done, _ in known], slots)
 
 
-def make_master(path: Path, plan: BlockPlan, description: Description) -> None:
+def make_master(
+    path: Path, plan: BlockPlan, description: Description, placement: Placement
+) -> None:
     """Make the file under the output's name; with shards, after its parts.
 
     With ``mpio`` it holds the pre-sized datasets themselves.
     """
     with (
         written_whole(path) as partial,
-        h5py.File(
-            partial, "w", alignment_threshold=_ALIGNMENT, alignment_interval=_ALIGNMENT
-        ) as file,
+        _new_file(partial, placement if plan.storage == "mpio" else Placement()) as file,
     ):
         group = layout.write_identity(file)
         if plan.storage == "mpio":
@@ -537,15 +544,21 @@ class ParallelWriter:
         Of all blocks.
     communicator
         The mpi4py communicator of all ranks.
+    placement : Placement
     """
 
     def __init__(
-        self, path: Path, plan: BlockPlan, progress: Sequence[Progressed], communicator: Any
+        self,
+        path: Path,
+        plan: BlockPlan,
+        progress: Sequence[Progressed],
+        communicator: Any,
+        placement: Placement,
     ) -> None:
         self.plan = plan
         self._sequence = {b: p.sequence for b, p in enumerate(progress)}
         self._pending: dict[int, tuple[int, bytes]] = {}
-        self._file = h5py.File(path, "r+", driver="mpio", comm=communicator)
+        self._file = h5py.File(path, "r+", driver="mpio", comm=communicator, info=placement.info())
         self._descriptor = os.open(path, os.O_WRONLY)
         self._collective = h5py.h5p.create(h5py.h5p.DATASET_XFER)
         self._collective.set_dxpl_mpio(h5py.h5fd.MPIO_COLLECTIVE)

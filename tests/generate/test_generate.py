@@ -196,3 +196,30 @@ def test_a_full_disk_is_one_clear_error_and_the_run_goes_on_later(tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert "went on" in done.stdout
+
+
+def test_stripes_are_asked_of_lfs_and_missing_ones_are_told(model, tmp_path, monkeypatch):
+    options = "--stripe-count", 4, "--stripe-size", 2, "--alignment", 0.0625
+    (tmp_path / "bin").mkdir()
+    lfs = tmp_path / "bin/lfs"
+    lfs.write_text('#!/bin/sh\necho "$@" >>"$LFS_CALLS"\nfor last; do :; done\n: >"$last"\n')
+    lfs.chmod(0o755)
+    monkeypatch.setenv("LFS_CALLS", str(tmp_path / "calls"))
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+    here(model, "-o", tmp_path / "g.h5", *SMALL, *options)
+    call = (tmp_path / "calls").read_text()
+    assert call.startswith("setstripe -c 4 -S 2097152")
+    assert "part-00000.h5" in call
+    with h5py.File(tmp_path / "g.shards/part-00000.h5") as part:
+        chunk = part["particles/trajectory/position/value"].id.get_chunk_info(0)
+        assert chunk.byte_offset % 2**16 == 0
+    lfs.unlink()
+    said = here(model, "-o", tmp_path / "h.h5", *SMALL, *options).stderr
+    assert "stripes cannot be set (there is no lfs command)" in said
+
+
+@needs_mpio
+def test_mpi_hints_reach_the_parallel_file(model, reference, tmp_path):
+    options = "--storage", "mpio", "--mpi-hint", "romio_cb_write=disable"
+    generate(model, "-o", tmp_path / "g.h5", *SMALL, *options, ranks=2, mpio=True)
+    assert stored(tmp_path / "g.h5").tobytes() == reference.tobytes()
