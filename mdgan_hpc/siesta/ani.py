@@ -25,82 +25,99 @@ _MAX_FRAME_BYTES = 2**28
 _SYMBOL, _FIELD = 4, 12
 _NUMBER = re.compile(rb"[ ]*[+-]?\d+\.\d*(?:[eEdD][+-]?\d+)?\s*\Z")
 
-_ONES = np.uint64(0x0101010101010101)
-_NIBBLES = np.uint64(0x0F0F0F0F0F0F0F0F)
-_TENS = np.uint64(2561)  # 10 + 2^8
-_PAIRS = np.uint64(0x00FF00FF00FF00FF)
-_HUNDREDS = np.uint64(6553601)  # 100 + 2^16
-_QUADS = np.uint64(0x0000FFFF0000FFFF)
-_TEN_THOUSANDS = np.uint64(42949672960001)  # 10^4 + 2^32
+_WORD = np.uint64
+#: One in each of the five bytes before the point, in the high bytes of a word.
+_ONES = _WORD(0x0101010101000000)
+_NIBBLES = _WORD(0x0F0F0F0F0F0F0F0F)
+_TENS, _PAIRS = _WORD(1 + (10 << 8)), _WORD(0x00FF00FF00FF00FF)
+_HUNDREDS, _QUADS = _WORD(1 + (100 << 16)), _WORD(0x0000FFFF0000FFFF)
+_TEN_THOUSANDS = _WORD(1 + (10_000 << 32))
 
 
-def _digits_value(nibbles: np.ndarray) -> np.ndarray:
-    """Return the numbers whose eight decimal digits are the bytes of each word, low byte first."""
-    value = nibbles * _TENS >> np.uint64(8) & _PAIRS
-    value = value * _HUNDREDS >> np.uint64(16) & _QUADS
-    return value * _TEN_THOUSANDS >> np.uint64(32)
-
-
-def _digit_bytes(words: np.ndarray) -> np.ndarray:
-    """Return a word with 1 in each byte that is a decimal digit."""
-    low = words & _NIBBLES
-    is_three = words >> np.uint64(4) & _ONES & (words >> np.uint64(5) & _ONES)
-    is_three &= ~(words >> np.uint64(6) | words >> np.uint64(7)) & _ONES
-    at_most_nine = ~((low + np.uint64(0x0606060606060606)) >> np.uint64(4)) & _ONES
-    return is_three & at_most_nine
-
-
-def parse_fixed_columns(
-    data: bytes | memoryview, n_frames: int, n_atoms: int, head: int, line: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Parse the `f12.6` columns of frames of equal length.
+class ColumnParser:
+    """Parses the `f12.6` columns of frames of equal length, all at once.
 
     Parameters
     ----------
-    data : bytes or memoryview
-        At least `n_frames` frames.
-    n_frames, n_atoms : int
+    n_frames : int
+        Most frames of one call: the working arrays are kept.
+    n_atoms : int
     head : int
         Bytes of a frame before its atoms.
     line : int
         Bytes of an atom's line, its end included.
-
-    Returns
-    -------
-    positions : array, [n_frames, n_atoms, 3]
-    good : array of bool, [n_frames]
-        Whether every column of the frame is a number in this format.
     """
-    frame = head + n_atoms * line
-    shape, strides = (n_frames, n_atoms, 3), (frame, line, _FIELD)
-    start = head + _SYMBOL
-    # The 12 bytes "iiiii.dddddd" as two words that overlap in the middle.
-    left = np.ndarray(shape, "<u8", data, start, strides).astype(np.uint64)
-    right = np.ndarray(shape, "<u8", data, start + 4, strides).astype(np.uint64)
-    point = right >> np.uint64(8) & np.uint64(0xFF)
-    left <<= np.uint64(24)  # i i i i i in the high bytes
-    right &= np.uint64(0xFFFFFFFFFFFF0000)  # d d d d d d in the high bytes
-    whole_digits = _digit_bytes(left)
-    decimal_digits = _digit_bytes(right)
-    mask = whole_digits * np.uint64(0x0F)
-    value = _digits_value(left & mask).astype(np.float64)
-    value += _digits_value(right & _NIBBLES) * 1e-6
-    # Before the digits: blanks (0x20), then at most one sign (0x2d).
-    others = left & ~(whole_digits * np.uint64(0xFF))
-    signs = others & np.uint64(0x0D0D0D0D0D0D0D0D)
-    value[signs != 0] *= -1.0
 
-    byte = np.uint64(8)
-    blanks = ~whole_digits & np.uint64(0x0101010101000000)
-    wrong = others ^ (blanks * np.uint64(0x20)) ^ signs  # another character
-    wrong |= (whole_digits << byte) & ~whole_digits & _ONES  # a digit before a blank
-    sign_ones = signs & _ONES
-    wrong |= signs ^ sign_ones * np.uint64(0x0D)
-    wrong |= (sign_ones << byte) & ~whole_digits & _ONES  # a sign before a blank or a sign
-    wrong |= decimal_digits ^ np.uint64(0x0101010101010000)
-    wrong |= ~whole_digits & np.uint64(1 << 56)  # no digit before the point
-    wrong |= point ^ np.uint64(ord("."))
-    return value, ~(wrong != 0).reshape(n_frames, -1).any(axis=1)
+    def __init__(self, n_frames: int, n_atoms: int, head: int, line: int) -> None:
+        self._n_atoms, self._start = n_atoms, head + _SYMBOL
+        self._strides = (head + n_atoms * line, line, _FIELD)
+        self._words = np.empty((7, n_frames, n_atoms, 3), _WORD)
+
+    def parse(self, data: bytes | memoryview, n_frames: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return positions [n_frames, N, 3] and which frames [n_frames] hold numbers throughout.
+
+        A field is taken exactly if it is blanks, at most one minus, digits, a point, six digits.
+        """
+        left, right, digits, sign, nibbles, wrong, t = self._words[:, :n_frames]
+        shape = (n_frames, self._n_atoms, 3)
+        # The 12 bytes "iiiii.dddddd" as two words that overlap in the middle.
+        left[:] = np.ndarray(shape, "<u8", data, self._start, self._strides)
+        right[:] = np.ndarray(shape, "<u8", data, self._start + 4, self._strides)
+        np.left_shift(left, _WORD(24), out=left)  # i i i i i in the high bytes
+
+        # Digits have bit 4 (0x30 to 0x39), blanks (0x20) and minus (0x2d) have not.
+        np.right_shift(left, _WORD(4), out=digits)
+        np.bitwise_and(digits, _ONES, out=digits)
+        # Blanks become zeros. Then 6 more sets bit 6 of what is beyond 9: the minus.
+        np.bitwise_or(left, _WORD(0x1010101010000000), out=left)
+        np.add(left, _WORD(0x0606060606000000), out=sign)
+        np.right_shift(sign, _WORD(6), out=sign)
+        np.bitwise_and(sign, _ONES, out=sign)
+        np.bitwise_and(left, _NIBBLES, out=nibbles)
+        np.multiply(sign, _WORD(ord("-") & 0x0F), out=t)
+        np.subtract(nibbles, t, out=nibbles)
+
+        # Any bit left in `wrong` is a character that does not belong where it is.
+        np.bitwise_and(left, _WORD(0xF0F0F0F0F0000000), out=wrong)
+        np.bitwise_xor(wrong, _WORD(0x3030303030000000), out=wrong)
+        np.bitwise_and(sign, digits, out=t)
+        np.bitwise_or(wrong, t, out=wrong)
+        others = np.bitwise_xor(digits, _ONES, out=left)  # bytes that are no digits
+        np.bitwise_or(sign, digits, out=t)
+        np.left_shift(t, _WORD(8), out=t)
+        np.bitwise_or(t, _WORD(1 << 56), out=t)  # after a minus, a digit, or before the point
+        np.bitwise_and(t, others, out=t)
+        np.bitwise_or(wrong, t, out=wrong)
+        np.multiply(others, _WORD(0x0F), out=t)
+        np.bitwise_and(t, nibbles, out=t)
+        np.bitwise_or(wrong, t, out=wrong)
+        negative = sign != 0
+
+        # The point and six digits: high nibbles 3, low ones up to 9.
+        np.bitwise_and(right, _WORD(0xF0F0F0F0F0F0FF00), out=t)
+        np.bitwise_xor(t, _WORD(0x3030303030302E00), out=t)
+        np.bitwise_or(wrong, t, out=wrong)
+        np.bitwise_and(right, _WORD(0x0F0F0F0F0F0F0000), out=right)
+        np.add(right, _WORD(0x0606060606060000), out=t)
+        np.bitwise_and(t, _WORD(0xF0F0F0F0F0F00000), out=t)
+        np.bitwise_or(wrong, t, out=wrong)
+
+        values = _number(nibbles, t).astype(np.float64)
+        values += np.multiply(_number(right, t), 1e-6)
+        np.negative(values, out=values, where=negative)
+        return values, ~wrong.reshape(n_frames, -1).any(axis=1)
+
+
+def _number(nibbles: np.ndarray, t: np.ndarray) -> np.ndarray:
+    """Return in place the numbers whose eight digits are the bytes of each word, low byte first."""
+    np.multiply(nibbles, _TENS, out=t)
+    np.right_shift(t, _WORD(8), out=t)
+    np.bitwise_and(t, _PAIRS, out=t)
+    np.multiply(t, _HUNDREDS, out=t)
+    np.right_shift(t, _WORD(16), out=t)
+    np.bitwise_and(t, _QUADS, out=t)
+    np.multiply(t, _TEN_THOUSANDS, out=t)
+    return np.right_shift(t, _WORD(32), out=nibbles)
 
 
 class AniFile:
@@ -164,6 +181,7 @@ class AniFile:
         """Yield the frames in pieces; torn frames keep their place, with a warning."""
         frame_bytes = self._head + self.n_atoms * self._line if self._line else 0
         tile = max(1, _TILE_BYTES // frame_bytes) if frame_bytes else 0
+        parser = ColumnParser(tile, self.n_atoms, self._head, self._line)
         block = max(_BLOCK_BYTES, 2 * frame_bytes)
         record = 0
         with Stream(self.path) as stream:
@@ -175,7 +193,7 @@ class AniFile:
                     data, at = data[at:] + new, 0
                 while frame_bytes and len(data) - at >= frame_bytes:
                     n = min(tile, (len(data) - at) // frame_bytes)
-                    positions, good = self._parse_block(data, at, n)
+                    positions, good = self._parse_block(parser, data, at, n)
                     n_good = n if good.all() else int(np.argmin(good))
                     if n_good:
                         yield Frames(np.arange(record, record + n_good), positions[:n_good])
@@ -222,9 +240,11 @@ class AniFile:
                 record += 1
                 at = found
 
-    def _parse_block(self, data: bytes, at: int, n: int) -> tuple[np.ndarray, np.ndarray]:
+    def _parse_block(
+        self, parser: ColumnParser, data: bytes, at: int, n: int
+    ) -> tuple[np.ndarray, np.ndarray]:
         view = memoryview(data)[at:]
-        positions, good = parse_fixed_columns(view, n, self.n_atoms, self._head, self._line)
+        positions, good = parser.parse(view, n)
         frame = self._head + self.n_atoms * self._line
         rows = np.frombuffer(view, np.uint8, n * frame).reshape(n, frame)
         good &= (rows[:, : self._head] == np.frombuffer(self._head_bytes, np.uint8)).all(axis=1)

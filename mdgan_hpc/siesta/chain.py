@@ -16,7 +16,7 @@ from itertools import pairwise
 import numpy as np
 
 from mdgan_hpc.errors import DataError, DataWarning
-from mdgan_hpc.siesta.frames import PIECE_BYTES, Frames
+from mdgan_hpc.siesta.frames import Frames
 from mdgan_hpc.siesta.wrapping import lattice_jumps
 from mdgan_hpc.units import FS_PER_PS
 
@@ -32,6 +32,8 @@ _AGAIN = 1.5
 #: Relative difference from which a time step seen in the velocities counts as another one.
 _TIME_STEP_DIFFERS = 0.02
 _TIME_STEP_RECORDS = 64
+#: Positions handed on at a time: large writes, little memory.
+_GATHERED_BYTES = 4 * 2**20
 
 
 @dataclass
@@ -68,7 +70,9 @@ class TimedFrames:
         )
 
 
-def gathered(pieces: Iterator[TimedFrames], n_bytes: int = PIECE_BYTES) -> Iterator[TimedFrames]:
+def gathered(
+    pieces: Iterator[TimedFrames], n_bytes: int = _GATHERED_BYTES
+) -> Iterator[TimedFrames]:
     """Yield the same frames in pieces of about `n_bytes` of positions."""
     kept: list[TimedFrames] = []
     size = 0

@@ -6,8 +6,8 @@ from typing import Protocol
 
 import numpy as np
 
-#: Bytes of float64 positions in one piece: small enough to stay cheap, large enough to be fast.
-PIECE_BYTES = 4 * 2**20
+#: Bytes of float64 positions in one piece of a reader: what stays in the cache of a core.
+PIECE_BYTES = 2**18
 
 #: Units of the observables, by name.
 UNITS = {

@@ -92,10 +92,13 @@ class MdFile:
         block = size * piece_records(self.n_atoms)
         record = 0
         with Stream(self.path) as stream:
-            data = b""
+            buffer = bytearray(block)
+            rest = b""
             while True:
-                new = stream.read(block - len(data))
-                data = data + new if data else new
+                if rest:
+                    data = memoryview(rest + stream.read(block - len(rest)))
+                else:
+                    data = memoryview(buffer)[: stream.read_into(buffer)]
                 ended = len(data) < block
                 n = len(data) // size
                 rows = np.frombuffer(data, self._type, n)
@@ -107,19 +110,19 @@ class MdFile:
                 if n_good:
                     yield self._frames(rows[:n_good], record)
                     record += n_good
-                data = data[n_good * size :]
+                rest = bytes(data[n_good * size :])
                 if n_good == n and not ended:
                     continue
-                if not data:
+                if not rest:
                     return
-                byte = stream.offset - len(data)
-                found = self._next_record(data)
+                byte = stream.offset - len(rest)
+                found = self._next_record(rest)
                 while found < 0 and not ended:
                     # Keep what a marker cut by the end of the piece needs.
                     new = stream.read(block)
                     ended = len(new) < block
-                    data = data[-(self._length + 8) :] + new
-                    found = self._next_record(data)
+                    rest = rest[-(self._length + 8) :] + new
+                    found = self._next_record(rest)
                 if found < 0:
                     warnings.warn(
                         f"{self.path}: record {record} is torn (byte {byte}) and is the last; "
@@ -134,13 +137,13 @@ class MdFile:
                     stacklevel=2,
                 )
                 record += 1
-                data = data[found:]
+                rest = rest[found:]
 
     def _frames(self, rows: np.ndarray, record: int) -> Frames:
         bohr = self._bohr
         positions = rows["xa"] * bohr
         velocities = rows["va"] * (bohr * FS_PER_PS)
-        if not np.isfinite(positions).all():
+        if not np.isfinite(positions.sum()):
             bad = int(np.argmin(np.isfinite(positions).all(axis=(1, 2))))
             raise DataError(
                 f"record {record + bad} has a position that is not a number", where=self.path

@@ -146,7 +146,7 @@ class _Header:
         size = sum(v.n_bytes + -v.n_bytes % pad for v in members.values())
         offsets = [v.begin - begin for v in members.values()]
         ends = [o + v.n_bytes for o, v in zip(offsets, members.values(), strict=True)]
-        if size > 2**30 or max(ends) > size:
+        if max(ends) > size:
             self._fail("has a damaged header")
         return np.dtype(
             {
@@ -204,6 +204,8 @@ class MdNcFile:
                 raise DataError("has no positions of atoms (variable xa)", where=self.path)
             self._record = header.record_type()
             self._begin = min(v.begin for v in header.variables.values() if v.is_record)
+            if self._record.itemsize > 4096 + 512 * xa.shape[0]:
+                raise DataError("has a damaged header", where=self.path)
             self._n_records = header.n_records
             if self._begin < header.bytes_read or self._begin > _MAX_HEADER_BYTES:
                 raise DataError("has a damaged header", where=self.path)
@@ -253,14 +255,14 @@ class MdNcFile:
         size = self._record.itemsize
         left = self._n_records if self._n_records >= 0 else _STREAMING
         done = 0
+        buffer = bytearray(piece_records(self.n_atoms) * size)
         with Stream(self.path) as stream:
             stream.read(self._begin)
             while left:
                 want = min(left, piece_records(self.n_atoms))
-                data = stream.read(want * size)
-                n = len(data) // size
+                n = min(stream.read_into(buffer) // size, want)
                 if n:
-                    yield np.frombuffer(data, self._record, n)
+                    yield np.frombuffer(buffer, self._record, n)
                     done += n
                 left -= n
                 if n < want:
@@ -300,9 +302,8 @@ class MdNcFile:
 
         positions = take("xa", self._length, shape)
         assert positions is not None
-        finite = np.isfinite(positions).all(axis=(1, 2))
-        if not finite.all():
-            bad = record + int(np.argmin(finite))
+        if not np.isfinite(positions.sum()):
+            bad = record + int(np.argmin(np.isfinite(positions).all(axis=(1, 2))))
             raise DataError(f"record {bad} has a position that is not a number", where=self.path)
         names = {"temp": ("temperature", 1.0), "psol": ("pressure", 1.0)}
         names |= {"eks": ("potential_energy", self._energy), "volume": ("volume", 1.0)}

@@ -1,8 +1,11 @@
 """Files read as they are, compressed or not, in pieces."""
 
 import bz2
+import contextlib
 import gzip
+import io
 import lzma
+import os
 import warnings
 import zlib
 from pathlib import Path
@@ -27,6 +30,8 @@ def _open(path: Path) -> Any:
         raw = open(path, "rb", buffering=0)  # noqa: SIM115 (closed by Stream)
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror})", where=path) from error
+    with contextlib.suppress(OSError, AttributeError):
+        os.posix_fadvise(raw.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)
     magic = raw.read(6)
     raw.seek(0)
     if magic[:2] == b"\x1f\x8b":
@@ -93,6 +98,21 @@ class Stream:
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         self.offset += len(data)
         return data
+
+    def read_into(self, buffer: bytearray) -> int:
+        """Fill `buffer`; return the bytes read, fewer at the end of the file."""
+        if not isinstance(self._file, io.FileIO):
+            data = self.read(len(buffer))
+            buffer[: len(data)] = data
+            return len(data)
+        view, done = memoryview(buffer), 0
+        try:
+            while done < len(view) and (n := self._file.readinto(view[done:])):
+                done += n
+        except OSError as error:
+            self._damaged(error)
+        self.offset += done
+        return done
 
     def seekable(self) -> Any:
         """Return the decompressed content as a file that can be read out of order."""

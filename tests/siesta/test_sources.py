@@ -13,7 +13,7 @@ from ase.io import read as ase_read
 from siesta_runs import SHORT, converted, read_raw_md, write_ani, write_md
 
 from mdgan_hpc.errors import DataError, DataWarning
-from mdgan_hpc.siesta.ani import AniFile, parse_fixed_columns
+from mdgan_hpc.siesta.ani import AniFile, ColumnParser
 from mdgan_hpc.siesta.constants import FROM_5_0, UP_TO_4_1, constants_of
 from mdgan_hpc.siesta.fa import read_fa
 from mdgan_hpc.siesta.md import MdFile
@@ -337,7 +337,7 @@ def test_ani_fields_that_are_no_numbers():
     }
     for text, expected in fields.items():
         line = b"Li  " + text + b"    2.000000    3.000000\n"
-        _, good = parse_fixed_columns(b"    1\n\n" + line, 1, 1, 7, 41)
+        _, good = ColumnParser(1, 1, 7, 41).parse(b"    1\n\n" + line, 1)
         assert bool(good[0]) == expected, text
 
 
