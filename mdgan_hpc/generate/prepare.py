@@ -21,7 +21,6 @@ from mdgan_hpc.trajectory.blocks import BlockPlan, Description
 
 _GPU_BLOCK = 32768
 _CPU_BLOCK = 256
-_CHUNK_BYTES = 4 * 2**20
 
 Settings = dict[str, Any]
 
@@ -169,12 +168,14 @@ class Preparation:
             parts = blocks.plan_parts(config.output, range(rows), range(n_blocks), n_files)
         else:
             parts = [blocks.Part(config.output.name, 0, rows, 0, n_blocks)]
+        chunk = blocks.chunk_shape(p)
         return BlockPlan(
             storage=storage,
             n_records=rows,
             n_particles=config.particles,
             block_particles=p,
-            chunk_records=max(1, min(settings["block_records"], _CHUNK_BYTES // (12 * p))),
+            chunk_records=chunk[0],
+            chunk_particles=chunk[1],
             velocities=config.velocities,
             positions=config.store,
             carry_bytes=carry_bytes,
@@ -294,12 +295,6 @@ class Preparation:
             If the output cannot grow.
         """
         config, output, rows = self.config, self.config.output, self.config.stored_records
-        if plan.storage != "shards":
-            raise UsageError(
-                "a single parallel file cannot grow",
-                where=output,
-                remedy="use --storage shards for a run that is to be extended",
-            )
         if (
             self.analysis is not None
             and config.particles > plan.n_particles
@@ -312,6 +307,9 @@ class Preparation:
                 remedy="keep --particles, or choose another output",
             )
         longer = replace(plan, n_records=rows, n_particles=config.particles)
+        if plan.storage == "mpio":
+            whole = blocks.Part(output.name, 0, rows, 0, longer.n_blocks)
+            return replace(longer, parts=(whole,))
         n_files = worker_count(config, longer.n_blocks, self.ranks, settings["device"])
         parts = list(plan.parts)
         for records, own in (
@@ -323,17 +321,21 @@ class Preparation:
         return replace(longer, parts=tuple(parts))
 
     def _extend(self, plan: BlockPlan, settings: Settings) -> BlockPlan:
-        """Add the part files of a longer plan."""
+        """Add the part files of a longer plan; a single file is copied into a longer one."""
         from mdgan_hpc.trajectory.reader import read_provenance
 
         output, placement = self.config.output, self.config.placement
         longer = self.longer(plan, settings)
+        description = self.describe(settings, read_provenance(output))
+        if plan.storage == "mpio":
+            require_space(output, blocks.file_bytes(longer))
+            blocks.extend_whole_file(output, plan, longer, description, placement)
+            return longer
         require_space(output, blocks.file_bytes(longer) - blocks.file_bytes(plan))
         progress = blocks.read_progress(output, plan)
         carries = {b: (p.completed, p.carry) for b, p in enumerate(progress) if p.carry}
         for part in longer.parts[len(plan.parts) :]:
             blocks.make_part(output, longer, part, carries, placement)
-        description = self.describe(settings, read_provenance(output))
         blocks.make_master(output, longer, description, placement)
         return longer
 

@@ -30,7 +30,7 @@ import h5py
 import numpy as np
 
 from mdgan_hpc.errors import DataError
-from mdgan_hpc.outputs import written_whole
+from mdgan_hpc.outputs import commit, written_whole
 from mdgan_hpc.provenance import as_json
 from mdgan_hpc.trajectory import layout
 from mdgan_hpc.trajectory.placement import Placement
@@ -41,6 +41,8 @@ _COMPLETED = f"{layout.LEDGER}/completed_records"
 _CARRY = f"{layout.LEDGER}/carry"
 _STORAGE = f"{layout.LEDGER}/storage"
 _IDENTITY = f"{layout.LEDGER}/settings"
+
+_CHUNK_PARTICLES = 256
 
 #: Carry slot: sequence number, completed records, length and CRC-32 of the carry.
 _SLOT = struct.Struct("<QQQI")
@@ -80,8 +82,8 @@ class BlockPlan:
         T and N.
     block_particles : int
         P; the last block is stored whole, and cut where it is read.
-    chunk_records : int
-        Records of a storage chunk.
+    chunk_records, chunk_particles : int
+        Of a storage chunk; blocks are whole chunks wide.
     velocities : bool
     positions : bool
         Whether positions are stored at all, or the ledger alone.
@@ -96,6 +98,7 @@ class BlockPlan:
     n_particles: int
     block_particles: int
     chunk_records: int
+    chunk_particles: int
     velocities: bool
     positions: bool
     carry_bytes: int
@@ -123,6 +126,19 @@ class BlockPlan:
     def datasets(self) -> list[str]:
         """Return the names of the datasets over records and particles."""
         return ([_POSITION] if self.positions else []) + ([_VELOCITY] if self.velocities else [])
+
+
+def chunk_shape(block_particles: int) -> tuple[int, int]:
+    """Return records and particles of a chunk of at most 4 MiB that divides a block of particles.
+
+    Written by time and read by particle, both without much waste; a power of two of records, so
+    that the usual 256 particles give exactly 3 MiB, a multiple of the alignment.
+    """
+    width = block_particles
+    if width > _CHUNK_PARTICLES:
+        divisors = [w for w in range(1, _CHUNK_PARTICLES + 1) if block_particles % w == 0]
+        width = divisors[-1]
+    return 1 << max(0, (layout.CHUNK_BYTES // (12 * width)).bit_length() - 1), width
 
 
 def plan_parts(
@@ -201,7 +217,7 @@ def _new_file(path: Path, placement: Placement) -> h5py.File:
 def _make_datasets(file: h5py.File, plan: BlockPlan, shape: tuple[int, int]) -> None:
     """Make the pre-sized datasets of records and particles, `shape` (records, particles)."""
     for name in plan.datasets():
-        chunk = (min(plan.chunk_records, shape[0]), min(plan.block_particles, shape[1]), 3)
+        chunk = (min(plan.chunk_records, shape[0]), min(plan.chunk_particles, shape[1]), 3)
         dataset = file.create_dataset(
             name, (*shape, 3), "<f4", chunks=chunk, dcpl=_early(np.nan), fillvalue=np.nan
         )
@@ -219,11 +235,13 @@ def _make_ledger(
         rows = np.zeros((2, plan.slot_bytes), np.uint8)
         rows[0, : len(slot)] = np.frombuffer(slot, np.uint8)
         carry[i] = rows
-    for name, value in (
-        ("block_particles", plan.block_particles),
-        ("block_records", plan.chunk_records),
-    ):
-        file[layout.LEDGER].attrs[name] = value
+    _describe_blocks(file, plan)
+
+
+def _describe_blocks(file: h5py.File, plan: BlockPlan) -> None:
+    ledger = file[layout.LEDGER]
+    ledger.attrs["block_particles"] = plan.block_particles
+    ledger.attrs["chunk"] = (plan.chunk_records, plan.chunk_particles)
 
 
 @dataclass(frozen=True)
@@ -337,8 +355,40 @@ def _join_parts(file: h5py.File, plan: BlockPlan) -> None:
             first, last = own[0], own[-1] + 1
             ledger[first:last] = source[first - part.first_block : last - part.first_block]
     file.create_virtual_dataset(_COMPLETED, ledger, fillvalue=0)
-    file[layout.LEDGER].attrs["block_particles"] = plan.block_particles
-    file[layout.LEDGER].attrs["block_records"] = plan.chunk_records
+    _describe_blocks(file, plan)
+
+
+def extend_whole_file(
+    path: Path,
+    plan: BlockPlan,
+    longer: BlockPlan,
+    description: Description,
+    placement: Placement,
+) -> None:
+    """Put a longer single file in the place of one of `plan`, with what is complete copied.
+
+    Chunks cannot be added to a pre-sized file without a moment in which a kill would destroy it,
+    so the old file stays untouched until the new one is whole.
+    """
+    partial = path.with_name(f".{path.name}.longer")
+    make_master(partial, longer, description, placement)
+    with h5py.File(path, "r") as old, h5py.File(partial, "r+") as new:
+        n = plan.n_particles
+        for name in plan.datasets():
+            height = plan.chunk_records
+            for row in range(0, plan.n_records, height):
+                rows = slice(row, min(row + height, plan.n_records))
+                for column in range(0, n, plan.block_particles):
+                    columns = slice(column, min(column + plan.block_particles, n))
+                    new[name][rows, columns] = old[name][rows, columns]
+        new[_COMPLETED][: plan.n_blocks] = old[_COMPLETED][:]
+        for block in range(plan.n_blocks):
+            new[_CARRY][block] = old[_CARRY][block]
+        if longer.n_particles > n and n % plan.block_particles:
+            # The last block gets particles whose records were computed, but not stored.
+            new[_COMPLETED][plan.n_blocks - 1] = 0
+            new[_CARRY][plan.n_blocks - 1] = 0
+    commit(partial, path)
 
 
 # The carry ----------------------------------------------------------------------------------
@@ -409,8 +459,7 @@ class Piece:
 
     Attributes
     ----------
-    block : int
-    first_record : int
+    block, first_record, n_records : int
     arrays : list of array, [n, P, 3] float32
         Positions, then velocities, as the plan has them.
     carry : bytes
@@ -488,14 +537,16 @@ class ShardWriter:
         dataset = file[name]
         height, width, _ = dataset.chunks
         column = (block - part.first_block) * self.plan.block_particles
-        rows = np.ascontiguousarray(rows, "<f4")
-        row_bytes = width * 12
-        while len(rows):
-            in_chunk = first % height
-            n = min(height - in_chunk, len(rows))
-            chunk = dataset.id.get_chunk_info_by_coord((first - in_chunk, column, 0))
-            _write_all(descriptor, rows[:n].data, chunk.byte_offset + in_chunk * row_bytes)
-            first, rows = first + n, rows[n:]
+        last = first + len(rows)
+        for top in range(first - first % height, last, height):
+            start, stop = max(first, top), min(last, top + height)
+            for left in range(0, self.plan.block_particles, width):
+                piece = np.ascontiguousarray(
+                    rows[start - first : stop - first, left : left + width], "<f4"
+                )
+                chunk = dataset.id.get_chunk_info_by_coord((top, column + left, 0))
+                place = chunk.byte_offset + (start - top) * width * 12
+                _write_all(descriptor, piece.data, place)
         self._dirty.add(descriptor)
 
     def save(self) -> None:

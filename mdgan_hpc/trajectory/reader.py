@@ -150,7 +150,8 @@ class Trajectory:
         """Records and particles of a storage block: the unit that is read without waste."""
         ledger = self.file.get(layout.LEDGER)
         if ledger is not None and self._position.is_virtual:
-            return int(ledger.attrs["block_records"]), int(ledger.attrs["block_particles"])
+            records, particles = ledger.attrs["chunk"]
+            return int(records), int(particles)
         if self._position.chunks:
             return self._position.chunks[:2]
         return self.n_records, self.n_particles

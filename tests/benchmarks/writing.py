@@ -54,7 +54,7 @@ def written(folder, storage, n_bytes, rank, size):
     rows = pieces_each // blocks_each * R
     master = folder / "g.h5"
     n_blocks = blocks_each * size
-    plan = blocks.BlockPlan(storage, rows, n_blocks * P, P, R, False, True, 100_000, ())
+    plan = blocks.BlockPlan(storage, rows, n_blocks * P, P, R, P, False, True, 100_000, ())
     parts = blocks.plan_parts(master, range(rows), range(n_blocks), size)
     if storage == "mpio":
         parts = [Part(master.name, 0, rows, 0, n_blocks)]

@@ -8,8 +8,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import torch
 from launch import environment, generate, here, model_file, naive, needs_mpi, needs_mpio, stored
 
+from mdgan_hpc.gan import registry
+from mdgan_hpc.gan.model import Model, save_model
 from mdgan_hpc.generate import streams
 from mdgan_hpc.trajectory import Trajectory
 
@@ -223,3 +226,58 @@ def test_mpi_hints_reach_the_parallel_file(model, reference, tmp_path):
     options = "--storage", "mpio", "--mpi-hint", "romio_cb_write=disable"
     generate(model, "-o", tmp_path / "g.h5", *SMALL, *options, ranks=2, mpio=True)
     assert stored(tmp_path / "g.h5").tobytes() == reference.tobytes()
+
+
+def test_wide_blocks_are_stored_in_narrow_chunks(tmp_path):
+    model = model_file(tmp_path)
+    options = "--particles", 1100, "--records", 40, "--block-particles", 768, "--block-records", 10
+    here(model, "-o", tmp_path / "g.h5", *options)
+    expected = naive(model, 1100, 40, 768, 10)
+    assert stored(tmp_path / "g.h5").tobytes() == expected.tobytes()
+    with Trajectory(tmp_path / "g.h5") as file:
+        assert file.chunk == (1024, 256)
+
+
+@needs_mpio
+def test_a_single_parallel_file_is_extended_too(model, reference, tmp_path):
+    options = "-o", tmp_path / "g.h5", "--storage", "mpio", *SMALL[4:]
+    small = "--particles", 100, "--records", 130
+    generate(model, *options, *small, ranks=1, mpio=True)
+    assert stored(tmp_path / "g.h5").tobytes() == reference[:130, :100].tobytes()
+    generate(model, *options, *SMALL[:4], ranks=2, mpio=True)
+    assert stored(tmp_path / "g.h5").tobytes() == reference.tobytes()
+
+
+@needs_mpi
+def test_the_default_network_gives_the_same_bits_on_any_number_of_processes(tmp_path):
+    lags, step = 6, 3
+    torch.manual_seed(0)
+    generator = registry.create(
+        "transition",
+        {
+            "extrapolation": (0.5 * np.eye(step, lags)).tolist(),
+            "modes": (np.eye(step) / 0.03).tolist(),
+            "scales": [0.1, 0.05, 0.05, 0.1, 0.05],
+            "rotations": [np.eye(3).tolist(), (-np.eye(3)).tolist()],
+            "translations": [[0.0, 0.0, 0.0]] * 2,
+            "primitive": (8 * np.eye(3)).tolist(),
+            "hidden": 96,
+        },
+    )
+    save_model(tmp_path / "model.pt", Model(generator, 0.008, 3, 8 * np.eye(3)))
+    options = "--particles", 700, "--records", 300, "--block-records", 129
+    command = [sys.executable, "-m", "mdgan_hpc.cli.generate", tmp_path / "model.pt", *options]
+    mpiexec = Path(sys.executable).with_name("mpiexec")
+    outputs = []
+    for name, threads, start in (
+        ("one", "2", [*command, "--workers", 1]),
+        ("two", "1", [*command, "--workers", 2]),
+        ("three", "1", [mpiexec, "-n", 3, *command]),
+    ):
+        outputs.append(tmp_path / f"{name}.h5")
+        line = [str(word) for word in (*start, "-o", outputs[-1])]
+        threaded = environment() | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+        subprocess.run(line, env=threaded, check=True, capture_output=True)
+    first, *others = (stored(output).tobytes() for output in outputs)
+    assert all(other == first for other in others)
+    assert np.isfinite(stored(outputs[0])).all()

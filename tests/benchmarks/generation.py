@@ -1,0 +1,76 @@
+"""Speed and memory of generation on the CPU, in one process.
+
+    python tests/benchmarks/generation.py RUN_OR_MODEL FOLDER lengths    cost a record against length
+    python tests/benchmarks/generation.py RUN_OR_MODEL FOLDER table      against block and particles
+    python tests/benchmarks/generation.py RUN_OR_MODEL FOLDER memory     peak over interpreter, torch
+
+Costs are processor seconds of the process, writer thread included, so that they hold on a shared
+machine; records a second on an idle one follow as processes / cost.
+"""
+
+import resource
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from mdgan_hpc.generate.run import generate
+from mdgan_hpc.generate.settings import GenerateConfig
+from mdgan_hpc.trajectory.blocks import parts_folder
+
+
+def cost(model, folder, particles, records, **options):
+    """Return processor seconds for a million records."""
+    output = folder / "benchmark.h5"
+    config = GenerateConfig(
+        model=model, output=output, particles=particles, records=records, workers=1, **options
+    )
+    begin = time.process_time()
+    generate(config)
+    seconds = time.process_time() - begin
+    output.unlink()
+    shutil.rmtree(parts_folder(output))
+    return seconds / (particles * records) * 1e6
+
+
+def lengths(model, folder, total=8_000_000):
+    """The same number of records as few long or many short trajectories."""
+    for records in (1_000, 10_000, 100_000, 1_000_000):
+        particles = max(8, total // records)
+        value = cost(model, folder, particles, records, block_particles=8)
+        print(f"| {records} | {particles} | {value:.2f} |", flush=True)
+
+
+def table(model, folder, total=1_500_000):
+    """Blocks of several sizes, few and many of them."""
+    for block in (64, 256, 1024):
+        for blocks in (1, 4):
+            particles = block * blocks
+            records = max(1026, total // particles // 1026 * 1026)
+            value = cost(
+                model, folder, particles, records, block_particles=block, block_records=1026
+            )
+            rate = 1e6 / value
+            print(f"| {block} | {particles} | {value:.2f} | {rate:.3g} |", flush=True)
+
+
+def memory(model, folder):
+    """Peak memory beside interpreter and torch, for a short and a ten times longer run."""
+    from mdgan_hpc.gan.model import load_model
+
+    load_model(model)
+    torch.nn.functional.linear(torch.ones(256, 96), torch.ones(96, 96))
+    peaks = [resource.getrusage(resource.RUSAGE_SELF).ru_maxrss]
+    for records in (5_000, 50_000):
+        cost(model, folder, 256, records)
+        peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    for records, peak in zip((5_000, 50_000), peaks[1:], strict=True):
+        print(f"| {records} | {(peak - peaks[0]) / 1024:.0f} MB |", flush=True)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    model_path, where, what = sys.argv[1:]
+    {"lengths": lengths, "table": table, "memory": memory}[what](Path(model_path), Path(where))
