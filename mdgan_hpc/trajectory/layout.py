@@ -8,7 +8,7 @@ The tree::
         velocity/{value,step,time}          [T, N, 3] Angstrom ps-1, where known
         box/edges/{value,step,time}         [T, 3, 3] Angstrom, rows are the cell vectors
         species/{value,step,time}           [T, N] atomic numbers
-        mass                                [N] atomic mass units, where known
+        mass/{value,step,time}              [T, N] atomic mass units, where known
     observables/<name>/{value,step,time}    [T] temperature (K), energies (eV), pressure
     parameters/                             constants, provenance, framework, ledger
 
@@ -138,6 +138,13 @@ def write_species(group: h5py.Group, species: np.ndarray, n_records: int) -> Non
     """Store the atomic numbers [N] of the particles."""
     element = group.create_group("species")
     write_constant_rows(element, np.asarray(species, np.int32), n_records)
+    link_times(element, group["position"])
+
+
+def write_masses(group: h5py.Group, masses: np.ndarray, n_records: int) -> None:
+    """Store the masses [N] of the particles, u; ZnH5MD 0.4 reads nothing beside a fixed one."""
+    element = group.create_group("mass")
+    write_constant_rows(element, np.asarray(masses, np.float64), n_records).attrs["unit"] = "u"
     link_times(element, group["position"])
 
 

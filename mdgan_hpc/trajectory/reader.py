@@ -181,7 +181,10 @@ class Trajectory:
     @cached_property
     def masses(self) -> np.ndarray | None:
         """Masses [N] in atomic mass units, or None."""
-        return self._group["mass"][:] if "mass" in self._group else None
+        element = self._group.get("mass")
+        if element is None:
+            return None
+        return element["value"][0] if isinstance(element, h5py.Group) else element[:]
 
     @cached_property
     def steps(self) -> np.ndarray:

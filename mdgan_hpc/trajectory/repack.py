@@ -109,7 +109,7 @@ def _write_rest(file: h5py.File, group: h5py.Group, trajectory: Trajectory) -> N
         group["box"].attrs.create("boundary", ["none"] * 3, dtype=h5py.string_dtype())
     layout.write_species(group, trajectory.species, trajectory.n_records)
     if trajectory.masses is not None:
-        group["mass"] = trajectory.masses
+        layout.write_masses(group, trajectory.masses, trajectory.n_records)
     for name in trajectory.file["parameters"]:
         if name not in _OF_PARTS:
             trajectory.file.copy(f"parameters/{name}", file["parameters"])

@@ -104,8 +104,7 @@ class TrajectoryWriter:
             raise DataError(f"cannot be written ({error.strerror})", where=path) from error
         self._file = h5py.File(self._target, "w")
         self._group = layout.write_identity(self._file)
-        if masses is not None:
-            self._group["mass"] = np.asarray(masses, np.float64)
+        self._masses = masses
         self._elements: dict[str, h5py.Dataset] = {}
 
     def __enter__(self) -> Self:
@@ -226,6 +225,8 @@ class TrajectoryWriter:
         else:
             group["box"].attrs.create("boundary", ["none"] * 3, dtype=h5py.string_dtype())
         layout.write_species(group, self._species, self.n_records)
+        if self._masses is not None:
+            layout.write_masses(group, self._masses, self.n_records)
         if "velocity" in group:
             layout.link_times(group["velocity"], group["position"])
         for element in file["observables"].values():
