@@ -16,8 +16,8 @@ Mater. 4, 18 (2018): error from the number of effective hops.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -39,6 +39,11 @@ SLOPE_TOLERANCE = 0.2
 START_ERROR = 0.07
 #: it must stay near one at longer lags, as far as it is known this well.
 SLOPE_ERROR = 0.1
+
+#: Of the starts that pass, the first is taken from which on a line fits: the chi-squared of the
+#: fit, with its covariance, has at least this probability. Lags where the motion is on its way to
+#: diffusion would otherwise pull the slope, being known best.
+LINE_PROBABILITY = 0.1
 
 #: Ratio of neighbouring lags in a fit. Closer ones are so correlated that they add no knowledge,
 #: but differences of them that generalised least squares would take at face value.
@@ -216,8 +221,8 @@ class _Power:
 
 def _gls(
     design: np.ndarray, y: np.ndarray, covariance: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return parameters [P] and their covariance [P, P]."""
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return parameters [P], their covariance [P, P], and chi-squared."""
     scale = np.sqrt(np.diag(covariance))
     values, vectors = np.linalg.eigh(covariance / np.outer(scale, scale))
     # Neighbouring lags are almost fully correlated: what is below round-off carries no knowledge.
@@ -225,7 +230,8 @@ def _gls(
     a = white.T @ (design / scale[:, None])
     b = white.T @ (y / scale)
     inverse = np.linalg.inv(a.T @ a)
-    return inverse @ (a.T @ b), inverse
+    parameters = inverse @ (a.T @ b)
+    return parameters, inverse, float(((b - a @ parameters) ** 2).sum())
 
 
 def fit_lags(lag_ps: np.ndarray, start: float, stop: float) -> np.ndarray:
@@ -261,7 +267,8 @@ def choose_window(
 
     The window starts at the first lag where the slope over a factor of two in lag is within
     `SLOPE_TOLERANCE` of one and known to within `START_ERROR`, and from which on it stays there,
-    give or take two standard errors, as far as it is known to within `SLOPE_ERROR`. It ends at the
+    give or take two standard errors, as far as it is known to within `SLOPE_ERROR`, and from which
+    on a line fits (`LINE_PROBABILITY`; the best fit if none does). It ends at the
     longest lag: the covariance gives the noisy long lags the little weight they deserve.
 
     Returns
@@ -303,8 +310,44 @@ def choose_window(
             f"{slope[at]:.2f} +- {error[at]:.2f} at {time[at]:.3g} ps, not 1; "
             "no diffusion coefficient"
         )
-    first = starts[0]
-    return float(time[first]), float(lag_ps[-1]), shown
+    probabilities = []
+    for first in starts:
+        index = fit_lags(lag_ps, time[first], lag_ps[-1])
+        if len(index) < 4:
+            break
+        probabilities.append(_fit_line(lag_ps, msd, index, runs).probability)
+        if probabilities[-1] >= LINE_PROBABILITY:
+            break
+    best = starts[int(np.argmax(probabilities))] if probabilities else starts[0]
+    return float(time[best]), float(lag_ps[-1]), shown
+
+
+class _Line(NamedTuple):
+    """A line fitted with its covariance."""
+
+    parameters: np.ndarray  # intercept, rate
+    errors: np.ndarray  # [2, 2]
+    covariance: np.ndarray  # [K, K], of the MSD
+    ordinary: np.ndarray  # the parameters of ordinary least squares
+    probability: float  # of a worse chi-squared
+
+
+def _fit_line(lag_ps: np.ndarray, msd: np.ndarray, index: np.ndarray, runs: Runs) -> _Line:
+    """Fit a line to the lags `index`; the covariance follows the line until both settle."""
+    t, y = lag_ps[index], msd[index]
+    design = np.stack([np.ones_like(t), t], axis=1)
+    model = MsdModel(lag_ps, msd, t[0])
+    ordinary, *_ = np.linalg.lstsq(design, y, rcond=None)
+    parameters = ordinary
+    for _ in range(20):
+        previous = parameters
+        model.set_line(*parameters)
+        covariance = msd_covariance(t, model, runs)
+        parameters, errors, squared = _gls(design, y, covariance)
+        if np.allclose(parameters, previous, rtol=1e-4, atol=1e-8):
+            break
+    probability = float(stats.chi2.sf(squared, max(len(t) - 2, 1)))
+    return _Line(parameters, errors, covariance, ordinary, probability)
 
 
 def fit_diffusion(
@@ -347,31 +390,16 @@ def fit_diffusion(
         )
     t, y = lag_ps[index], msd[index]
     design = np.stack([np.ones_like(t), t], axis=1)
-    model = MsdModel(lag_ps, msd, t[0])
-    parameters, *_ = np.linalg.lstsq(design, y, rcond=None)
-    ols = parameters.copy()
-    covariance = np.eye(len(t))
-    for _ in range(20):
-        previous = parameters
-        model.set_line(*parameters)
-        covariance = msd_covariance(t, model, runs)
-        parameters, errors = _gls(design, y, covariance)
-        if np.allclose(parameters, previous, rtol=1e-4, atol=1e-8):
-            break
+    parameters, errors, covariance, ols, _ = _fit_line(lag_ps, msd, index, runs)
     rate, variance = parameters[1], errors[1, 1]
     if rate <= 0:
         raise NotDiffusiveError(
             f"the MSD does not rise between {t[0]:.3g} and {t[-1]:.3g} ps; no diffusion coefficient"
         )
-    # The estimate is a sum of squares: chi-squared with as many degrees of freedom as its
-    # relative variance says, which bounds the interval away from zero and skews it upwards.
-    freedom = 2 * rate**2 / variance
-    tail = (1 - CONFIDENCE) / 2
-    low = rate * freedom / stats.chi2.ppf(1 - tail, freedom)
-    high = rate * freedom / stats.chi2.ppf(tail, freedom)
+    low, high = _interval(rate, variance)
     log_covariance = covariance / np.outer(y, y)
     power_law = np.stack([np.ones_like(t), np.log(t)], axis=1)
-    slope, slope_errors = _gls(power_law, np.log(y), log_covariance)
+    slope, slope_errors, _ = _gls(power_law, np.log(y), log_covariance)
     residual = y - design @ ols
     ols_variance = residual @ residual / max(len(t) - 2, 1) * np.linalg.inv(design.T @ design)
     to_d = 1 / (2 * dimensions)
@@ -390,6 +418,66 @@ def fit_diffusion(
         d_ols=float(ols[1] * to_d),
         error_ols=float(np.sqrt(ols_variance[1, 1]) * to_d),
     )
+
+
+def _interval(rate: float, variance: float) -> tuple[float, float]:
+    """Return the bounds of the 95 % interval of a rate.
+
+    The estimate is a sum of squares: chi-squared with as many degrees of freedom as its relative
+    variance says, which bounds the interval away from zero and skews it upwards.
+    """
+    freedom = 2 * rate**2 / variance
+    tail = (1 - CONFIDENCE) / 2
+    low, high = stats.chi2.ppf([1 - tail, tail], freedom)
+    return float(rate * freedom / low), float(rate * freedom / high)
+
+
+def widened_by_replicas(
+    total: Diffusion, lag_ps: np.ndarray, replica_msd: np.ndarray, runs: Runs
+) -> tuple[Diffusion, float]:
+    """Widen the error where replicas scatter more than the motion of single ions explains.
+
+    Ions of one run share their surroundings, so that they are fewer independent witnesses than
+    they are ions. The replicas tell: with D_f +- e_f of each alone, the error is multiplied by
+    the Birge ratio sqrt(sum ((D_f - D) / e_f)^2 / (F - 1)) if that is above one.
+
+    Parameters
+    ----------
+    total : Diffusion
+        Of all replicas together.
+    lag_ps : array, [L]
+    replica_msd : array, [F, L]
+        Angstrom^2.
+    runs : Runs
+
+    Returns
+    -------
+    Diffusion
+    ratio : float
+        The Birge ratio; one where there is a single replica.
+
+    References
+    ----------
+    R. T. Birge, Phys. Rev. 40, 207 (1932); Review of Particle Physics, introduction, 5.2.2.
+    """
+    if len(replica_msd) < 2:
+        return total, 1.0
+    squares = []
+    for number, msd in enumerate(replica_msd):
+        alone = replace(
+            runs, n_particles=runs.n_particles[[number]], span_ps=runs.span_ps[[number]]
+        )
+        try:
+            one = fit_diffusion(lag_ps, msd, alone, window_ps=total.window_ps)
+        except NotDiffusiveError:
+            continue
+        squares.append(((one.d - total.d) / one.error) ** 2)
+    ratio = float(np.sqrt(np.sum(squares) / max(len(squares) - 1, 1)))
+    if ratio <= 1:
+        return total, ratio
+    error = total.error * ratio
+    low, high = _interval(total.d, error**2)
+    return replace(total, error=error, low=low, high=high), ratio
 
 
 def runs_of(dynamics: Mapping[str, Any], axis: int | None = None) -> Runs:
@@ -435,7 +523,11 @@ def diffusion_tree(
         total = fit_diffusion(lag, msd, runs, window_ps=(start, stop))
     except NotDiffusiveError as error:
         return {"refused": error.what}
-    tree["total"] = total.tree() | {"window_chosen": "given" if window_ps else "by rule"}
+    total, ratio = widened_by_replicas(total, lag, dynamics["replicas"]["msd"], runs)
+    tree["total"] = total.tree() | {
+        "window_chosen": "given" if window_ps else "by rule",
+        "birge_ratio": ratio,
+    }
     if shown is not None:
         tree["choice"] = shown
     for axis, name in enumerate("xyz"):
@@ -541,7 +633,7 @@ def arrhenius(
     if len(np.unique(t)) < 2:
         raise UsageError("an Arrhenius fit needs at least two temperatures")
     design = np.stack([np.ones_like(t), -1 / (BOLTZMANN_EV_PER_K * t)], axis=1)
-    parameters, covariance = _gls(design, np.log(d_), np.diag((e / d_) ** 2))
+    parameters, covariance, _ = _gls(design, np.log(d_), np.diag((e / d_) ** 2))
     return Arrhenius(
         float(parameters[1]),
         float(np.sqrt(covariance[1, 1])),
