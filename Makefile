@@ -28,8 +28,9 @@ venv: .venv/installed
 
 RUNS := $(DEMO)/run1.h5 $(DEMO)/run2.h5 $(DEMO)/run3.h5
 
-demo: .venv/installed $(DEMO)/report/report.html
-	@$(BIN)/python -m mdgan_hpc.cli.report --summary $(DEMO)/report
+demo: .venv/installed $(DEMO)/msd.json
+	@echo "== report"
+	@$(RUN) $(BIN)/mdgan-report $(addprefix --md ,$(RUNS)) --generated $(DEMO)/generated.h5 -o $(DEMO)/report
 
 $(DEMO)/run%.h5: | .venv/installed
 	@echo "== convert: $(DATA)/run$*"
@@ -47,10 +48,6 @@ $(DEMO)/generated.done: $(DEMO)/model/model.pt
 $(DEMO)/msd.json: $(DEMO)/generated.done
 	@echo "== msd"
 	@$(RUN) $(BIN)/mdgan-msd $(DEMO)/generated.h5 -o $@ --force
-
-$(DEMO)/report/report.html: $(DEMO)/msd.json
-	@echo "== report"
-	@$(RUN) $(BIN)/mdgan-report $(addprefix --md ,$(RUNS)) --generated $(DEMO)/generated.h5 -o $(DEMO)/report --force
 
 test: .venv/installed
 	$(BIN)/python -m pytest -m "not benchmark and not slow"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mdgan_hpc import __version__
+from mdgan_hpc.errors import DataError
 
 _LIBRARIES = ("numpy", "h5py", "torch", "mpi4py", "ase", "spglib")
 
@@ -47,9 +48,20 @@ def library_versions() -> dict[str, str]:
 
 
 def file_sha256(path: str | Path) -> str:
-    """Return the SHA-256 of a file, read in pieces."""
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    """Return the SHA-256 of a file, read in pieces.
+
+    Raises
+    ------
+    DataError
+        If it is missing or cannot be read.
+    """
+    try:
+        with open(path, "rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except FileNotFoundError:
+        raise DataError("no such file", where=path) from None
+    except OSError as error:
+        raise DataError(f"cannot be read ({error.strerror})", where=path) from None
 
 
 def provenance(
