@@ -79,14 +79,8 @@ class Slurm:
             shown = self.show(job)
             if shown.get("JobState") in ENDED:
                 return shown
-            self.hurry(job, shown)
             time.sleep(0.3)
         raise AssertionError(f"job {job} did not end in {timeout} s: {shown}\n{self.log(job)}")
-
-    def hurry(self, job: str, shown: dict[str, str]) -> None:
-        """Spare a requeued job the two minutes that Slurm would let it rest."""
-        if shown.get("JobState") == "PENDING" and int(shown.get("Restarts", 0)) > 0:
-            self.run("scontrol", "update", f"jobid={job}", "StartTime=now")
 
     def log(self, job: str) -> str:
         """Return the log of a job."""

@@ -18,6 +18,10 @@ from tests.cluster.conftest import ROOT, Slurm
 pytestmark = pytest.mark.slow
 
 
+def requeued(shown: dict[str, str], times: int) -> bool:
+    return shown["Restarts"] == str(times) and shown["JobState"] == "RUNNING"
+
+
 def train_arguments(config: Path, data: list[Path], out: Path, **settings: object) -> list[str]:
     words = [str(config), "--out", str(out)]
     for path in data:
@@ -146,13 +150,7 @@ def test_requeued_twice_gives_the_bits_of_an_uninterrupted_training(
         wait_until(lambda n=lines: metrics.exists() and len(metrics.read_text().splitlines()) > n)
         slurm.run("scancel", "--batch", "--signal=USR2", job)  # what --signal does at its time
         slurm.until(job, f"requeue {times} of at most 20")
-        deadline = time.monotonic() + 90
-        while (shown := slurm.show(job))["Restarts"] != str(times) or (
-            shown["JobState"] != "RUNNING"
-        ):
-            assert time.monotonic() < deadline, shown
-            slurm.hurry(job, shown)
-            time.sleep(0.3)
+        wait_until(lambda n=times: requeued(slurm.show(job), n), timeout=90)
     log = slurm.done(job)
     assert slurm.show(job)["Restarts"] == "2"
     assert log.count("+ srun") == 3, "the log is appended to"
