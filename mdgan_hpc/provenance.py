@@ -3,6 +3,7 @@
 import hashlib
 import importlib.metadata
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -18,10 +19,13 @@ _LIBRARIES = ("numpy", "h5py", "torch", "mpi4py", "ase", "spglib")
 
 
 def git_hash() -> str:
-    """Return the commit of the source tree the package runs from, or an empty string."""
+    """Return the commit of the source tree the package runs from, or an empty string.
+
+    An image has no source tree; its build leaves the commit in MDGAN_GIT_HASH.
+    """
     here = Path(__file__).resolve().parent
     if not (here.parent / ".git").exists():
-        return ""
+        return os.environ.get("MDGAN_GIT_HASH", "")
     try:
         answer = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],

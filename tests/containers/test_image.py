@@ -12,6 +12,7 @@ from pathlib import Path
 
 import h5py
 import pytest
+import torch
 
 from tests.cluster.conftest import Slurm, cluster, slurm
 
@@ -103,6 +104,10 @@ def test_whole_pipeline_inside(tmp_path: Path) -> None:
     ):
         apptainer(*inside, *words, cwd=tmp_path)
     assert json.loads((tmp_path / "msd.json").read_text())
+    labels = apptainer("inspect", IMAGE).stdout
+    commit = torch.load(model / "model.pt", weights_only=True)["provenance"]["git"]
+    assert commit in labels, "the commit of the image is in its outputs"
+    assert commit != ""
     assert list((tmp_path / "report").glob("*.html"))
 
 
