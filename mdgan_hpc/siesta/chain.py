@@ -178,15 +178,17 @@ class Chain:
         self._skipped: list[int] = []  # records passed over since a repetition began
 
     def frames(
-        self, pieces: Iterator[Frames], initial: np.ndarray | None = None
+        self,
+        pieces: Iterator[Frames],
+        initial: tuple[np.ndarray, np.ndarray | None] | None = None,
     ) -> Iterator[TimedFrames]:
         """Yield the frames of the time line.
 
         Parameters
         ----------
         pieces : iterator of Frames
-        initial : array, [N, 3], optional
-            Positions of the step before the first record's.
+        initial : (positions [N, 3], cell [3, 3] or None), optional
+            Geometry of the step before the first record's.
 
         Raises
         ------
@@ -203,7 +205,7 @@ class Chain:
             if self._first is None:
                 self._first = piece.positions[0].copy()
             if self._last is None and initial is not None:
-                self._set_initial(piece, int(raw[0]), initial)
+                self._set_initial(piece, int(raw[0]), *initial)
             events = self._events(piece, raw, moved)
             edges = [*events, len(piece)]
             if not events or events[0] != 0:
@@ -257,8 +259,10 @@ class Chain:
                     odd[row] |= self._is_first(piece.positions[row])
         return [int(row) for row in np.flatnonzero(odd)]
 
-    def _set_initial(self, piece: Frames, raw: int, initial: np.ndarray) -> None:
-        distance = _rms(piece.positions[0] - initial)
+    def _set_initial(
+        self, piece: Frames, raw: int, positions: np.ndarray, cell: np.ndarray | None
+    ) -> None:
+        distance = _rms(piece.positions[0] - positions)
         if self.rules.dynamics and distance > max(_JUMP * self._usual, _JUMP_LENGTH):
             raise DataError(
                 f"the first geometry told by the input is {distance:.3g} Angstrom from the first "
@@ -267,9 +271,9 @@ class Chain:
                 remedy="leave --include-initial away",
             )
         frame = piece[:1]
-        frame.positions = initial[None].astype(np.float64)
-        if frame.cells is not None and self.rules.cell is not None:
-            frame.cells = self.rules.cell[None]
+        frame.positions = positions[None].astype(np.float64)
+        if frame.cells is not None:
+            frame.cells = np.full((1, 3, 3), np.nan) if cell is None else cell[None]
         step = raw + self.rules.ahead - 1
         self._check_time_step(piece, 0, len(piece))
         self._last = _Last(frame, step, step * self._dt_ps, raw - 1, None)

@@ -231,30 +231,32 @@ class Run:
         quenched = self.fdf is not None and self.fdf.flag("MD.Quench")
         return self.run_type in {"verlet", "nose"} and not quenched
 
-    def initial_geometry(self) -> np.ndarray:
-        """Return the positions of the first step [N, 3] in Angstrom, which no trajectory file has.
+    def initial_geometry(self) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return positions [N, 3] and cell [3, 3] of the first step, which no trajectory file has.
+
+        In Angstrom; from the output, or else from the input.
 
         Raises
         ------
         DataError
-            If neither output nor input tells them.
+            If neither tells them.
         """
         for path in self.files.outputs[:1]:
             step = next(read_steps(path), None)
             if step is not None and step.coordinates is not None:
                 lattice = self.fdf.lattice_constant() if self.fdf else None
                 if len(step.coordinates) == self.source.n_atoms:
-                    source = OutFile([path], self.constants, lattice)
-                    return next(source.frames()).positions[0]
+                    first = next(OutFile([path], self.constants, lattice).frames())
+                    return first.positions[0], None if first.cells is None else first.cells[0]
         continued = self.fdf is not None and self.fdf.flag("MD.UseSaveXV")
         atoms = None if self.fdf is None or continued else self.fdf.atoms()
-        if atoms is None or len(atoms[0]) != self.source.n_atoms:
+        if atoms is None or self.fdf is None or len(atoms[0]) != self.source.n_atoms:
             raise DataError(
                 "no file tells the first geometry",
                 where=self.files.folder,
                 remedy="leave --include-initial away",
             )
-        return atoms[0]
+        return atoms[0], self.fdf.cell()
 
     @property
     def elements(self) -> list[str]:

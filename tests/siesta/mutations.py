@@ -204,13 +204,14 @@ def main() -> None:
     mutations = Mutations(folder, options.seed)
     try:
         for number in range(options.first, options.first + options.count):
+            known = len(mutations.failures)
             mutations.one(number)
+            print(*mutations.failures[known:], sep="\n", end="", flush=True)
             if (number + 1) % 500 == 0:
                 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
                 print(number + 1, dict(mutations.outcomes), f"peak {peak} MB", flush=True)
     finally:
         shutil.rmtree(folder)
-    print("\n".join(mutations.failures))
     sys.exit(bool(mutations.failures))
 
 

@@ -111,6 +111,10 @@ def test_sisl_reads_the_same(data):
     geometry = sisl.get_sile(folder / "Li-D.npr.XV").read_geometry()
     x, *_ = everything(MdFile(folder / "Li-D.npr.MD"))
     assert np.abs(geometry.xyz - x[-1]).max() < 1e-5  # CODATA there
+    path = data / "short" / "nve_lih8" / "lih.ANI"
+    ours, *_ = everything(AniFile(path))
+    theirs = [frame.xyz for frame in sisl.get_sile(path).read_geometry[:]()]
+    np.testing.assert_allclose(ours, theirs, atol=1e-12)
 
 
 def test_each_quantity_is_of_its_instant(data, tmp_path):
@@ -143,6 +147,11 @@ def test_first_geometry_can_be_included(data, tmp_path):
         assert t.observable("temperature")[0] == pytest.approx(599.0, abs=2)
         first = read_raw_md(folder / "lih.MD")[2][0] * BOHR * 1000
         np.testing.assert_allclose(t.velocities()[0], first, rtol=1e-5, atol=1e-5)
+    # The cell of a run that changes it.
+    converted(data / "short/pr_lih8", tmp_path / "p.h5", include_initial=True)
+    with Trajectory(tmp_path / "p.h5") as t:
+        np.testing.assert_allclose(t.cells()[0], 4.08 * np.eye(3), atol=1e-6)
+        assert np.abs(t.cells()[-1] - 4.08 * np.eye(3)).max() > 0.05
     # From the input alone, over a supercell.
     alone = tmp_path / "alone"
     alone.mkdir()
