@@ -175,7 +175,9 @@ def write_parameters(group: h5py.Group, values: Mapping[str, Any]) -> None:
         ):
             group[name] = value
         elif isinstance(value, str):
-            group.create_dataset(name, data=value, dtype=h5py.string_dtype())
+            # HDF5 strings end at a NUL, which a damaged input may bring along.
+            text = value.replace("\0", "?")
+            group.create_dataset(name, data=text, dtype=h5py.string_dtype())
         else:
             group.create_dataset(
                 name,

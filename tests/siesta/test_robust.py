@@ -1,8 +1,10 @@
 """Damaged files and killed conversions: a right result, a named warning or one line."""
 
+import gzip
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +13,7 @@ import time
 import numpy as np
 import pytest
 from mutations import Mutations
-from siesta_runs import command
+from siesta_runs import command, converted
 
 from mdgan_hpc.trajectory import Trajectory
 
@@ -130,3 +132,14 @@ def test_folder_that_cannot_be_written(data, tmp_path):
     result = command(data / "short/quench", "-o", tmp_path / "file" / "a.h5")
     assert result.returncode in (1, 2)
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_nul_in_the_output(data, tmp_path):
+    """A label with a NUL byte, as a damaged disk leaves them, is stored without."""
+    text = gzip.decompress((data / "short/out_only/outonly.out.gz").read_bytes())
+    (tmp_path / "outonly.out").write_bytes(text.replace(b"v4.1.5", b"v4.1\0005", 1))
+    shutil.copy(data / "short/out_only/outonly.fdf", tmp_path)
+    summary, _ = converted(tmp_path, tmp_path / "a.h5")
+    assert summary.n_records == 25
+    with Trajectory(tmp_path / "a.h5") as t:
+        assert t.parameter("siesta_version") == "v4.1?5"
