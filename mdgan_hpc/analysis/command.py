@@ -1,23 +1,44 @@
 """What `mdgan-msd` does: read, compute on all ranks, write one result, tell the essentials."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
-from mdgan_hpc.analysis.diffusion import diffusion_tree
+import numpy as np
+
+from mdgan_hpc.analysis.diffusion import arrhenius, diffusion_tree, nernst_einstein
 from mdgan_hpc.analysis.dynamics import DynamicsConfig, analyse
 from mdgan_hpc.analysis.text import diffusion_lines
+from mdgan_hpc.errors import DataError, UsageError
 from mdgan_hpc.outputs import refuse_existing
 from mdgan_hpc.parallel import world
 from mdgan_hpc.provenance import provenance
-from mdgan_hpc.results import check_suffix, save_results
+from mdgan_hpc.results import check_suffix, load_results, save_results
+from mdgan_hpc.trajectory import Trajectory
 
 
 @dataclass(frozen=True)
 class MsdConfig:
-    """Inputs, output and choices of `mdgan-msd`."""
+    """Inputs, output and choices of `mdgan-msd`.
+
+    Attributes
+    ----------
+    files : tuple of path
+        Replicas of one system.
+    output : path
+    window_ps : tuple of float, optional
+        Fit window.
+    charge : float, optional
+        Of an ion, in elementary charges: asks for the Nernst-Einstein estimate.
+    temperature_k : float, optional
+        For that; the mean of the files if not given.
+    """
 
     files: tuple[str, ...]
     output: str
     window_ps: tuple[float, float] | None = None
+    charge: float | None = None
+    temperature_k: float | None = None
     dynamics: DynamicsConfig = field(default_factory=DynamicsConfig)
     force: bool = False
 
@@ -31,10 +52,102 @@ def measure(config: MsdConfig) -> None:
     if dynamics is None:
         return
     dynamics["diffusion"] = diffusion_tree(dynamics, window_ps=config.window_ps)
+    lines = diffusion_lines(dynamics["diffusion"])
+    if config.charge is not None:
+        dynamics["nernst_einstein"] = _conductivity(config, dynamics)
+        lines.append(
+            "Nernst-Einstein estimate of the conductivity, as if ions moved independently: "
+            "{sigma_s_per_cm:.3g} +- {error_s_per_cm:.2g} S/cm at {temperature_k:.0f} K".format(
+                **dynamics["nernst_einstein"]
+            )
+        )
     dynamics["provenance"] = provenance(
         config=asdict(config), inputs=config.files, ranks=communicator.size
     )
     save_results(config.output, dynamics, force=config.force, table="curves")
-    for line in diffusion_lines(dynamics["diffusion"]):
+    for line in lines:
         print(line)
     print(f"Written to {config.output}")
+
+
+def _conductivity(config: MsdConfig, dynamics: Mapping[str, Any]) -> dict[str, float]:
+    total = dynamics["diffusion"].get("total")
+    if total is None:
+        raise DataError(dynamics["diffusion"]["refused"], remedy="no conductivity without D")
+    assert config.charge is not None
+    with Trajectory(config.files[0]) as trajectory:
+        if trajectory.parameter("training_span_ps") is not None:
+            raise UsageError(
+                "generated ions do not tell how many of them share a volume",
+                where=trajectory.path,
+                remedy="give the MD trajectories",
+            )
+        cell = trajectory.constant_cell
+        measured = trajectory.observable("temperature")
+        ions = trajectory.n_particles
+    if cell is None:
+        raise DataError("has no constant cell, so no volume", where=config.files[0])
+    temperature = config.temperature_k
+    if temperature is None:
+        if measured is None:
+            raise UsageError("the files hold no temperature", remedy="give --temperature")
+        temperature = float(np.nanmean(measured))
+    sigma = nernst_einstein(
+        total["d_angstrom2_per_ps"],
+        n_ions=ions,
+        volume_a3=float(abs(np.linalg.det(cell))),
+        charge=config.charge,
+        temperature_k=temperature,
+    )
+    relative = total["error_angstrom2_per_ps"] / total["d_angstrom2_per_ps"]
+    return {
+        "sigma_s_per_cm": sigma,
+        "error_s_per_cm": sigma * relative,
+        "temperature_k": temperature,
+        "charge": config.charge,
+    }
+
+
+def fit_arrhenius(
+    results: Sequence[tuple[float, str]], output: str, *, force: bool = False
+) -> None:
+    """Fit D of several results against temperature, write the fit and print it.
+
+    Parameters
+    ----------
+    results : sequence of (temperature in K, path)
+        Results of `measure` (.json or .h5).
+    output : path
+    force : bool
+
+    Raises
+    ------
+    DataError
+        If a result holds no D.
+    """
+    check_suffix(output)
+    refuse_existing(output, force=force)
+    d, errors = [], []
+    for _, path in results:
+        tree = load_results(path).get("diffusion", {})
+        if "total" not in tree:
+            raise DataError(tree.get("refused", "holds no diffusion coefficient"), where=path)
+        d.append(tree["total"]["d_angstrom2_per_ps"])
+        errors.append(tree["total"]["error_angstrom2_per_ps"])
+    temperatures = [t for t, _ in results]
+    fit = arrhenius(temperatures, d, errors)
+    columns = {
+        "temperature_k": np.array(temperatures),
+        "d_angstrom2_per_ps": np.array(d),
+        "error_angstrom2_per_ps": np.array(errors),
+        "fit_angstrom2_per_ps": np.array([fit.at(t)[0] for t in temperatures]),
+    }
+    record = provenance(inputs=[path for _, path in results])
+    save_results(
+        output, {"arrhenius": fit.tree(), "points": columns, "provenance": record}, table="points"
+    )
+    print(
+        f"Activation energy {fit.activation_ev:.3f} +- {fit.activation_error_ev:.3f} eV, "
+        f"D0 {fit.d0:.3g} A^2/ps (log D0 +- {fit.log_d0_error:.2g})"
+    )
+    print(f"Written to {output}")

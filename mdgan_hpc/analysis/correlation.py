@@ -5,6 +5,8 @@ Fourier space, so that a block of particles costs one forward transform per seri
 file one inverse transform per axis.
 """
 
+import math
+
 import numpy as np
 from scipy.fft import next_fast_len
 
@@ -14,17 +16,39 @@ def padded_length(n_records: int, n_lags: int) -> int:
     return int(next_fast_len(n_records + n_lags - 1, real=True))
 
 
-def power(series: np.ndarray, length: int) -> np.ndarray:
-    """Return the power spectra of real series [..., T], padded with zeros to `length`."""
+class Scratch:
+    """Arrays used again and again: fresh memory costs as much as the transform itself."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, np.ndarray] = {}
+
+    def array(self, name: str, shape: tuple[int, ...], kind: type = np.float64) -> np.ndarray:
+        """Return an array of any content; it is overwritten by the next call of that name."""
+        size = math.prod(shape)
+        kept = self._kept.get(name)
+        if kept is None or kept.size < size or kept.dtype != kind:
+            kept = self._kept[name] = np.empty(size, kind)
+        return kept[:size].reshape(shape)
+
+
+def _transform(series: np.ndarray, length: int, scratch: Scratch) -> np.ndarray:
+    """Real transform of [..., T] as [..., 2 F] real numbers: real and imaginary parts in turn."""
+    shape = (*series.shape[:-1], length // 2 + 1)
     # NumPy's real transform is the faster one here: it vectorises over series.
-    parts = np.fft.rfft(series, n=length).view(np.float64)
+    out = scratch.array("spectrum", shape, np.complex128)
+    return np.fft.rfft(series, n=length, out=out).view(np.float64)
+
+
+def power(series: np.ndarray, length: int, scratch: Scratch | None = None) -> np.ndarray:
+    """Return the power spectra of real series [..., T], padded with zeros to `length`."""
+    parts = _transform(series, length, scratch or Scratch())
     parts *= parts
     return parts[..., ::2] + parts[..., 1::2]
 
 
-def summed_power(series: np.ndarray, length: int) -> np.ndarray:
+def summed_power(series: np.ndarray, length: int, scratch: Scratch) -> np.ndarray:
     """Return the power spectra of [n, 3, T] summed over n: `power` in fewer passes."""
-    parts = np.fft.rfft(series, n=length).view(np.float64)
+    parts = _transform(series, length, scratch)
     total = np.einsum("nif,nif->if", parts, parts)
     return total[:, ::2] + total[:, 1::2]
 

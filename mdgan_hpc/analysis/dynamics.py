@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from mdgan_hpc.analysis.correlation import (
+    Scratch,
     autocorrelation,
     log_lags,
     padded_length,
@@ -120,8 +121,7 @@ class RunSums:
         self.plan, self.n_records, self.where = plan, n_records, where
         longest = max(int(plan.lags[-1]), plan.velocity_lags * plan.config.stride)
         self.length = padded_length(n_records, longest + 1)
-        centred = np.arange(n_records) - 0.5 * (n_records - 1)
-        self.ramp = np.stack([centred, np.ones(n_records)])  # [2, T]
+        self.ramp = np.arange(n_records) - 0.5 * (n_records - 1)
         self.inverse_cell = inverse_cell
         n_lags, n_times = len(plan.lags), len(plan.histogram_lags)
         self.origin_step = max(1, math.ceil(n_particles * n_records / HISTOGRAM_SAMPLES))
@@ -145,6 +145,7 @@ class RunSums:
                 "axial": np.zeros((n_times, 3, 2 * N_BINS)),
             }
         self.per_particle: list[np.ndarray] = []
+        self.scratch = Scratch()
 
     def add(self, positions: np.ndarray) -> None:
         """Add particles, positions [T, n, 3] in Angstrom, unwrapped.
@@ -155,7 +156,7 @@ class RunSums:
             If positions are wrapped into the cell or not finite.
         """
         together = max(1, WORK_NUMBERS // (3 * self.n_records))
-        for start, group in series(positions):
+        for start, group in series(positions, self.scratch):
             for first in range(0, len(group), together):
                 self._add(group[first : first + together], start + first)
 
@@ -171,14 +172,16 @@ class RunSums:
         # from the first to the last position, and the line is added exactly.
         velocity = travel / max(self.n_records - 1, 1)
         middle = 0.5 * (x[:, :, -1] + x[:, :, 0])
-        line = np.stack([velocity, middle], axis=-1).reshape(-1, 2) @ self.ramp
-        y = np.subtract(x, line.reshape(x.shape), out=line.reshape(x.shape))
+        # No linear algebra library here: its threads would wait for each other in small products.
+        y = np.multiply(velocity[..., None], self.ramp, out=self.scratch.array("line", x.shape))
+        y += middle[..., None]
+        np.subtract(x, y, out=y)
         if self.plan.config.per_particle:
-            powers = power(y, self.length)
+            powers = power(y, self.length, self.scratch)
             sums["power"] += powers.sum(0)
             self._add_each(y, powers.sum(1), velocity)
         else:
-            sums["power"] += summed_power(y, self.length)
+            sums["power"] += summed_power(y, self.length, self.scratch)
         squares = np.einsum("nit,nit->it", y, y)
         if not np.isfinite(squares.sum()):
             particle, _, record = np.argwhere(~np.isfinite(x))[0]
@@ -187,14 +190,14 @@ class RunSums:
                 where=self.where,
             )
         sums["squares"] += squares
-        for axis in range(3):
-            sums["trend"][axis] += velocity[:, axis] @ y[:, axis]
+        sums["trend"] += np.einsum("nit,ni->it", y, velocity)
         sums["trend_squared"] += (velocity**2).sum(0)
         if self.plan.config.full:
             x -= x.mean(-1, keepdims=True)
             sums["path"] += x.sum(0)
-            steps = x[..., stride:] - x[..., :-stride]
-            sums["velocity_power"] += summed_power(steps, self.length).sum(0)
+            steps = self.scratch.array("line", (*x.shape[:2], self.n_records - stride))
+            np.subtract(x[..., stride:], x[..., :-stride], out=steps)
+            sums["velocity_power"] += summed_power(steps, self.length, self.scratch).sum(0)
             self._add_moments(x)
             self._add_histograms(x)
 
@@ -214,16 +217,18 @@ class RunSums:
     def _add_moments(self, x: np.ndarray) -> None:
         for index, lag in enumerate(self.plan.lags):
             step = max(1, int(lag) // ORIGINS_PER_LAG)
-            d = x[..., lag::step] - x[..., : x.shape[-1] - lag : step]
-            r2 = np.einsum("nit,nit->nt", d, d)
+            late, early = x[..., lag::step], x[..., : x.shape[-1] - lag : step]
+            d = np.subtract(late, early, out=self.scratch.array("line", late.shape))
+            r2 = self.scratch.array("square", (len(d), d.shape[-1]))
+            np.einsum("nit,nit->nt", d, d, out=r2)
             self.sums["second"][index] += r2.sum()
-            self.sums["fourth"][index] += np.vdot(r2, r2)
+            self.sums["fourth"][index] += np.einsum("nt,nt->", r2, r2)
 
     def _add_histograms(self, x: np.ndarray) -> None:
         for index, lag in enumerate(self.plan.histogram_lags):
             step = self.origin_step
             d = (x[..., lag::step] - x[..., : x.shape[-1] - lag : step]) / BIN_WIDTH
-            self.sums["tensor"][index] += np.matmul(d, d.transpose(0, 2, 1)).sum(0)
+            self.sums["tensor"][index] += np.einsum("nit,njt->ij", d, d)
             r = np.sqrt(np.einsum("nit,nit->nt", d, d))
             self.sums["radial"][index] += bin_counts(r, N_BINS)
             for axis in range(3):
@@ -264,7 +269,7 @@ def bin_counts(values: np.ndarray, n_bins: int) -> np.ndarray:
     return np.bincount(index.ravel(), minlength=n_bins)
 
 
-def series(positions: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+def series(positions: np.ndarray, scratch: Scratch) -> Iterator[tuple[int, np.ndarray]]:
     """Turn positions [T, N, 3] into time series, some particles at once.
 
     Yields
@@ -272,13 +277,13 @@ def series(positions: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     first : int
         Number of the first particle.
     series : array, [n, 3, T]
-        float64, time contiguous.
+        float64, time contiguous; overwritten by the next one.
     """
     n_records, n = positions.shape[:2]
     group = int(np.clip(10**6 // n_records, 4, 32))
     for first in range(0, n, group):
         part = positions[:, first : first + group]
-        out = np.empty((part.shape[1], 3, n_records))
+        out = scratch.array("series", (part.shape[1], 3, n_records))
         # In tiles that fit the cache: a plain transposition touches a cache line per number.
         for t in range(0, n_records, 256):
             out[..., t : t + 256] = part[t : t + 256].transpose(1, 2, 0)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from mdgan_hpc.analysis.correlation import padded_length, power
+from mdgan_hpc.analysis.correlation import Scratch, padded_length, power
 from mdgan_hpc.analysis.dynamics import series, vacf_spectrum
 from mdgan_hpc.analysis.intervals import common_strides
 from mdgan_hpc.analysis.sites import Lattice, Sites, count_hops, find_sites, folded_voxels
@@ -331,7 +331,7 @@ def _per_ion(positions: np.ndarray, plan: _Plan) -> Means:
     n_records = len(positions)
     parts: list[Means] = []
     together = max(1, _WORK // n_records)
-    for _, group in series(positions):
+    for _, group in series(positions, Scratch()):
         for start in range(0, len(group), together):
             parts.append(_some_ions(group[start : start + together], plan))
     ions = _join(parts)

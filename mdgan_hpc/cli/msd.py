@@ -8,7 +8,7 @@ from mdgan_hpc.cli.common import PATH, command, force_option
 
 
 @command("mdgan-msd")
-@click.argument("files", nargs=-1, required=True, type=PATH)
+@click.argument("files", nargs=-1, type=PATH)
 @click.option(
     "-o", "--output", type=PATH, required=True, help="Result: .json, .csv (curves) or .h5 (all)."
 )
@@ -25,6 +25,20 @@ from mdgan_hpc.cli.common import PATH, command, force_option
 @click.option(
     "--msd-only", is_flag=True, help="Leave out alpha2, van Hove, velocities, collective motion."
 )
+@click.option(
+    "--nernst-einstein",
+    "charge",
+    type=float,
+    metavar="CHARGE",
+    help="Estimate the conductivity (S/cm) of ions of this charge as if they moved independently.",
+)
+@click.option("--temperature", type=float, help="K, for that; of the files if not given.")
+@click.option(
+    "--arrhenius",
+    multiple=True,
+    metavar="KELVIN=RESULT",
+    help="Fit D = D0 exp(-Ea/kT) through results of this command, e.g. 900=msd900.json; repeat.",
+)
 @force_option
 def main(
     files: tuple[Path, ...],
@@ -34,6 +48,9 @@ def main(
     max_lag: float,
     per_particle: bool,
     msd_only: bool,
+    charge: float | None,
+    temperature: float | None,
+    arrhenius: tuple[str, ...],
     force: bool,
 ) -> None:
     """Mean squared displacement (A^2 against ps) of the ions in FILES, over all time origins,
@@ -46,14 +63,23 @@ def main(
     Example:
       mdgan-msd run1.h5 run2.h5 run3.h5 -o msd.json
     """
-    from mdgan_hpc.analysis.command import MsdConfig, measure
+    from mdgan_hpc.analysis.command import MsdConfig, fit_arrhenius, measure
     from mdgan_hpc.analysis.dynamics import DynamicsConfig
+    from mdgan_hpc.errors import UsageError
+
+    if bool(files) == bool(arrhenius):
+        raise UsageError("give either trajectory files or --arrhenius")
+    if arrhenius:
+        fit_arrhenius([_point(text) for text in arrhenius], str(output), force=force)
+        return
 
     measure(
         MsdConfig(
             files=tuple(str(f) for f in files),
             output=str(output),
             window_ps=None if fit is None else _window(fit),
+            charge=charge,
+            temperature_k=temperature,
             dynamics=DynamicsConfig(
                 every_lag=every_lag,
                 max_fraction=max_lag,
@@ -63,6 +89,19 @@ def main(
             force=force,
         )
     )
+
+
+def _point(text: str) -> tuple[float, str]:
+    from mdgan_hpc.errors import UsageError
+
+    kelvin, equals, path = text.partition("=")
+    try:
+        temperature = float(kelvin)
+    except ValueError:
+        temperature = 0.0
+    if not equals or temperature <= 0:
+        raise UsageError(f"--arrhenius {text} is not KELVIN=RESULT", remedy="as in 900=msd900.json")
+    return temperature, path
 
 
 def _window(text: str) -> tuple[float, float]:

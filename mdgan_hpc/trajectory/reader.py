@@ -265,9 +265,19 @@ class Trajectory:
         return layout.length_factor(value) * np.stack([_as_matrix(row) for row in value[records]])
 
     def positions(self, records: slice = slice(None), particles: slice = slice(None)) -> np.ndarray:
-        """Return positions [t, n, 3] in Angstrom of a range of records and particles."""
+        """Return positions [t, n, 3] in Angstrom of a range of records and particles.
+
+        Where the file has an ``image`` element, positions are unwrapped by it.
+        """
         values = self._position[records, particles]
-        return values if self._length == 1.0 else values * self._length
+        if self._length != 1.0:
+            values = values * self._length
+        if "image/value" not in self._group:
+            return values
+        image = self._group["image/value"][records, particles].astype(np.float64)
+        constant = self.constant_cell
+        cells = self.cells(records) if constant is None else constant
+        return values + image @ cells
 
     @property
     def has_velocities(self) -> bool:

@@ -1,0 +1,124 @@
+"""The diffusion coefficient and its error: calibration, refusal, and what is made of it."""
+
+import json
+
+import numpy as np
+import pytest
+
+from mdgan_hpc.analysis.diffusion import (
+    NotDiffusiveError,
+    Runs,
+    arrhenius,
+    choose_window,
+    ensemble,
+    fit_diffusion,
+    information_ceiling,
+    msd_covariance,
+    nernst_einstein,
+    runs_of,
+)
+from mdgan_hpc.units import BOLTZMANN_EV_PER_K
+from tests.analysis.conftest import brownian, cage_and_hops, write
+from tests.analysis.test_msd import dynamics, run
+from tests.benchmarks.calibration import coverage
+
+
+def test_covariance_is_that_of_many_brownian_runs():
+    rng = np.random.default_rng(1)
+    lags = np.array([5, 8, 20])
+    runs = rng.normal(0, 1.0, (4000, 3, 200)).cumsum(-1)
+    seen = np.stack([((runs[..., m:] - runs[..., :-m]) ** 2).sum(1).mean(1) for m in lags], axis=1)
+    model = msd_covariance(
+        lags.astype(float), lambda t: 3.0 * t, Runs(np.array([1]), np.array([199.0]))
+    )
+    np.testing.assert_allclose(model, np.cov(seen.T), rtol=0.15)
+
+
+@pytest.mark.parametrize(("name", "n_particles"), [("Brownian", 12), ("cage + hops", 36)])
+def test_interval_holds_the_truth_and_ordinary_least_squares_does_not(name, n_particles):
+    # 25 sets: fewer than 20 hits would be a chance of one in a thousand at 95 %.
+    result = coverage(name, n_particles, 25)
+    assert result["refused"] <= 1
+    assert result["covered"] >= 0.8
+    assert result["covered_ols"] < 0.6
+    assert result["claimed"] == pytest.approx(result["scatter"], rel=0.5)
+    assert abs(result["bias"]) < 0.05
+
+
+def test_caged_ions_have_no_coefficient():
+    rng = np.random.default_rng(2)
+    tree = dynamics([cage_and_hops(2000, 24, rng, rate=0.0)])
+    with pytest.raises(NotDiffusiveError, match="not diffusive"):
+        choose_window(tree["curves"]["lag_ps"], tree["curves"]["msd"], runs_of(tree))
+
+
+def test_ballistic_and_subdiffusive_motion_has_no_coefficient():
+    lag = np.geomspace(0.01, 50, 60)
+    runs = Runs(np.array([50]), np.array([100.0]))
+    for exponent in (0.6, 1.5, 2.0):
+        with pytest.raises(NotDiffusiveError):
+            choose_window(lag, lag**exponent, runs)
+    assert choose_window(lag, 6 * lag, runs)[0] == pytest.approx(0.01)
+
+
+def test_window_starts_after_the_cage(rng):
+    tree = dynamics([cage_and_hops(4000, 40, rng)])
+    curves = tree["curves"]
+    fit = fit_diffusion(curves["lag_ps"], curves["msd"], runs_of(tree))
+    assert 0.2 < fit.window_ps[0] < 2
+    assert fit.low < 2.5**2 / 6 < fit.high
+    assert fit.intercept == pytest.approx(6 * 0.4**2, rel=0.3)
+
+
+def test_arrhenius_returns_what_was_put_in():
+    t = np.array([600.0, 800.0, 1000.0, 1300.0])
+    d = 40 * np.exp(-0.35 / (BOLTZMANN_EV_PER_K * t))
+    fit = arrhenius(t, d, 0.1 * d)
+    assert fit.activation_ev == pytest.approx(0.35)
+    assert fit.d0 == pytest.approx(40)
+    value, error = fit.at(900.0)
+    assert value == pytest.approx(40 * np.exp(-0.35 / (BOLTZMANN_EV_PER_K * 900)))
+    assert 0.04 * value < error < 0.1 * value  # four points of 10 % each
+
+
+def test_arrhenius_error_is_the_scatter_of_repeated_fits():
+    rng = np.random.default_rng(3)
+    t = np.array([600.0, 800.0, 1000.0])
+    d = np.exp(-0.3 / (BOLTZMANN_EV_PER_K * t))
+    fits = [arrhenius(t, d * np.exp(rng.normal(0, 0.1, 3)), 0.1 * d) for _ in range(400)]
+    claimed = np.median([f.activation_error_ev for f in fits])
+    assert np.std([f.activation_ev for f in fits]) == pytest.approx(claimed, rel=0.15)
+
+
+def test_ceiling_and_conductivity_by_hand():
+    # He et al.: 459 effective hops, 20 %.
+    hops, relative = information_ceiling(9, 459.0, 3.0)
+    assert hops == pytest.approx(459)
+    assert relative == pytest.approx(0.20, abs=0.002)
+    # 1e22 ions/cm3 with D = 1e-4 cm2/s at 1000 K: n e^2 D / kT = 1.859 S/cm.
+    sigma = nernst_einstein(1.0, n_ions=10, volume_a3=1000.0, charge=1.0, temperature_k=1000.0)
+    assert sigma == pytest.approx(1e28 * 1.602176634e-19**2 * 1e-8 / 1.380649e-20 / 100)
+
+
+def test_ensemble_error_is_the_spread_of_the_models():
+    result = ensemble([1.0, 1.2, 0.8])
+    assert result["d_angstrom2_per_ps"] == pytest.approx(1.0)
+    assert result["error_angstrom2_per_ps"] == pytest.approx(0.2)
+    assert result["low_angstrom2_per_ps"] < 0.55
+
+
+def test_commands_arrhenius_and_nernst_einstein(tmp_path, rng):
+    results = []
+    for kelvin, d in ((800, 0.5), (1000, 1.0)):
+        path = write(tmp_path / f"{kelvin}.h5", brownian(800, 12, rng, d=d), cell=np.eye(3) * 20)
+        result = tmp_path / f"msd{kelvin}.json"
+        options = ["--nernst-einstein", 1, "--temperature", kelvin]
+        done = run("mdgan_hpc.cli.msd", path, "-o", result, *options)
+        assert done.returncode == 0, done.stderr
+        assert "Nernst-Einstein" in done.stdout
+        results += ["--arrhenius", f"{kelvin}={result}"]
+    done = run("mdgan_hpc.cli.msd", *results, "-o", tmp_path / "arrhenius.json")
+    assert done.returncode == 0, done.stderr
+    energy = json.loads((tmp_path / "arrhenius.json").read_text())["arrhenius"]["activation_ev"]
+    expected = BOLTZMANN_EV_PER_K * np.log(2) / (1 / 800 - 1 / 1000)
+    assert energy == pytest.approx(expected, rel=0.1)
