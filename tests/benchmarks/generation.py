@@ -1,13 +1,16 @@
 """Speed and memory of generation on the CPU, in one process.
 
-    python tests/benchmarks/generation.py RUN_OR_MODEL FOLDER lengths    cost a record against length
-    python tests/benchmarks/generation.py RUN_OR_MODEL FOLDER table      against block and particles
-    python tests/benchmarks/generation.py RUN_OR_MODEL FOLDER memory     peak over interpreter, torch
+    python tests/benchmarks/generation.py MODEL FOLDER lengths    cost a record against length
+    python tests/benchmarks/generation.py MODEL FOLDER table      against block and particles
+    python tests/benchmarks/generation.py MODEL FOLDER memory     peak over interpreter and torch
 
+MODEL is a run folder, a model file, or the JSON file of the cage of tests/generate: beside that
+cheap generator everything else shows.
 Costs are processor seconds of the process, writer thread included, so that they hold on a shared
 machine; records a second on an idle one follow as processes / cost.
 """
 
+import functools
 import resource
 import shutil
 import sys
@@ -16,6 +19,10 @@ from pathlib import Path
 
 import torch
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "generate"))
+import cage
+
+from mdgan_hpc.gan.model import load_model
 from mdgan_hpc.generate.run import generate
 from mdgan_hpc.generate.settings import GenerateConfig
 from mdgan_hpc.trajectory.blocks import parts_folder
@@ -27,19 +34,20 @@ def cost(model, folder, particles, records, **options):
     config = GenerateConfig(
         model=model, output=output, particles=particles, records=records, workers=1, **options
     )
+    load = functools.partial(cage.load if model.suffix == ".json" else load_model, model)
     begin = time.process_time()
-    generate(config)
+    generate(config, load=load)
     seconds = time.process_time() - begin
     output.unlink()
     shutil.rmtree(parts_folder(output))
     return seconds / (particles * records) * 1e6
 
 
-def lengths(model, folder, total=8_000_000):
+def lengths(model, folder, total=32_000_000):
     """The same number of records as few long or many short trajectories."""
     for records in (1_000, 10_000, 100_000, 1_000_000):
-        particles = max(8, total // records)
-        value = cost(model, folder, particles, records, block_particles=8)
+        particles = total // records
+        value = cost(model, folder, particles, records, block_particles=32)
         print(f"| {records} | {particles} | {value:.2f} |", flush=True)
 
 
@@ -58,9 +66,6 @@ def table(model, folder, total=1_500_000):
 
 def memory(model, folder):
     """Peak memory beside interpreter and torch, for a short and a ten times longer run."""
-    from mdgan_hpc.gan.model import load_model
-
-    load_model(model)
     torch.nn.functional.linear(torch.ones(256, 96), torch.ones(96, 96))
     peaks = [resource.getrusage(resource.RUSAGE_SELF).ru_maxrss]
     for records in (5_000, 50_000):
