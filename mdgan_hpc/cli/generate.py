@@ -62,6 +62,9 @@ from mdgan_hpc.cli.common import PATH, command, dry_run_option, force_option
     help="For MPI-IO, such as romio_cb_write=disable; may be repeated.",
 )
 @click.option(
+    "--files", default=0, help="Part files of shards, such as one a node.  [default: one a process]"
+)
+@click.option(
     "--workers", default=0, help="Processes without MPI.  [default: one for each core or GPU]"
 )
 @click.option(

@@ -164,7 +164,7 @@ class Preparation:
             carry_bytes += sum(array.nbytes for array in accumulator.state.values())
         rows, n_blocks = config.stored_records, -(-config.particles // p)
         if storage == "shards":
-            n_files = worker_count(config, n_blocks, self.ranks, settings["device"])
+            n_files = self._n_files(n_blocks, settings)
             parts = blocks.plan_parts(config.output, range(rows), range(n_blocks), n_files)
         else:
             parts = [blocks.Part(config.output.name, 0, rows, 0, n_blocks)]
@@ -181,6 +181,10 @@ class Preparation:
             carry_bytes=carry_bytes,
             parts=tuple(parts),
         )
+
+    def _n_files(self, n_blocks: int, settings: Settings) -> int:
+        config = self.config
+        return config.files or worker_count(config, n_blocks, self.ranks, settings["device"])
 
     def create(self) -> tuple[BlockPlan, Settings]:
         """Make the files of a new output."""
@@ -310,7 +314,7 @@ class Preparation:
         if plan.storage == "mpio":
             whole = blocks.Part(output.name, 0, rows, 0, longer.n_blocks)
             return replace(longer, parts=(whole,))
-        n_files = worker_count(config, longer.n_blocks, self.ranks, settings["device"])
+        n_files = self._n_files(longer.n_blocks, settings)
         parts = list(plan.parts)
         for records, own in (
             (range(plan.n_records, rows), range(plan.n_blocks)),

@@ -137,7 +137,9 @@ class Rollout:
             random.standard_normal((steps, self._samples, self.generator.noise_size), np.float32)
         )
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            displacement, carry.state = self.generator.advance(carry.state, noise.to(self.device))
+            displacement, state = self.generator.advance(carry.state, noise.to(self.device))
+        # Types as in the stored carry, so that going on from a file is going on from memory.
+        carry.state = {name: state[name].to(dtype) for name, _, dtype in self._fields()}
         values = displacement.to(torch.float32).cpu().numpy()
         return values.reshape(len(values), self.block_particles, 3)
 

@@ -49,6 +49,8 @@ class GenerateConfig:
         Of the files on a striped file system (Lustre); 0 leaves the folder's own.
     mpi_hints : tuple of str
         ``KEY=VALUE`` for MPI-IO.
+    files : int
+        Part files; 0 makes one for each process.
     workers : int
         Processes without MPI; 0 takes one for each core (or GPU).
     save_interval_s : float
@@ -78,6 +80,7 @@ class GenerateConfig:
     stripe_count: int = 0
     stripe_size_mib: int = 0
     mpi_hints: tuple[str, ...] = ()
+    files: int = 0
     workers: int = 0
     save_interval_s: float = 5.0
     wall_time_min: float | None = None
@@ -92,6 +95,7 @@ class GenerateConfig:
             ("block_particles", 0),
             ("block_records", 1),
             ("workers", 0),
+            ("files", 0),
             ("alignment_mib", 0),
             ("stripe_count", 0),
             ("stripe_size_mib", 0),

@@ -9,8 +9,10 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from launch import environment, generate, here, model_file, naive, needs_mpi, needs_mpio, stored
 
+from mdgan_hpc.cli.generate import main
 from mdgan_hpc.gan import registry
 from mdgan_hpc.gan.model import Model, save_model
 from mdgan_hpc.generate import streams
@@ -248,8 +250,8 @@ def test_a_single_parallel_file_is_extended_too(model, reference, tmp_path):
     assert stored(tmp_path / "g.h5").tobytes() == reference.tobytes()
 
 
-@needs_mpi
-def test_the_default_network_gives_the_same_bits_on_any_number_of_processes(tmp_path):
+def network(folder):
+    """A model file of the default kind, with random weights."""
     lags, step = 6, 3
     torch.manual_seed(0)
     generator = registry.create(
@@ -264,9 +266,34 @@ def test_the_default_network_gives_the_same_bits_on_any_number_of_processes(tmp_
             "hidden": 96,
         },
     )
-    save_model(tmp_path / "model.pt", Model(generator, 0.008, 3, 8 * np.eye(3)))
+    save_model(folder / "model.pt", Model(generator, 0.008, 3, 8 * np.eye(3)))
+    return folder / "model.pt"
+
+
+def test_bf16_stays_near_float32_and_is_exact_when_extended(tmp_path):
+    model, paths = network(tmp_path), {}
+    options = "--particles", 32, "--block-records", 30
+    for name, precision, records in (
+        ("full", "float32", [60]),
+        ("half", "bf16", [60]),
+        ("twice", "bf16", [40, 60]),
+    ):
+        for n in records:
+            arguments = "--precision", precision, "--records", n
+            command = ["--workers", 1, model, "-o", tmp_path / f"{name}.h5", *options, *arguments]
+            done = CliRunner().invoke(main, [str(word) for word in command])
+            assert done.exit_code == 0, done.output
+        paths[name] = stored(tmp_path / f"{name}.h5")
+    assert paths["half"].tobytes() == paths["twice"].tobytes()
+    assert paths["half"].tobytes() != paths["full"].tobytes()
+    msd = {name: ((x[10:] - x[:-10]) ** 2).sum(-1).mean() for name, x in paths.items()}
+    assert msd["half"] == pytest.approx(msd["full"], rel=0.1)
+
+
+@needs_mpi
+def test_the_default_network_gives_the_same_bits_on_any_number_of_processes(tmp_path):
     options = "--particles", 700, "--records", 300, "--block-records", 129
-    command = [sys.executable, "-m", "mdgan_hpc.cli.generate", tmp_path / "model.pt", *options]
+    command = [sys.executable, "-m", "mdgan_hpc.cli.generate", network(tmp_path), *options]
     mpiexec = Path(sys.executable).with_name("mpiexec")
     outputs = []
     for name, threads, start in (
