@@ -43,11 +43,11 @@ def cost(model, folder, particles, records, **options):
     return seconds / (particles * records) * 1e6
 
 
-def lengths(model, folder, total=32_000_000):
-    """The same number of records as few long or many short trajectories."""
+def lengths(model, folder, total=3_200_000):
+    """About the same number of records as few long or many short trajectories."""
     for records in (1_000, 10_000, 100_000, 1_000_000):
-        particles = total // records
-        value = cost(model, folder, particles, records, block_particles=32)
+        particles = max(32, total // records)
+        value = cost(model, folder, particles, records, block_particles=32, block_records=1000)
         print(f"| {records} | {particles} | {value:.2f} |", flush=True)
 
 
