@@ -53,6 +53,7 @@ from mdgan_hpc.cli.common import PATH, command, dry_run_option, force_option
 @click.option(
     "--format", "format_", help="Read another code's file by ASE: its format name, or auto."
 )
+@click.option("--species", help="Elements of the types 1, 2, ... of a LAMMPS dump, such as Li,O.")
 @click.option(
     "--export", type=click.Choice(["extxyz", "npz"]), help="Write our file RUN_DIR in this format."
 )
@@ -74,6 +75,7 @@ def main(
     strict: bool,
     no_check: bool,
     format_: str | None,
+    species: str | None,
     export: str | None,
     info: bool,
     dry_run: bool,
@@ -88,7 +90,7 @@ def main(
     Examples:
       mdgan-convert run1 -o run1.h5 --select Li
       mdgan-convert run1 run2 run3 -o trajectories --select Li --every 2
-      mdgan-convert dump.lammpstrj --format lammps-dump-text --time-step 10 --unwrap
+      mdgan-convert md.dump --format lammps-dump-text --species Li,O --time-step 10 --unwrap
       mdgan-convert run1.h5 --export extxyz -o run1.xyz
       mdgan-convert run1.h5 --info
     """
@@ -121,6 +123,7 @@ def main(
         source=source or "",
         label=label or "",
         format=format_ or "",
+        species=species or "",
         time_step_fs=time_step or 0.0,
         unwrap=unwrap,
         include_initial=include_initial,

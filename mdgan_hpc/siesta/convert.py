@@ -57,6 +57,8 @@ class ConvertConfig:
         Forced source, run label; empty: chosen.
     format : str
         ASE's name of the format of another code's trajectory; empty: SIESTA.
+    species : str
+        Elements of the types of a LAMMPS dump, with commas.
     time_step_fs : float
         Where no file tells; 0: read.
     unwrap, include_initial, strict, check, force : bool
@@ -73,6 +75,7 @@ class ConvertConfig:
     source: str = ""
     label: str = ""
     format: str = ""
+    species: str = ""
     time_step_fs: float = 0.0
     unwrap: bool = False
     include_initial: bool = False
@@ -236,7 +239,8 @@ def _convert(
 def open_as_configured(config: ConvertConfig) -> Run:
     """Open the run that a configuration names."""
     if config.format:
-        return open_foreign(Path(config.run), config.format, config.time_step_fs)
+        species = [word for word in config.species.split(",") if word]
+        return open_foreign(Path(config.run), config.format, config.time_step_fs, species)
     return open_run(
         Path(config.run),
         source=config.source or None,

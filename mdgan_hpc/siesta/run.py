@@ -341,7 +341,7 @@ def open_run(
     )
 
 
-def open_foreign(path: Path, format: str, time_step_fs: float) -> Run:
+def open_foreign(path: Path, format: str, time_step_fs: float, species: list[str]) -> Run:
     """Open a trajectory of another code through ASE.
 
     Parameters
@@ -351,6 +351,8 @@ def open_foreign(path: Path, format: str, time_step_fs: float) -> Run:
         ASE's name of the format, or ``auto``.
     time_step_fs : float
         Time between two frames.
+    species : list of str
+        Elements of the types of a LAMMPS dump.
 
     Raises
     ------
@@ -362,7 +364,7 @@ def open_foreign(path: Path, format: str, time_step_fs: float) -> Run:
         raise UsageError(
             "--format needs the time between two frames", remedy="give it with --time-step, in fs"
         )
-    source = AseFile(path, format)
+    source = AseFile(path, format, species)
     return Run(
         RunFiles(path.parent, path.stem, {source.kind: path}),
         OutHead(),

@@ -177,6 +177,32 @@ def test_other_codes(tmp_path):
         converted(tmp_path / "bad.extxyz", tmp_path / "c.h5", format="extxyz", time_step_fs=1.0)
 
 
+def test_lammps_dump_in_pieces(tmp_path, monkeypatch):
+    """A folded dump with atoms in any order, read some frames at a time."""
+    monkeypatch.setattr("mdgan_hpc.siesta.ase_source._DUMP_BYTES", 2000)
+    x = walk(200) * 3
+    generator = np.random.default_rng(9)
+    lengths = np.array([8.0, 9.0, 10.0])
+    with open(tmp_path / "md.dump", "w") as out:
+        for i, p in enumerate(x % lengths):
+            out.write(f"ITEM: TIMESTEP\n{10 * i}\nITEM: NUMBER OF ATOMS\n4\n")
+            out.write("ITEM: BOX BOUNDS pp pp pp\n" + "".join(f"0 {a}\n" for a in lengths))
+            out.write("ITEM: ATOMS id type x y z\n")
+            for k in generator.permutation(4):
+                out.write(f"{k + 1} {k % 2 + 1} {p[k, 0]:.6f} {p[k, 1]:.6f} {p[k, 2]:.6f}\n")
+    options = {"format": "lammps-dump-text", "time_step_fs": 10.0, "unwrap": True}
+    with pytest.raises(UsageError, match="--species"):
+        converted(tmp_path / "md.dump", tmp_path / "a.h5", **options)
+    with pytest.raises(UsageError, match="no such element"):
+        converted(tmp_path / "md.dump", tmp_path / "a.h5", species="Li,Oo", **options)
+    summary, warned = converted(tmp_path / "md.dump", tmp_path / "a.h5", species="Li,O", **options)
+    assert (summary.n_records, warned) == (200, [])
+    with Trajectory(tmp_path / "a.h5") as t:
+        assert list(t.species) == [3, 8, 3, 8]
+        np.testing.assert_allclose(t.positions() - t.positions()[:1], x - x[:1], atol=3e-5)
+        np.testing.assert_allclose(t.cells()[7], np.diag(lengths))
+
+
 def test_other_readers_agree(data, tmp_path):
     converted(data / "short/npr_labels", tmp_path / "a.h5")
     with Trajectory(tmp_path / "a.h5") as ours:
