@@ -42,9 +42,9 @@ class TransitionGenerator(Generator):
     modes : list of list of float, [r, r]
         Rows turn the residuals of the extrapolation (Angstrom) into uncorrelated modes of
         variance one.
-    scales : list of float, [5]
-        Standard deviations, Angstrom: displacement, its first and second difference, displacement
-        over r records, its difference.
+    scales : list of float, [4]
+        Standard deviations, Angstrom: displacement over r records, its first and second
+        difference, displacement of one record.
     rotations, translations : nested list, [n, 3, 3] and [n, 3]
         The group (`Symmetry`).
     primitive : nested list, [3, 3], or None
@@ -82,7 +82,7 @@ class TransitionGenerator(Generator):
         translations: list[list[float]],
         primitive: list[list[float]] | None,
         hidden: int = 72,
-        components: int = 3,
+        components: int = 6,
         directions: int = 2,
         reciprocal_vectors: int = 24,
         pool: int = 2048,
@@ -95,7 +95,7 @@ class TransitionGenerator(Generator):
         self.components, self.directions = components, directions
         self.records_per_step = r = len(extrapolation)
         self.n_lags = p = len(extrapolation[0])
-        if p < max(3, 2 * r):
+        if p < 3 * r:
             raise ValueError(f"{p} lags are too few for {r} records a step")
         self.has_lattice = primitive is not None
         self.start_size = 1
@@ -105,9 +105,9 @@ class TransitionGenerator(Generator):
         self._buffer("extrapolation", extrapolation)
         self._buffer("modes", modes)
         self._buffer("inverse_modes", np.linalg.inv(modes))
-        # One record a step: the displacement over the step is the displacement.
-        n_vectors = (3 if r == 1 else 5) + r
-        self._buffer("scales", scales[: n_vectors - r])
+        # One record a step: the displacement over the step is that of the last record.
+        self._buffer("scales", scales[: 3 if r == 1 else 4])
+        n_vectors = len(self.scales) + 1
         self._buffer("rotations", group)
         product = np.array([[_find(group, a.T @ b) for b in group] for a in group])
         self.register_buffer("_product", torch.from_numpy(product))  # index of a^-1 b
@@ -204,15 +204,18 @@ class TransitionGenerator(Generator):
         """Return the inputs [..., n_inputs].
 
         `place` [..., 3] is fractional in the primitive cell, `lagged` [..., p, 3] are the last
-        displacements, newest first, `residual` [..., r, 3] the modes of the last step.
+        displacements, newest first, `residual` [..., r, 3] the modes of the last step. Of the
+        motion within a step only the last displacement and the slowest mode are seen: an error
+        in the fast modes then cannot feed on itself.
         """
         r = self.records_per_step
-        a, b, c = lagged[..., 0, :], lagged[..., 1, :], lagged[..., 2, :]
+        a, b, c = (lagged[..., i * r : (i + 1) * r, :].sum(-2) for i in range(3))
         vectors = [a, a - b, a - 2 * b + c]
         if r > 1:
-            last, before = lagged[..., :r, :].sum(-2), lagged[..., r : 2 * r, :].sum(-2)
-            vectors += [last, last - before]
-        seen = torch.cat([torch.stack(vectors, -2) / self.scales[:, None], residual], -2)
+            vectors.append(lagged[..., 0, :])
+        seen = torch.cat(
+            [torch.stack(vectors, -2) / self.scales[:, None], residual[..., :1, :]], -2
+        )
         length = (seen * seen).sum(-1, keepdim=True).add(1e-8).sqrt()
         seen = seen * (torch.tanh(length / _SATURATION) * _SATURATION / length)
         parts = [seen.flatten(-2)]
@@ -427,7 +430,7 @@ def fit_extrapolation(
         The arguments `extrapolation`, `modes` and `scales` of `TransitionGenerator`.
     """
     r = records_per_step
-    p = max(6, 2 * r)
+    p = max(6, 3 * r)
     # Normal equations of all windows [..., p + r], oldest first.
     moments = np.zeros((p + r, p + r))
     count = 0
@@ -448,8 +451,8 @@ def fit_extrapolation(
         row[: len(combination)] = combination
         return float(np.sqrt(row @ now @ row))
 
-    ones = [1.0] * r
-    scales = [[1.0], [1.0, -1.0], [1.0, -2.0, 1.0], ones, ones + [-1.0] * r]
+    ones, minus, twice = [1.0] * r, [-1.0] * r, [-2.0] * r
+    scales = [ones, ones + minus, ones + twice + ones, [1.0]]
     return {
         "extrapolation": weights.tolist(),
         "modes": modes.tolist(),
