@@ -25,9 +25,11 @@ from torch.nn import functional
 from mdgan_hpc.gan.generator import Generator, State
 from mdgan_hpc.gan.symmetry import Symmetry
 
-#: Vector inputs are saturated at this many standard deviations: what the network sees stays within
-#: what it was trained on.
+#: Vector inputs, and means of the mixture, saturate at this many standard deviations; widths and
+#: directions at what rare data need. Away from all data the network can then not heat up an ion.
 _SATURATION = 6.0
+_DIRECTION = 2.0
+_LOG_WIDTH = (-6.0, 0.7)
 #: Records of data that fill the memory before a free run, about.
 _HISTORY = 96
 
@@ -216,9 +218,7 @@ class TransitionGenerator(Generator):
         seen = torch.cat(
             [torch.stack(vectors, -2) / self.scales[:, None], residual[..., :1, :]], -2
         )
-        length = (seen * seen).sum(-1, keepdim=True).add(1e-8).sqrt()
-        seen = seen * (torch.tanh(length / _SATURATION) * _SATURATION / length)
-        parts = [seen.flatten(-2)]
+        parts = [_saturated(seen, _SATURATION).flatten(-2)]
         if place is not None:
             phase = place @ self.waves
             parts += [phase.cos(), phase.sin()]
@@ -239,9 +239,9 @@ class TransitionGenerator(Generator):
         vectors = vectors.unflatten(-1, (k, 1 + self.directions, r, 3))
         return (
             scalars[..., :k].log_softmax(-1),
-            scalars[..., k:].unflatten(-1, (k, r)).clamp(-6, 3),
-            vectors[..., 0, :, :],
-            vectors[..., 1:, :, :],
+            scalars[..., k:].unflatten(-1, (k, r)).clamp(*_LOG_WIDTH),
+            _saturated(vectors[..., 0, :, :], _SATURATION),
+            _saturated(vectors[..., 1:, :, :], _DIRECTION),
         )
 
     # Likelihood -----------------------------------------------------------------------------
@@ -391,6 +391,12 @@ class TransitionGenerator(Generator):
         spread = (directions[row, chosen] * along[..., None, None]).sum(1)
         width = widths[row, chosen].exp()[..., None]
         return means[row, chosen] + width * (inner + spread)
+
+
+def _saturated(vectors: Tensor, limit: float) -> Tensor:
+    """Shorten vectors [..., 3] smoothly to less than `limit`; short ones stay as they are."""
+    length = (vectors * vectors).sum(-1, keepdim=True).add(1e-8).sqrt()
+    return vectors * (torch.tanh(length / limit) * limit / length)
 
 
 def _log_density(
