@@ -96,7 +96,11 @@ load_launcher() {
                 stop_signal=TERM
             fi
             ;;
-        mpiexec) start=(mpiexec -n "$ranks" jobs/lib/rank.sh "${inside[@]}") ;;
+        mpiexec)
+            # MPICH's mpiexec starts its helpers by srun, which must not speak MPI to them.
+            export SLURM_MPI_TYPE=none
+            start=(mpiexec -n "$ranks" jobs/lib/rank.sh "${inside[@]}")
+            ;;
         plain)
             [ "$ranks" = 1 ] || die "MDGAN_START=plain starts 1 rank, not $ranks; use srun, torchrun or mpiexec"
             start=(jobs/lib/rank.sh "${inside[@]}")
