@@ -35,8 +35,8 @@ load_runtime() {
             local program
             program=$(command -v apptainer || command -v singularity) ||
                 die "MDGAN_RUNTIME=apptainer: neither apptainer nor singularity is found; load its module in the site file"
-            [ -f "${MDGAN_IMAGE:-}" ] ||
-                die "MDGAN_IMAGE='${MDGAN_IMAGE:-}' is no image file; build one (docs/cluster.md) and export MDGAN_IMAGE"
+            [ -e "${MDGAN_IMAGE:-}" ] ||
+                die "MDGAN_IMAGE='${MDGAN_IMAGE:-}' is no image; build one (docs/cluster.md) and export MDGAN_IMAGE"
             inside=("$program" exec --bind "$PWD" "${site_container[@]}" "$MDGAN_IMAGE")
             ;;
         venv)

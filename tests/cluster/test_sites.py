@@ -113,7 +113,7 @@ def test_every_request_to_slurm_is_explained(path: Path) -> None:
     ("variables", "words"),
     [
         ({"MDGAN_SITE": "nowhere"}, "no file jobs/sites/nowhere.sh; known: archer2 default"),
-        ({"MDGAN_IMAGE": "lost.sif"}, "'lost.sif' is no image file"),
+        ({"MDGAN_IMAGE": "lost.sif"}, "'lost.sif' is no image"),
         ({"MDGAN_RUNTIME": "docker"}, "use apptainer, venv or module"),
         ({"MDGAN_RUNTIME": "venv"}, "no Python environment in .venv"),
         ({"MDGAN_RUNTIME": "module"}, "mdgan-train is not found"),

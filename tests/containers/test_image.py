@@ -22,7 +22,7 @@ IMAGE = Path(os.environ.get("MDGAN_TEST_IMAGE", "none"))
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(
-        not IMAGE.is_file() or shutil.which("apptainer") is None,
+        not IMAGE.exists() or shutil.which("apptainer") is None,
         reason="no MDGAN_TEST_IMAGE, or no apptainer: tests/containers/build_and_test.sh",
     ),
 ]
@@ -73,13 +73,14 @@ def test_runs_as_an_ordinary_user_without_network(tmp_path: Path) -> None:
         folder = folder.parent
     tmp_path.chmod(0o777)
     user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
-    shutil.copy(IMAGE, tmp_path / "image.sif")
+    copy = tmp_path / "image"  # where an ordinary user may read it
+    shutil.copytree(IMAGE, copy, symlinks=True) if IMAGE.is_dir() else shutil.copy(IMAGE, copy)
     program = (
         "import os, socket, mdgan_hpc, torch, h5py; assert os.getuid() == 65534\n"
         "names = [n for _, n in socket.if_nameindex()]; assert names == ['lo'], names\n"
     )
     apptainer(
-        *("exec", "--no-home", "--net", "--network=none", tmp_path / "image.sif"),
+        *("exec", "--no-home", "--net", "--network=none", copy),
         *("python", "-c", program),
         cwd=tmp_path,
         user=user if os.geteuid() == 0 else (),
