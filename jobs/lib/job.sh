@@ -37,7 +37,9 @@ load_runtime() {
                 die "MDGAN_RUNTIME=apptainer: neither apptainer nor singularity is found; load its module in the site file"
             [ -e "${MDGAN_IMAGE:-}" ] ||
                 die "MDGAN_IMAGE='${MDGAN_IMAGE:-}' is no image; build one (docs/cluster.md) and export MDGAN_IMAGE"
-            inside=("$program" exec --bind "$PWD" "${site_container[@]}" "$MDGAN_IMAGE")
+            mkdir -p "$MDGAN_WORK" || die "cannot make $MDGAN_WORK; set MDGAN_WORK"
+            inside=("$program" exec --bind "$PWD" --bind "$(cd "$MDGAN_WORK" && pwd)"
+                "${site_container[@]}" "$MDGAN_IMAGE")
             ;;
         venv)
             local folder=${MDGAN_VENV:-.venv}

@@ -1,8 +1,8 @@
 # shellcheck shell=bash disable=SC2034
 # JUWELS Booster, Jülich: 4 NVIDIA A100 and 48 cores a node, InfiniBand.
 # Source: https://apps.fz-juelich.de/jsc/hps/juwels/ (batch system, GPU computing). Set your --account.
-site_gpu=(--partition=booster --nodes=1 --ntasks-per-node=4 --gpus-per-node=4 --cpus-per-task=12)
-site_cpu=(--partition=booster --gpus-per-node=1)
+site_gpu=(--partition=booster --nodes=1 --ntasks-per-node=4 --gres=gpu:4 --cpus-per-task=12)
+site_cpu=(--partition=booster --gres=gpu:1)
 site_srun=(--cpu-bind=rank_ldom)
 site_container=(--nv --bind /p)
 site_master_suffix=i # the node's InfiniBand name

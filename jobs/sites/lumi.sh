@@ -2,7 +2,7 @@
 # LUMI-G, CSC: 8 AMD MI250X dies and 56 usable cores a node, Slingshot. Set your --account.
 # Source: https://docs.lumi-supercomputer.eu/runjobs/scheduled-jobs/distribution-binding/: die 0 is
 # nearest to cores 49-55, die 1 to 57-63 and so on; the masks bind each local rank to its die's cores.
-site_gpu=(--partition=standard-g --nodes=1 --ntasks-per-node=8 --gpus-per-node=8)
+site_gpu=(--partition=standard-g --nodes=1 --ntasks-per-node=8 --gres=gpu:8)
 site_cpu=(--partition=small)
 masks=0xfe000000000000,0xfe00000000000000,0xfe0000,0xfe000000,0xfe,0xfe00,0xfe00000000,0xfe0000000000
 case ${SLURM_JOB_PARTITION:-} in *-g) site_srun=(--cpu-bind="mask_cpu:$masks" --gpu-bind=none) ;; esac

@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2034
 # Perlmutter, NERSC: 4 NVIDIA A100 and 64 cores a node, Slingshot (HPE Cray EX).
 # Source: https://docs.nersc.gov/jobs/examples/ and https://docs.nersc.gov/machinelearning/pytorch/.
-site_gpu=(--constraint=gpu --qos=regular --nodes=1 --ntasks-per-node=4 --gpus-per-node=4
+site_gpu=(--constraint=gpu --qos=regular --nodes=1 --ntasks-per-node=4 --gres=gpu:4
     --cpus-per-task=32)
 site_cpu=(--constraint=cpu --qos=regular)
 site_srun=(--cpu-bind=cores --gpu-bind=none) # all GPUs visible: NCCL copies between them

@@ -102,9 +102,8 @@ def test_every_request_to_slurm_is_explained(path: Path) -> None:
     lines = path.read_text().splitlines()
     requests = [line for line in lines if line.startswith("#SBATCH")]
     assert requests
-    plain = {"--nodes=1", "--ntasks=1", "--cpus-per-task=1", "--cpus-per-task=2"}
     for line in requests:
-        assert "# " in line.removeprefix("#") or line.split()[1] in plain, line
+        assert "# " in line.removeprefix("#"), line
     assert any("--open-mode=append" in line for line in requests)
     assert any("jobs/logs/" in line for line in requests)
 

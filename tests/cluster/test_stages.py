@@ -48,7 +48,7 @@ def test_every_script_is_accepted(slurm: Slurm) -> None:
     for script in sorted((ROOT / "jobs").glob("*.slurm")):
         done = slurm.run("sbatch", "--test-only", f"jobs/{script.name}")
         assert done.returncode == 0, f"{script.name}: {done.stderr}"
-    refused = slurm.run("sbatch", "--test-only", "--gpus-per-node=3", "jobs/train.slurm")
+    refused = slurm.run("sbatch", "--test-only", "--gres=gpu:3", "jobs/train.slurm")
     assert refused.returncode != 0, "the nodes have two GPUs each"
 
 
@@ -252,7 +252,7 @@ def test_srun_gives_ranks_and_hosts(slurm: Slurm, mpi: str) -> None:
         "print(l.launcher, l.rank, l.size, l.local_rank, socket.gethostname())"
     )
     python = slurm.environment["MDGAN_VENV"] + "/bin/python"
-    done = slurm.run("srun", "-N2", "-n4", f"--mpi={mpi}", python, "-c", program)
+    done = slurm.run("srun", "-N2", "--ntasks-per-node=2", f"--mpi={mpi}", python, "-c", program)
     assert sorted(done.stdout.splitlines()) == [
         "slurm 0 4 0 n1",
         "slurm 1 4 1 n1",

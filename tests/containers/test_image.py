@@ -100,7 +100,7 @@ def test_whole_pipeline_inside(tmp_path: Path) -> None:
         ("mdgan-convert", run, "-o", md, "--select", "Li", "--drift", "all"),
         ("mdgan-train", config, "--data", md, "--out", model),
         ("mdgan-generate", model, "-o", generated, "--particles", 64, "--records", 600),
-        ("mdgan-msd", md, generated, "-o", tmp_path / "msd.json"),
+        ("mdgan-msd", generated, "-o", tmp_path / "msd.json"),
         ("mdgan-report", "--md", md, "--generated", generated, "-o", tmp_path / "report"),
     ):
         apptainer(*inside, *words, cwd=tmp_path)
