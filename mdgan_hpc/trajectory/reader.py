@@ -110,6 +110,12 @@ class Trajectory:
         for name in ("trajectory", "all"):
             if name in names:
                 return particles[name]
+        if not names and layout.LEDGER in self.file:
+            raise DataError(
+                "holds no positions: it was made with --no-store",
+                where=self.path,
+                remedy="its analysis lies beside it, with the ending .msd.json",
+            )
         if len(names) != 1:
             raise DataError(
                 f"has {len(names)} particle groups with positions ({', '.join(names) or 'none'})",

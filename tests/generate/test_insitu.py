@@ -9,7 +9,9 @@ from launch import here, model_file, stored
 from mdgan_hpc.analysis import dynamics
 from mdgan_hpc.analysis.dynamics import BIN_WIDTH, DynamicsConfig, RunSums, plan_lags, summarise
 from mdgan_hpc.analysis.multitau import MultiTau, MultiTauAnalysis
+from mdgan_hpc.errors import DataError
 from mdgan_hpc.results import load_results
+from mdgan_hpc.trajectory import Trajectory
 
 
 @pytest.fixture
@@ -79,6 +81,8 @@ def test_command_with_and_without_storing_extended_or_at_once(tmp_path):
         if name == "lag_ps":
             assert set(b["curves"][name]) <= set(values)
     assert (tmp_path / "c.h5").stat().st_size < 100_000
+    with pytest.raises(DataError, match="no positions.*msd.json"):
+        Trajectory(tmp_path / "c.h5")
     positions = stored(tmp_path / "a.h5").astype(float)
     lag = np.round(a["curves"]["lag_ps"] / 0.008).astype(int)
     for at in np.flatnonzero(lag <= 56):
