@@ -1,0 +1,53 @@
+"""Result trees survive the way to a file and back."""
+
+import numpy as np
+import pytest
+
+from mdgan_hpc.errors import DataError, UsageError
+from mdgan_hpc.results import load_results, save_results
+
+TREE = {
+    "curves": {"lag_ps": np.array([0.1, 0.2]), "msd_axis": np.arange(6.0).reshape(2, 3)},
+    "label": "Li",
+    "count": 3,
+    "missing": None,
+    "table": [["D", "1.0"], ["E", "2.0"]],
+    "empty": [],
+}
+
+
+@pytest.mark.parametrize("suffix", ["h5", "json"])
+def test_round_trip(tmp_path, suffix):
+    path = tmp_path / f"a.{suffix}"
+    save_results(path, TREE)
+    back = load_results(path)
+    np.testing.assert_array_equal(back["curves"]["msd_axis"], TREE["curves"]["msd_axis"])
+    assert back["label"] == "Li"
+    assert back["count"] == 3
+    assert back["missing"] is None
+    assert back["table"] == TREE["table"]
+    assert len(back["empty"]) == 0
+
+
+def test_csv_holds_the_columns_of_one_group_and_the_facts_above(tmp_path):
+    save_results(tmp_path / "a.csv", TREE, table="curves")
+    lines = (tmp_path / "a.csv").read_text().splitlines()
+    assert "# label = Li" in lines
+    assert "lag_ps,msd_x,msd_y,msd_z" in lines
+    assert lines[-1] == "0.20000000000000001,3,4,5"
+
+
+def test_numbers_that_are_not_finite_are_null_in_json(tmp_path):
+    save_results(tmp_path / "a.json", {"value": float("nan"), "array": np.array([1.0, np.inf])})
+    assert "NaN" not in (tmp_path / "a.json").read_text()
+    np.testing.assert_array_equal(load_results(tmp_path / "a.json")["array"], [1.0, np.nan])
+
+
+def test_what_is_wrong_is_told(tmp_path):
+    with pytest.raises(UsageError, match="suffix"):
+        save_results(tmp_path / "a.txt", TREE)
+    with pytest.raises(DataError, match="no such file"):
+        load_results(tmp_path / "no.h5")
+    (tmp_path / "bad.h5").write_text("text")
+    with pytest.raises(DataError, match="not a results file"):
+        load_results(tmp_path / "bad.h5")
