@@ -81,7 +81,7 @@ def test_command_with_and_without_storing_extended_or_at_once(tmp_path):
         if name == "lag_ps":
             assert set(b["curves"][name]) <= set(values)
     assert (tmp_path / "c.h5").stat().st_size < 100_000
-    with pytest.raises(DataError, match="no positions.*msd.json"):
+    with pytest.raises(DataError, match=r"no positions.*msd\.json"):
         Trajectory(tmp_path / "c.h5")
     positions = stored(tmp_path / "a.h5").astype(float)
     lag = np.round(a["curves"]["lag_ps"] / 0.008).astype(int)
