@@ -15,6 +15,7 @@ from mdgan_hpc.progress import Progress
 from mdgan_hpc.provenance import provenance
 from mdgan_hpc.siesta.chain import Chain, ChainRules, TimedFrames, gathered
 from mdgan_hpc.siesta.companion import Companion, StepTable
+from mdgan_hpc.siesta.drift import RunStatistics
 from mdgan_hpc.siesta.fa import read_fa
 from mdgan_hpc.siesta.frames import UNITS, Frames, Source
 from mdgan_hpc.siesta.mde import COLUMNS, read_mde
@@ -182,7 +183,7 @@ def _convert(
     if run.source.ahead == 0:
         initial = None  # the source begins with it
     inputs = [*run.files.files.values(), *run.files.outputs, *run.files.inputs]
-    statistics = _Statistics(run.masses, reference, rest)
+    statistics = RunStatistics(run.masses, reference, rest)
     unwrapper = Unwrapper(unwrap=config.unwrap, where=run.files.folder)
     dt = run.time_steps_fs[0]
     writer = TrajectoryWriter(
@@ -261,9 +262,10 @@ def _source_name(run: Run) -> str:
 
 
 def _first_step(run: Run) -> int:
-    if run.relaxation or run.fdf is None:
+    """Return the number of the first step where the source does not tell."""
+    if run.relaxation or not run.source.ahead:
         return 0
-    return run.fdf.integer("MD.InitialTimeStep", 1)
+    return run.fdf.integer("MD.InitialTimeStep", 1) if run.fdf else 1
 
 
 def _last_forces(run: Run, chosen: np.ndarray) -> dict[str, Any]:
@@ -418,110 +420,3 @@ def _thinned(pieces: Iterator[TimedFrames], every: int) -> Iterator[TimedFrames]
             yield piece
         elif rows.any():
             yield piece[rows]
-
-
-class _Statistics:
-    """Takes the drift off and gathers what the file tells of the run as a whole.
-
-    Parameters
-    ----------
-    masses : array, [N]
-    reference : array of bool, [N]
-        Atoms whose centre of mass is to stand still; none: nothing is taken off.
-    rest : array of bool, [N]
-        Atoms of the framework.
-    """
-
-    def __init__(self, masses: np.ndarray, reference: np.ndarray, rest: np.ndarray) -> None:
-        self._masses, self._reference, self._rest = masses, reference, rest
-        self._origin: np.ndarray | None = None
-        self._framework = _Framework(int(rest.sum()))
-        self.temperature = _Moments()
-        self.drift_length = 0.0
-
-    def without_drift(self, positions: np.ndarray, temperature: np.ndarray | None) -> np.ndarray:
-        """Return positions [n, N, 3] in the frame of the reference's centre of mass."""
-        if self._reference.any():
-            weights = self._masses[self._reference]
-            if weights.sum() <= 0:
-                weights = np.ones_like(weights)
-            weights = weights / weights.sum()
-            centre = np.einsum("tni,n->ti", positions[:, self._reference], weights)
-            self._origin = centre[0] if self._origin is None else self._origin
-            shift = centre - self._origin
-            self.drift_length = float(np.linalg.norm(shift[-1]))
-            positions = positions - shift[:, None]
-        self._framework.add(positions[:, self._rest])
-        if temperature is not None:
-            self.temperature.add(temperature)
-        return positions
-
-    def parameters(self, atomic_numbers: np.ndarray, rest: np.ndarray) -> dict[str, Any]:
-        """Return what is known after the last frame, for ``parameters/``."""
-        values: dict[str, Any] = {"drift_length": self.drift_length}
-        if self.temperature.count:
-            values["temperature_mean"] = self.temperature.mean
-            values["temperature_spread"] = self.temperature.spread
-        if rest.any():
-            values["framework"] = {
-                "species": atomic_numbers[rest].astype(np.int32),
-                "position": self._framework.mean,
-                "rms_displacement": self._framework.rms_displacement,
-            }
-            values["framework_masses"] = self._masses[rest]
-        return values
-
-
-class _Framework:
-    """Streamed mean and scatter of positions, about the first frame to keep the digits."""
-
-    def __init__(self, n_atoms: int) -> None:
-        self.count = 0
-        self._first = np.zeros((n_atoms, 3))
-        self._sum = np.zeros((n_atoms, 3))
-        self._squares = np.zeros(n_atoms)
-
-    def add(self, positions: np.ndarray) -> None:
-        if not self.count:
-            self._first = positions[0].copy()
-        away = positions - self._first
-        self._sum += away.sum(axis=0)
-        self._squares += np.einsum("tni,tni->n", away, away)
-        self.count += len(positions)
-
-    @property
-    def mean(self) -> np.ndarray:
-        return self._first + self._sum / self.count
-
-    @property
-    def rms_displacement(self) -> np.ndarray:
-        square = self._squares / self.count - ((self._sum / self.count) ** 2).sum(axis=1)
-        return np.sqrt(np.maximum(square, 0.0))
-
-
-class _Moments:
-    """Streamed mean and standard deviation of numbers that may be NaN."""
-
-    def __init__(self) -> None:
-        self.count, self._sum, self._squares, self._first = 0, 0.0, 0.0, 0.0
-
-    def add(self, values: np.ndarray) -> None:
-        values = values[np.isfinite(values)]
-        if not len(values):
-            return
-        if not self.count:
-            self._first = float(values[0])
-        away = values - self._first
-        self.count += len(values)
-        self._sum += float(away.sum())
-        self._squares += float((away**2).sum())
-
-    @property
-    def mean(self) -> float:
-        return self._first + self._sum / self.count if self.count else float("nan")
-
-    @property
-    def spread(self) -> float:
-        if not self.count:
-            return float("nan")
-        return float(np.sqrt(max(self._squares / self.count - (self._sum / self.count) ** 2, 0.0)))

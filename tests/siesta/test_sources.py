@@ -12,7 +12,7 @@ import zstandard
 from ase.io import read as ase_read
 from siesta_runs import SHORT, converted, read_raw_md, write_ani, write_md
 
-from mdgan_hpc.errors import DataError, DataWarning
+from mdgan_hpc.errors import DataError, DataWarning, UsageError
 from mdgan_hpc.siesta.ani import AniFile, ColumnParser
 from mdgan_hpc.siesta.constants import FROM_5_0, UP_TO_4_1, constants_of
 from mdgan_hpc.siesta.fa import read_fa
@@ -431,6 +431,17 @@ def test_contradictions_are_reported(data, tmp_path):
     (tmp_path / "lih.ANI").write_text(text[: len(text) * 3 // 4])
     summary, warned = converted(tmp_path, tmp_path / "a.h5")
     assert summary.n_records == 40
+
+
+def test_bare_ani_needs_a_time_step(data, tmp_path):
+    shutil.copy(data / "short/nve_lih8/lih.ANI", tmp_path)
+    with pytest.raises(UsageError, match="--time-step"):
+        converted(tmp_path, tmp_path / "a.h5")
+    converted(tmp_path, tmp_path / "a.h5", time_step_fs=0.5)
+    with Trajectory(tmp_path / "a.h5") as t:
+        assert (t.steps[0], t.has_cell) == (2, False)
+        assert t.record_interval_ps == pytest.approx(0.5e-3)
+        assert list(t.species) == [3, 1] * 4
 
 
 def test_damaged_best_source_gives_way(data, tmp_path):
