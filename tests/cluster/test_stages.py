@@ -69,7 +69,7 @@ def test_smoke_test_says_what_to_do_where_mpi_ends_the_ranks(slurm: Slurm) -> No
 def test_pipeline_from_run_folders_to_report(slurm: Slurm, small_config: Path) -> None:
     runs = [ROOT / "tests/data/long" / name for name in ("run1", "run2")]
     env = {"MDGAN_CONFIG": str(small_config), "MDGAN_CONVERT": "--select Li --drift all"}
-    env |= {"MDGAN_PARTICLES": "64", "MDGAN_RECORDS": "600"}
+    env |= {"MDGAN_PARTICLES": "64", "MDGAN_RECORDS": "2400"}
     dry = slurm.run("jobs/pipeline.sh", "--dry-run", *runs, env=env)
     assert dry.stdout.count("sbatch --parsable") == 5
     assert dry.stdout.count("--dependency=afterok:") == 4
