@@ -252,14 +252,14 @@ def test_a_single_parallel_file_is_extended_too(model, reference, tmp_path):
 
 def network(folder):
     """A model file of the default kind, with random weights."""
-    lags, step = 6, 3
+    lags, step = 12, 3
     torch.manual_seed(0)
     generator = registry.create(
         "transition",
         {
             "extrapolation": (0.5 * np.eye(step, lags)).tolist(),
             "modes": (np.eye(step) / 0.03).tolist(),
-            "scales": [0.1, 0.05, 0.05, 0.1, 0.05],
+            "scales": [0.1, 0.05, 0.05, 0.05],
             "rotations": [np.eye(3).tolist(), (-np.eye(3)).tolist()],
             "translations": [[0.0, 0.0, 0.0]] * 2,
             "primitive": (8 * np.eye(3)).tolist(),
