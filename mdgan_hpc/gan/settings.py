@@ -44,12 +44,13 @@ class GeneratorSettings:
     )
     hidden: int = key(72, "units | transition: memory; latent: width of the layers")
     records_per_step: int = key(5, "records | transition only: made together by one step")
+    components: int = key(6, "Gaussians | transition only: in the mixture of a step")
     latent: int = key(32, "numbers | latent only: size of z")
     window: int = key(32, "records | latent only: records of one window")
     relaxation: int = key(10, "steps | latent only: transitions before the first window")
 
     def __post_init__(self) -> None:
-        for name in ("hidden", "records_per_step", "latent", "window", "relaxation"):
+        for name in ("hidden", "records_per_step", "components", "latent", "window", "relaxation"):
             value = getattr(self, name)
             require(value >= 1, f"generator.{name}", value, "at least 1")
 

@@ -35,7 +35,7 @@ _FREE_RUN = 256
 _LATE = 0.8
 #: Windows of data whose mean is the reference of the statistics.
 _REFERENCE_WINDOWS = 16_384
-#: Largest norm of the generator's gradient that is followed.
+#: Largest norm of the gradient of a term of weight one.
 _CLIP = 1.0
 
 
@@ -143,25 +143,25 @@ class Trainer:
         if self.adversarial:
             for turn in range(self.config.critic.steps):
                 metrics["critic_loss"] = self._critic_step(turn)
-        self.generator_optimiser.zero_grad()
-        terms = []
+        weights = self.config.loss
+        terms: list[tuple[float, Tensor]] = []
         if self._likelihood_weight:
             metrics["likelihood_loss"] = self._likelihood()
-            terms.append(self._likelihood_weight * metrics["likelihood_loss"])
+            weighted = self._likelihood_weight * metrics["likelihood_loss"]
+            terms.append((self._likelihood_weight, weighted))
         if self.adversarial or self.statistics is not None:
             fake = self._fake("generator")
-        if self.adversarial:
-            metrics["generator_loss"] = self._game(fake)
-            terms.append(self.config.loss.adversarial * metrics["generator_loss"])
-        if self.statistics is not None:
-            now = self.statistics(fake)
-            pull = self.statistics.loss(now, self.processes.average(now.detach()))
-            metrics["statistics_error"] = self.statistics.error()
-            terms.append(self.config.loss.statistics * pull)
-        torch.stack(terms).sum().backward()
-        parameters = list(self.generator.parameters())
-        stop = self.processes.average_gradients(parameters, float(stop_asked))
-        norm = nn.utils.clip_grad_norm_(parameters, _CLIP if self._likelihood_weight else math.inf)
+            free: list[Tensor] = []
+            if self.adversarial:
+                metrics["generator_loss"] = self._game(fake)
+                free.append(weights.adversarial * metrics["generator_loss"])
+            if self.statistics is not None:
+                now = self.statistics(fake)
+                pull = self.statistics.loss(now, self.processes.average(now.detach()))
+                metrics["statistics_error"] = self.statistics.error()
+                free.append(weights.statistics * pull)
+            terms.append((max(weights.adversarial, weights.statistics), torch.stack(free).sum()))
+        norm, stop = self._gradients(terms, stop_asked)
         values = torch.stack([value.detach() for value in metrics.values()])
         numbers = self.processes.average(values).tolist()
         result = dict(zip(metrics, numbers, strict=True), gradient_norm=float(norm))
@@ -170,6 +170,37 @@ class Trainer:
         self._update_average()
         self.step += 1
         return result, stop > 0
+
+    def _gradients(
+        self, terms: list[tuple[float, Tensor]], stop_asked: bool
+    ) -> tuple[Tensor, float]:
+        """Set the gradients of the generator to those of all terms, averaged over the ranks.
+
+        Beside a likelihood, the gradient of each term is clipped alone, to its weight: through
+        hundreds of records of a free run it can grow a thousandfold, and would silence the rest.
+
+        Returns
+        -------
+        norm : Tensor
+            Largest norm of a term before clipping.
+        stop : float
+            Above zero if any rank was asked to stop.
+        """
+        parameters = list(self.generator.parameters())
+        total = [torch.zeros_like(p) for p in parameters]
+        norms, stop = [], 0.0
+        for weight, loss in terms:
+            self.generator_optimiser.zero_grad()
+            loss.backward()
+            stop = self.processes.average_gradients(parameters, float(stop_asked))
+            limit = _CLIP * weight if self._likelihood_weight else math.inf
+            norms.append(nn.utils.clip_grad_norm_(parameters, limit))
+            for part, parameter in zip(total, parameters, strict=True):
+                if parameter.grad is not None:
+                    part += parameter.grad
+        for part, parameter in zip(total, parameters, strict=True):
+            parameter.grad = part
+        return torch.stack(norms).max(), stop
 
     def _set_rates(self) -> None:
         train = self.config.train

@@ -232,6 +232,7 @@ def build_generator(
             **fit_extrapolation(steps, settings.records_per_step),
             **group_of(symmetry),
             "hidden": settings.hidden,
+            "components": settings.components,
         },
     )
 

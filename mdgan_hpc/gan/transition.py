@@ -28,8 +28,8 @@ from mdgan_hpc.gan.symmetry import Symmetry
 #: Vector inputs, and means of the mixture, saturate at this many standard deviations; widths and
 #: directions at what rare data need. Away from all data the network can then not heat up an ion.
 _SATURATION = 6.0
-_DIRECTION = 2.0
-_LOG_WIDTH = (-6.0, 0.7)
+_DIRECTION = 2.5
+_LOG_WIDTH = (-6.0, 1.0)
 #: Records of data that fill the memory before a free run, about.
 _HISTORY = 96
 
@@ -83,8 +83,8 @@ class TransitionGenerator(Generator):
         rotations: list[list[list[float]]],
         translations: list[list[float]],
         primitive: list[list[float]] | None,
-        hidden: int = 72,
-        components: int = 6,
+        hidden: int,
+        components: int,
         directions: int = 2,
         reciprocal_vectors: int = 24,
         pool: int = 2048,

@@ -23,7 +23,7 @@ def cubic(edge: float) -> Symmetry:
 def make(symmetry: Symmetry, records_per_step: int, **more: int) -> TransitionGenerator:
     torch.manual_seed(3)
     fitted = fit_extrapolation([np.diff(underdamped(400, 4, 1), axis=0)], records_per_step)
-    arguments = {**fitted, **group_of(symmetry), "hidden": 48, "pool": 64, **more}
+    arguments = {**fitted, **group_of(symmetry), "hidden": 48, "components": 3, "pool": 64, **more}
     generator = create("transition", arguments)
     assert isinstance(generator, TransitionGenerator)
     return generator
