@@ -43,7 +43,7 @@ SLOPE_ERROR = 0.1
 #: Of the starts that pass, the first is taken from which on a line fits: the chi-squared of the
 #: fit, with its covariance, has at least this probability. Lags where the motion is on its way to
 #: diffusion would otherwise pull the slope, being known best.
-LINE_PROBABILITY = 0.1
+LINE_PROBABILITY = 0.05
 
 #: Ratio of neighbouring lags in a fit. Closer ones are so correlated that they add no knowledge,
 #: but differences of them that generalised least squares would take at face value.

@@ -11,7 +11,7 @@ class DataSettings:
     """What a training sample is."""
 
     step_skip: int = key(2, "stored frames | from one record to the next")
-    records: int = key(128, "records | length of the window that the critic judges")
+    records: int = key(160, "records | length of the window that the critic judges")
     warm_up: int = key(32, "records | before the window, to fill the memory (transition only)")
     symmetry: Literal["auto", "none", "isotropic", "crystal"] = key(
         "auto",
@@ -89,7 +89,9 @@ class LossSettings:
     penalty: float = key(8.0, "weight of the gradient penalty")
     likelihood: float = key(1.0, "weight of the negative log likelihood (transition only)")
     adversarial: float = key(0.0, "weight of the adversarial loss")
-    statistics: float = key(0.0, "weight of the match of MSD, fourth moment and density")
+    statistics: float = key(
+        0.3, "weight of the match of MSD, fourth moment and density in free runs"
+    )
 
     def __post_init__(self) -> None:
         for name in ("penalty", "likelihood", "adversarial", "statistics"):
@@ -107,8 +109,8 @@ class LossSettings:
 class TrainSettings:
     """How it is minimised."""
 
-    steps: int = key(25_000, "generator steps")
-    batch: int = key(64, "windows | per step over all ranks together")
+    steps: int = key(3000, "generator steps")
+    batch: int = key(32, "windows | per step over all ranks together")
     generator_rate: float = key(3e-3, "learning rate of the generator")
     critic_rate: float = key(2e-4, "learning rate of the critic")
     final_rate: float = key(0.02, "share of both learning rates left at the last step (cosine)")
@@ -116,7 +118,7 @@ class TrainSettings:
     seed: int = key(1, "seed of every random number")
     checkpoint_every: int = key(500, "steps | between two checkpoints")
     checkpoints_kept: int = key(3, "checkpoints | kept, the newest")
-    evaluate_every: int = key(2500, "steps | between two comparisons with MD; 0: never")
+    evaluate_every: int = key(500, "steps | between two comparisons with MD; 0: never")
     log_every: int = key(50, "steps | between two lines of metrics")
 
     def __post_init__(self) -> None:

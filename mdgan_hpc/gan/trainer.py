@@ -121,6 +121,12 @@ class Trainer:
         is_density = isinstance(self.generator, TransitionGenerator)
         return self.config.loss.likelihood if is_density else 0.0
 
+    @property
+    def _free_records(self) -> int:
+        """Records of a free run that is looked at: the longest window of a critic."""
+        spacing = max(self.config.critic.skips) if self.adversarial else 1
+        return self.config.data.records * spacing
+
     # One step ---------------------------------------------------------------------------------
 
     def advance(self, stop_asked: bool = False) -> tuple[dict[str, float], bool]:
@@ -254,7 +260,7 @@ class Trainer:
             uniform = torch.rand(batch, generator.start_size, generator=random)
             state, start = generator.start(uniform[self.part].to(self.processes.device))
         per_step = generator.records_per_step
-        wanted = self.config.data.records * max(self.config.critic.skips)
+        wanted = self._free_records
 
         def noise(steps: int) -> Tensor:
             drawn = torch.randn(steps, batch, generator.noise_size, generator=random)
@@ -309,7 +315,7 @@ class Trainer:
 
     def _make_statistics(self) -> Statistics:
         data, batch = self.config.data, self.config.train.batch
-        records = data.records * max(self.config.critic.skips)
+        records = self._free_records
         statistics = Statistics(log_lags(records // 2), _critic_waves(self.generator))
         statistics.set_reference(
             [
