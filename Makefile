@@ -6,7 +6,8 @@ RUN := env OMP_NUM_THREADS=1 $(BIN)/mpiexec -n 2
 DATA := tests/data/long
 DEMO := demo
 
-.PHONY: help venv demo test lint format benchmarks clean
+.PHONY: help venv demo test test-cluster lint format benchmarks clean \
+    image-cpu image-cuda image-rocm image-cpu-test
 .DELETE_ON_ERROR:
 
 help:
@@ -14,6 +15,7 @@ help:
 	@echo "make test        set up .venv, then all tests"
 	@echo "make lint        ruff, mypy, import-linter, shellcheck"
 	@echo "make benchmarks  speed against peers, one table"
+	@echo "make image-cpu   an Apptainer image (also image-cuda, image-rocm); image-cpu-test tries it"
 	@echo "make clean       remove .venv and the demo"
 
 venv: .venv/installed
@@ -51,6 +53,16 @@ $(DEMO)/msd.json: $(DEMO)/generated.done
 
 test: .venv/installed
 	$(BIN)/python -m pytest -m "not benchmark and not slow"
+
+# On a real Slurm that the tests start themselves; needs root and Debian's slurm-wlm and munge.
+test-cluster: .venv/installed
+	$(BIN)/python -m pytest -m slow tests/cluster
+
+image-cpu image-cuda image-rocm:
+	containers/build.sh $(patsubst image-%,%,$@)
+
+image-cpu-test: .venv/installed
+	tests/containers/build_and_test.sh
 
 lint: .venv/installed
 	$(BIN)/ruff check .

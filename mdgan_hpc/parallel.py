@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from mdgan_hpc.errors import LaunchError, MdganError
+from mdgan_hpc.errors import LaunchError, MdganError, StoppedError
 
 _LAUNCHERS: dict[str, tuple[str, str, str]] = {
     # launcher: variables of rank, number of ranks, rank on this host
@@ -239,6 +239,11 @@ def run_together(work: Callable[[], None], *, debug: bool = False) -> None:
     try:
         launch = detect_launch()
         work()
+    except StoppedError as error:
+        # All ranks stop together, everything saved: nobody has to be ended.
+        if launch.rank == 0:
+            print(error, file=sys.stderr, flush=True)
+        sys.exit(error.exit_status)
     except MdganError as error:
         if debug:
             import traceback

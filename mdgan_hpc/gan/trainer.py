@@ -314,7 +314,7 @@ class Trainer:
         return torch.stack(losses).mean()
 
     def _make_statistics(self) -> Statistics:
-        data, batch = self.config.data, self.config.train.batch
+        batch = self.config.train.batch
         records = self._free_records
         statistics = Statistics(log_lags(records // 2), _critic_waves(self.generator))
         statistics.set_reference(
