@@ -400,7 +400,7 @@ def _train(
             return numbers
 
     train(trainer, folder, stop, on_evaluation=on_evaluation)
-    record["train_seconds"] = round(trainer.seconds, 1)
+    record["training_time_s"] = round(trainer.seconds, 1)
     record["chosen_step"] = trainer.best.get("step", trainer.step)
     model = Model(
         trainer.best_generator(),

@@ -15,7 +15,7 @@ from mdgan_hpc.gan.model import MODEL_NAME, Model
 from mdgan_hpc.generate.job import Analysis, Job, make_rollout, worker_count
 from mdgan_hpc.generate.settings import GenerateConfig
 from mdgan_hpc.outputs import refuse_existing
-from mdgan_hpc.provenance import file_sha256, library_versions, provenance
+from mdgan_hpc.provenance import as_json, file_sha256, library_versions, provenance
 from mdgan_hpc.trajectory import blocks
 from mdgan_hpc.trajectory.blocks import BlockPlan, Description
 
@@ -232,6 +232,7 @@ class Preparation:
                 "start_state": start,
                 "burn_in_records": config.burn_in,
                 "training_span_ps": model.training_span_ps,
+                "model_provenance": as_json(model.provenance),
             },
             provenance=record,
         )

@@ -264,6 +264,7 @@ def network(folder):
             "translations": [[0.0, 0.0, 0.0]] * 2,
             "primitive": (8 * np.eye(3)).tolist(),
             "hidden": 96,
+            "components": 3,
         },
     )
     save_model(folder / "model.pt", Model(generator, 0.008, 3, 8 * np.eye(3)))
