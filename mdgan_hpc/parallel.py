@@ -266,5 +266,7 @@ def _end_all(launch: Launch, line: str, status: int) -> None:
         time.sleep(1.0 + 0.01 * launch.rank)
     print(line, file=sys.stderr, flush=True)
     if _world is not None and _world.size > 1:
+        # An abort can overtake the line on its way through the launcher.
+        time.sleep(0.5)
         _world.abort(status)
     sys.exit(status)
