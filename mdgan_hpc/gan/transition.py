@@ -23,13 +23,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mdgan_hpc.gan.generator import Generator, State
+from mdgan_hpc.gan.stepping import DIRECTION, LOG_WIDTH, SATURATION, Stepper, saturated
 from mdgan_hpc.gan.symmetry import Symmetry
 
-#: Vector inputs, and means of the mixture, saturate at this many standard deviations; widths and
-#: directions at what rare data need. Away from all data the network can then not heat up an ion.
-_SATURATION = 6.0
-_DIRECTION = 2.5
-_LOG_WIDTH = (-6.0, 1.0)
 #: Records of data that fill the memory before a free run, about.
 _HISTORY = 96
 
@@ -133,7 +129,7 @@ class TransitionGenerator(Generator):
         states = self._zero_state(pool)
         for name, value in states.items():
             self.register_buffer(f"pool_{name}", value)
-        self._frozen: tuple[int, dict[str, Tensor]] | None = None
+        self._frozen: tuple[int, Stepper] | None = None
 
     def _buffer(self, name: str, values: object) -> None:
         self.register_buffer(name, torch.as_tensor(np.array(values), dtype=torch.float32))
@@ -210,19 +206,21 @@ class TransitionGenerator(Generator):
         motion within a step only the last displacement and the slowest mode are seen: an error
         in the fast modes then cannot feed on itself.
         """
+        seen = torch.cat([self._differences(lagged), residual[..., :1, :]], -2)
+        parts = [saturated(seen, SATURATION).flatten(-2)]
+        if place is not None:
+            phase = place @ self.waves
+            parts += [phase.cos(), phase.sin()]
+        return torch.cat(parts, -1)
+
+    def _differences(self, lagged: Tensor) -> Tensor:
+        """Return scaled differences [..., v, 3] of the last displacements [..., p, 3]."""
         r = self.records_per_step
         a, b, c = (lagged[..., i * r : (i + 1) * r, :].sum(-2) for i in range(3))
         vectors = [a, a - b, a - 2 * b + c]
         if r > 1:
             vectors.append(lagged[..., 0, :])
-        seen = torch.cat(
-            [torch.stack(vectors, -2) / self.scales[:, None], residual[..., :1, :]], -2
-        )
-        parts = [_saturated(seen, _SATURATION).flatten(-2)]
-        if place is not None:
-            phase = place @ self.waves
-            parts += [phase.cos(), phase.sin()]
-        return torch.cat(parts, -1)
+        return torch.stack(vectors, -2) / self.scales[:, None]
 
     def _mixture(
         self, weights: dict[str, Tensor], memory: Tensor, embedded: Tensor
@@ -239,9 +237,9 @@ class TransitionGenerator(Generator):
         vectors = vectors.unflatten(-1, (k, 1 + self.directions, r, 3))
         return (
             scalars[..., :k].log_softmax(-1),
-            scalars[..., k:].unflatten(-1, (k, r)).clamp(*_LOG_WIDTH),
-            _saturated(vectors[..., 0, :, :], _SATURATION),
-            _saturated(vectors[..., 1:, :, :], _DIRECTION),
+            scalars[..., k:].unflatten(-1, (k, r)).clamp(*LOG_WIDTH),
+            saturated(vectors[..., 0, :, :], SATURATION),
+            saturated(vectors[..., 1:, :, :], DIRECTION),
         )
 
     # Likelihood -----------------------------------------------------------------------------
@@ -340,63 +338,25 @@ class TransitionGenerator(Generator):
     def advance(self, state: State, noise: Tensor) -> tuple[Tensor, State]:
         """Go on step by step; see `Generator.advance`."""
         if torch.is_grad_enabled() and any(p.requires_grad for p in self.parameters()):
-            weights = self.dense_weights()
-        else:
-            weights = self._frozen_weights()
-        lagged, residual, memory = state["displacements"], state["residual"], state["memory"]
-        place = state.get("place")
-        hidden = self.hidden
-        emitted = []
-        for draw in noise:
-            inputs = self._inputs(place, lagged, residual)
-            embedded = functional.silu(
-                functional.linear(inputs, weights["embed"], weights["embed_bias"])
-            )
-            fresh = functional.linear(embedded, weights["gates_input"], weights["gates_input_bias"])
-            old = functional.linear(memory, weights["gates_memory"], weights["gates_memory_bias"])
-            gates = torch.sigmoid(fresh[:, : 2 * hidden] + old[:, : 2 * hidden])
-            reset, keep = gates[:, :hidden], gates[:, hidden:]
-            candidate = torch.tanh(fresh[:, 2 * hidden :] + reset * old[:, 2 * hidden :])
-            memory = candidate + keep * (memory - candidate)
-            residual = self._sample(draw, *self._mixture(weights, memory, embedded))
-            moved = self.extrapolation @ lagged + self.inverse_modes @ residual  # [B, r, 3]
-            lagged = torch.cat([moved.flip(1), lagged[:, : -self.records_per_step]], 1)
-            if place is not None:
-                place = place + moved.sum(1) @ self.inverse_cell
-                place = place - place.floor()
-            emitted.append(moved)
-        after = {"displacements": lagged, "residual": residual, "memory": memory}
-        if place is not None:
-            after["place"] = place
-        return torch.cat(emitted, 1).swapaxes(0, 1)[:, :, None], after
-
-    def _frozen_weights(self) -> dict[str, Tensor]:
-        """Return dense weights, kept until a parameter changes."""
+            return self._stepper().run(state, noise)
+        # Kept until a parameter changes.
         version = hash(tuple((id(p), p._version, p.device) for p in self.parameters()))
         if self._frozen is None or self._frozen[0] != version:
             with torch.no_grad():
-                weights = {k: w.contiguous() for k, w in self.dense_weights().items()}
-            self._frozen = (version, weights)
-        return self._frozen[1]
+                self._frozen = (version, self._stepper())
+        return self._frozen[1].run(state, noise)
 
-    def _sample(
-        self, draw: Tensor, log_weights: Tensor, widths: Tensor, means: Tensor, directions: Tensor
-    ) -> Tensor:
-        """Draw the residual [B, r, 3] in modes from standard normal numbers [B, noise_size]."""
-        r = self.records_per_step
-        uniform = 0.5 * torch.erfc(draw[:, :1] * -math.sqrt(0.5))
-        chosen = (log_weights.exp().cumsum(-1) < uniform).sum(-1).clamp_(max=self.components - 1)
-        row = torch.arange(len(draw), device=draw.device)
-        inner, along = draw[:, 1 : 1 + 3 * r].unflatten(-1, (r, 3)), draw[:, 1 + 3 * r :]
-        spread = (directions[row, chosen] * along[..., None, None]).sum(1)
-        width = widths[row, chosen].exp()[..., None]
-        return means[row, chosen] + width * (inner + spread)
-
-
-def _saturated(vectors: Tensor, limit: float) -> Tensor:
-    """Shorten vectors [..., 3] smoothly to less than `limit`; short ones stay as they are."""
-    length = (vectors * vectors).sum(-1, keepdim=True).add(1e-8).sqrt()
-    return vectors * (torch.tanh(length / limit) * limit / length)
+    def _stepper(self) -> Stepper:
+        """Return the network as `advance` uses it."""
+        unit = torch.eye(self.n_lags, device=self.scales.device)[..., None]
+        place = (self.waves.T, self.inverse_cell.T) if self.has_lattice else None
+        return Stepper.of(
+            self.dense_weights(),
+            differences=self._differences(unit)[..., 0].T.contiguous(),
+            motion=torch.cat([self.extrapolation, self.inverse_modes], 1),
+            place=place,
+            components=self.components,
+        )
 
 
 def _log_density(

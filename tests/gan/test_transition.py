@@ -6,6 +6,7 @@ import torch
 
 from mdgan_hpc.gan.generator import rollout
 from mdgan_hpc.gan.registry import build, create, describe
+from mdgan_hpc.gan.stepping import DIRECTION, SATURATION, sample, saturated
 from mdgan_hpc.gan.symmetry import Symmetry, isotropic
 from mdgan_hpc.gan.transition import TransitionGenerator, _log_density, fit_extrapolation, group_of
 from tests.gan.conftest import underdamped
@@ -74,27 +75,23 @@ def test_density_equals_torch_distributions():
 
 
 def test_samples_have_the_moments_of_the_density():
-    generator = make(isotropic(), 2, components=2)
     random = torch.Generator().manual_seed(0)
-    mixture = (
-        torch.tensor([[0.3, 0.7]]).log(),
-        torch.tensor([[[0.1, -0.4], [-1.0, 0.3]]]),
-        torch.randn(1, 2, 2, 3, generator=random),
-        torch.randn(1, 2, 2, 2, 3, generator=random),
-    )
+    share, widths = torch.tensor([0.3, 0.7]), torch.tensor([[0.1, -0.4], [-1.0, 0.3]])
+    vectors = torch.randn(2, 3, 2, 3, generator=random)  # [K, mean and 2 directions, r, 3]
+    out = torch.cat([share.log(), widths.flatten(), vectors.flatten()])
     n = 400_000
-    draw = torch.randn(n, generator.noise_size, generator=random)
-    sample = generator._sample(draw, *(m.expand(n, *m.shape[1:]) for m in mixture)).flatten(1)
-    share, scale = mixture[0][0].exp(), mixture[1][0].exp()[..., None]
-    means = mixture[2][0].flatten(1)
+    draw = torch.randn(1 + 6 + 2, n, generator=random)
+    drawn = sample(draw, out[:, None].expand(-1, n).contiguous(), 2, 2).flatten(0, 1)
+    means = saturated(vectors[:, 0], SATURATION).flatten(1)
+    spread = (saturated(vectors[:, 1:], DIRECTION) * widths.exp()[:, None, :, None]).flatten(2)
     mean = share @ means
     covariance = torch.zeros(6, 6)
     for k in range(2):
-        spread = (mixture[3][0, k] * scale[k]).flatten(1)
-        own = torch.diag(scale[k].expand(2, 3).flatten() ** 2) + spread.T @ spread
+        own = torch.diag(widths[k, :, None].expand(2, 3).flatten().exp() ** 2)
+        own += spread[k].T @ spread[k]
         covariance += share[k] * (own + torch.outer(means[k] - mean, means[k] - mean))
-    torch.testing.assert_close(sample.mean(0), mean, atol=0.02, rtol=0)
-    torch.testing.assert_close(torch.cov(sample.T), covariance, atol=0.06, rtol=0.02)
+    torch.testing.assert_close(drawn.mean(1), mean, atol=0.02, rtol=0)
+    torch.testing.assert_close(torch.cov(drawn), covariance, atol=0.06, rtol=0.02)
 
 
 @pytest.mark.parametrize("symmetry", [isotropic(), cubic(4.0)], ids=["liquid", "crystal"])
