@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from mdgan_hpc.analysis.diffusion import arrhenius, diffusion_tree, nernst_einstein
-from mdgan_hpc.analysis.dynamics import DynamicsConfig, analyse
+from mdgan_hpc.analysis.dynamics import analyse
+from mdgan_hpc.analysis.plan import DynamicsConfig
 from mdgan_hpc.analysis.text import diffusion_lines
 from mdgan_hpc.errors import DataError, UsageError
 from mdgan_hpc.outputs import refuse_existing

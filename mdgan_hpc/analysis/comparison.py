@@ -18,10 +18,11 @@ from mdgan_hpc.analysis.diffusion import (
     information_ceiling,
     runs_of,
 )
-from mdgan_hpc.analysis.dynamics import DynamicsConfig, analyse, analyse_arrays
+from mdgan_hpc.analysis.dynamics import analyse, analyse_arrays
 from mdgan_hpc.analysis.fidelity import Reference
 from mdgan_hpc.analysis.intervals import common_strides
 from mdgan_hpc.analysis.paths import displacements, ion_paths
+from mdgan_hpc.analysis.plan import DynamicsConfig
 from mdgan_hpc.analysis.samples import windows_against_step_skip
 from mdgan_hpc.analysis.sites import Lattice, count_hops, density_slices, joined_hops
 from mdgan_hpc.errors import DataError, UsageError

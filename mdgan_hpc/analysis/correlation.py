@@ -8,12 +8,17 @@ file one inverse transform per axis.
 import math
 
 import numpy as np
-from scipy.fft import next_fast_len
+from scipy.fft import irfft, next_fast_len, rfft
 
 
 def padded_length(n_records: int, n_lags: int) -> int:
-    """Return a transform length of small prime factors without wrap-around in the first lags."""
-    return int(next_fast_len(n_records + n_lags - 1, real=True))
+    """Return a transform length without wrap-around in the first lags.
+
+    A power of two times a number up to 32 of small prime factors: the fastest sort of length.
+    """
+    needed = n_records + n_lags - 1
+    unit = 1 << max(0, needed.bit_length() - 5)
+    return unit * int(next_fast_len(-(-needed // unit), real=True))
 
 
 class Scratch:
@@ -31,26 +36,18 @@ class Scratch:
         return kept[:size].reshape(shape)
 
 
-def _transform(series: np.ndarray, length: int, scratch: Scratch) -> np.ndarray:
-    """Real transform of [..., T] as [..., 2 F] real numbers: real and imaginary parts in turn."""
-    shape = (*series.shape[:-1], length // 2 + 1)
-    # NumPy's real transform is the faster one here: it vectorises over series.
-    out = scratch.array("spectrum", shape, np.complex128)
-    return np.fft.rfft(series, n=length, out=out).view(np.float64)
-
-
-def power(series: np.ndarray, length: int, scratch: Scratch | None = None) -> np.ndarray:
+def power(series: np.ndarray, length: int) -> np.ndarray:
     """Return the power spectra of real series [..., T], padded with zeros to `length`."""
-    parts = _transform(series, length, scratch or Scratch())
+    parts = rfft(series, n=length).view(np.float64)  # real and imaginary parts in turn
     parts *= parts
     return parts[..., ::2] + parts[..., 1::2]
 
 
-def summed_power(series: np.ndarray, length: int, scratch: Scratch) -> np.ndarray:
-    """Return the power spectra of [n, 3, T] summed over n: `power` in fewer passes."""
-    parts = _transform(series, length, scratch)
-    total = np.einsum("nif,nif->if", parts, parts)
-    return total[:, ::2] + total[:, 1::2]
+def summed_power(series: np.ndarray, length: int) -> np.ndarray:
+    """Return the power spectrum of real series [n, T] summed over n: `power` in fewer passes."""
+    parts = rfft(series, n=length).view(np.float64)
+    total = np.einsum("nf,nf->f", parts, parts)
+    return total[::2] + total[1::2]
 
 
 def autocorrelation(power_sum: np.ndarray, length: int, n_lags: int) -> np.ndarray:
@@ -58,7 +55,7 @@ def autocorrelation(power_sum: np.ndarray, length: int, n_lags: int) -> np.ndarr
 
     The Wiener-Khinchin theorem; the mean follows by division by the T - lag origins.
     """
-    return np.fft.irfft(power_sum, n=length)[..., :n_lags]
+    return irfft(power_sum, n=length)[..., :n_lags]
 
 
 def squared_displacements(

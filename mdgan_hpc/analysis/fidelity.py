@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 
 from mdgan_hpc.analysis.correlation import Scratch, padded_length, power
-from mdgan_hpc.analysis.dynamics import series, vacf_spectrum
+from mdgan_hpc.analysis.dynamics import vacf_spectrum
 from mdgan_hpc.analysis.intervals import common_strides
 from mdgan_hpc.analysis.sites import Lattice, Sites, count_hops, find_sites, folded_voxels
+from mdgan_hpc.analysis.sums import series
 from mdgan_hpc.errors import DataError
 
 #: Lags (log-spaced), from one record to this share of a run.
@@ -333,7 +334,8 @@ def _per_ion(positions: np.ndarray, plan: _Plan) -> Means:
     together = max(1, _WORK // n_records)
     for _, group in series(positions, Scratch()):
         for start in range(0, len(group), together):
-            parts.append(_some_ions(group[start : start + together], plan))
+            some = group[start : start + together].astype(np.float64)
+            parts.append(_some_ions(some, plan))
     ions = _join(parts)
     if plan.sites is not None:
         ions |= _site_sums(positions, plan)

@@ -15,16 +15,9 @@ from typing import Any
 import numpy as np
 
 from mdgan_hpc.analysis.diffusion import diffusion_tree
-from mdgan_hpc.analysis.dynamics import (
-    BIN_WIDTH,
-    N_BINS,
-    DynamicsConfig,
-    Plan,
-    alpha2,
-    bin_counts,
-    log_slope,
-    van_hove_tree,
-)
+from mdgan_hpc.analysis.dynamics import alpha2, log_slope, van_hove_tree
+from mdgan_hpc.analysis.plan import DynamicsConfig, Plan
+from mdgan_hpc.analysis.sums import BIN_WIDTH, N_BINS, bin_counts
 
 #: Records a level keeps, and the lags it measures in records of its own.
 HISTORY = 63

@@ -64,7 +64,7 @@ def main(
       mdgan-msd run1.h5 run2.h5 run3.h5 -o msd.json
     """
     from mdgan_hpc.analysis.command import MsdConfig, fit_arrhenius, measure
-    from mdgan_hpc.analysis.dynamics import DynamicsConfig
+    from mdgan_hpc.analysis.plan import DynamicsConfig
     from mdgan_hpc.errors import UsageError
 
     if bool(files) == bool(arrhenius):

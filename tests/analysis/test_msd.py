@@ -7,7 +7,9 @@ import sys
 import numpy as np
 import pytest
 
-from mdgan_hpc.analysis.dynamics import DynamicsConfig, RunSums, analyse_arrays, plan_lags
+from mdgan_hpc.analysis.dynamics import analyse_arrays
+from mdgan_hpc.analysis.plan import DynamicsConfig, plan_lags
+from mdgan_hpc.analysis.sums import RunSums
 from mdgan_hpc.errors import DataError
 from mdgan_hpc.results import load_results
 from tests.analysis.conftest import brownian, write

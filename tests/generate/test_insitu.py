@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from launch import here, model_file, stored
 
-from mdgan_hpc.analysis import dynamics
-from mdgan_hpc.analysis.dynamics import BIN_WIDTH, DynamicsConfig, RunSums, plan_lags, summarise
+from mdgan_hpc.analysis import sums
+from mdgan_hpc.analysis.dynamics import summarise
 from mdgan_hpc.analysis.multitau import MultiTau, MultiTauAnalysis
+from mdgan_hpc.analysis.plan import DynamicsConfig, plan_lags
+from mdgan_hpc.analysis.sums import BIN_WIDTH, RunSums
 from mdgan_hpc.errors import DataError
 from mdgan_hpc.results import load_results
 from mdgan_hpc.trajectory import Trajectory
@@ -46,7 +48,7 @@ def test_any_division_of_the_stream_gives_the_naive_sums(walk):
 
 
 def test_equal_to_the_analysis_of_every_2_to_the_l_th_record(walk, monkeypatch):
-    monkeypatch.setattr(dynamics, "ORIGINS_PER_LAG", 1_000_000)  # all origins of fourth moments
+    monkeypatch.setattr(sums, "ORIGINS_PER_LAG", 1_000_000)  # all origins of fourth moments
     tree = MultiTauAnalysis().plan(len(walk))
     accumulator = MultiTauAnalysis().accumulator(tree, 5)
     accumulator.accumulate(walk)

@@ -1,0 +1,113 @@
+"""What is computed of runs, and at which lags: those that all of them share."""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mdgan_hpc.analysis.correlation import log_lags
+from mdgan_hpc.errors import DataError, DataWarning, UsageError
+from mdgan_hpc.trajectory import Trajectory
+
+#: Longest time of the velocity autocorrelation function.
+VACF_PS = 2.0
+
+
+@dataclass(frozen=True)
+class DynamicsConfig:
+    """What is computed.
+
+    Attributes
+    ----------
+    every_lag : bool
+        All lags instead of log-spaced ones.
+    lags_per_decade : int
+    max_fraction : float
+        Longest lag as a share of the shortest run.
+    stride : int
+        Lags are multiples of this many records, and velocities differences over them: the way to
+        compare with a trajectory of longer record interval.
+    full : bool
+        Also fourth moments, histograms, velocities and the collective motion.
+    per_particle : bool
+        Keep the mean squared displacement of each particle.
+    van_hove_ps : tuple of float
+        Times of the histograms; empty: four between a hundredth and a quarter of the run.
+    """
+
+    every_lag: bool = False
+    lags_per_decade: int = 20
+    max_fraction: float = 0.5
+    stride: int = 1
+    full: bool = True
+    per_particle: bool = False
+    van_hove_ps: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not 0 < self.max_fraction < 1:
+            raise UsageError(f"longest lag {self.max_fraction:g} of a run must be between 0 and 1")
+        if self.stride < 1 or self.lags_per_decade < 1:
+            raise UsageError("lags per decade and stride must be at least 1")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Lags and times that all runs share, in records."""
+
+    interval_ps: float
+    lags: np.ndarray  # [L]
+    histogram_lags: np.ndarray  # [K]
+    velocity_lags: int
+    config: DynamicsConfig
+
+
+def make_plan(trajectories: Sequence[Trajectory], config: DynamicsConfig) -> Plan:
+    """Choose lags that all runs have.
+
+    Raises
+    ------
+    DataError
+        If record intervals differ, or a run is too short.
+    """
+    intervals = [t.record_interval_ps for t in trajectories]
+    for trajectory, interval in zip(trajectories, intervals, strict=True):
+        if abs(interval - intervals[0]) > 1e-4 * intervals[0]:
+            raise DataError(
+                f"has records every {interval:g} ps, {trajectories[0].path} every "
+                f"{intervals[0]:g} ps",
+                where=trajectory.path,
+                remedy="analyse them apart",
+            )
+    lengths = [t.n_records for t in trajectories]
+    shortest = trajectories[int(np.argmin(lengths))]
+    if min(lengths) < max(lengths) / 2:
+        warnings.warn(
+            f"{shortest.path} is less than half as long as the longest run: it limits the lags",
+            DataWarning,
+            stacklevel=2,
+        )
+    if shortest.n_records < 4 * config.stride:
+        raise DataError(f"has only {shortest.n_records} records", where=shortest.path)
+    return plan_lags(min(lengths), intervals[0], config)
+
+
+def plan_lags(n_records: int, interval_ps: float, config: DynamicsConfig) -> Plan:
+    """Choose the lags for runs of at least `n_records` records."""
+    stride = config.stride
+    strided = (n_records - 1) // stride + 1
+    if config.every_lag:
+        lags = np.arange(1, max(1, int((strided - 1) * config.max_fraction)) + 1)
+    else:
+        lags = log_lags(strided, per_decade=config.lags_per_decade, fraction=config.max_fraction)
+    lags = lags * stride
+    span = n_records * interval_ps
+    times = config.van_hove_ps or tuple(span * share for share in (1 / 160, 1 / 40, 1 / 10, 1 / 4))
+    nearest = [int(lags[np.argmin(np.abs(np.log(lags * interval_ps / t)))]) for t in times]
+    return Plan(
+        interval_ps,
+        lags,
+        np.unique(nearest) if not config.van_hove_ps else np.array(nearest),
+        max(2, min(round(VACF_PS / interval_ps), n_records // 4) // stride),
+        config,
+    )
