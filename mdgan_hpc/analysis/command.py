@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from mdgan_hpc.analysis.diffusion import arrhenius, diffusion_tree, nernst_einstein
+from mdgan_hpc.analysis.diffusion import diffusion_tree
 from mdgan_hpc.analysis.dynamics import analyse
 from mdgan_hpc.analysis.plan import DynamicsConfig
 from mdgan_hpc.analysis.text import diffusion_lines
+from mdgan_hpc.analysis.transport import arrhenius, nernst_einstein
 from mdgan_hpc.errors import DataError, UsageError
 from mdgan_hpc.outputs import refuse_existing
 from mdgan_hpc.parallel import world

@@ -10,14 +10,8 @@ from typing import Any
 import numpy as np
 
 from mdgan_hpc.analysis.baselines import block_bootstrap, gaussian_process, linear_extrapolation
-from mdgan_hpc.analysis.diffusion import (
-    NotDiffusiveError,
-    diffusion_tree,
-    ensemble,
-    fit_diffusion,
-    information_ceiling,
-    runs_of,
-)
+from mdgan_hpc.analysis.covariance import runs_of
+from mdgan_hpc.analysis.diffusion import diffusion_tree, fit_diffusion
 from mdgan_hpc.analysis.dynamics import analyse, analyse_arrays
 from mdgan_hpc.analysis.fidelity import Reference
 from mdgan_hpc.analysis.intervals import common_strides
@@ -25,6 +19,8 @@ from mdgan_hpc.analysis.paths import displacements, ion_paths
 from mdgan_hpc.analysis.plan import DynamicsConfig
 from mdgan_hpc.analysis.samples import windows_against_step_skip
 from mdgan_hpc.analysis.sites import Lattice, count_hops, density_slices, joined_hops
+from mdgan_hpc.analysis.transport import ensemble, information_ceiling
+from mdgan_hpc.analysis.window import NotDiffusiveError
 from mdgan_hpc.errors import DataError, UsageError
 from mdgan_hpc.parallel import Communicator
 from mdgan_hpc.trajectory import Trajectory

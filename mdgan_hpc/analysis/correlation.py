@@ -6,6 +6,7 @@ file one inverse transform per axis.
 """
 
 import math
+from typing import Any
 
 import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
@@ -27,7 +28,7 @@ class Scratch:
     def __init__(self) -> None:
         self._kept: dict[str, np.ndarray] = {}
 
-    def array(self, name: str, shape: tuple[int, ...], kind: type = np.float64) -> np.ndarray:
+    def array(self, name: str, shape: tuple[int, ...], kind: Any = np.float64) -> np.ndarray:
         """Return an array of any content; it is overwritten by the next call of that name."""
         size = math.prod(shape)
         kept = self._kept.get(name)

@@ -21,6 +21,16 @@ def diffusion_lines(tree: Mapping[str, Any], name: str = "D") -> list[str]:
         return [f"{name}: {tree['refused']}"]
     total = tree["total"]
     start, stop = total["window_ps"]
+    compared = (
+        f"ordinary least squares {total['d_ols_angstrom2_per_ps']:.3g} +- "
+        f"{total['error_ols_angstrom2_per_ps']:.2g}"
+    )
+    if "independent_observations" in tree:
+        counted = tree["independent_observations"]
+        compared += (
+            f", independent observations (as kinisi) {counted['d_angstrom2_per_ps']:.3g} +- "
+            f"{counted['error_angstrom2_per_ps']:.2g}"
+        )
     return [
         f"{name} = "
         + with_error(
@@ -32,6 +42,7 @@ def diffusion_lines(tree: Mapping[str, Any], name: str = "D") -> list[str]:
         f"  fitted from {start:.3g} to {stop:.3g} ps ({total['window_chosen']}); log-log slope "
         f"{total['slope']:.2f} +- {total['slope_error']:.2f}; about "
         f"{total['n_independent']:.0f} independent observations",
+        f"  to compare with other programs, A^2/ps: {compared}",
     ]
 
 

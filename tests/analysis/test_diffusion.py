@@ -5,18 +5,15 @@ import json
 import numpy as np
 import pytest
 
-from mdgan_hpc.analysis.diffusion import (
-    NotDiffusiveError,
-    Runs,
+from mdgan_hpc.analysis.covariance import Runs, msd_covariance, runs_of
+from mdgan_hpc.analysis.diffusion import fit_diffusion
+from mdgan_hpc.analysis.transport import (
     arrhenius,
-    choose_window,
     ensemble,
-    fit_diffusion,
     information_ceiling,
-    msd_covariance,
     nernst_einstein,
-    runs_of,
 )
+from mdgan_hpc.analysis.window import NotDiffusiveError, choose_window
 from mdgan_hpc.units import BOLTZMANN_EV_PER_K
 from tests.analysis.conftest import brownian, cage_and_hops, write
 from tests.analysis.test_msd import dynamics, run

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from tests.analysis.conftest import brownian, write
+from mdgan_hpc.analysis.diffusion import diffusion_tree
+from tests.analysis.conftest import brownian, cage_and_hops, write
 from tests.analysis.test_msd import dynamics
 
 
@@ -61,3 +62,32 @@ def test_collective_motion_is_that_of_the_centre_of_mass(rng):
     centre = positions.mean(1)
     expected = [((centre[m:] - centre[:-m]) ** 2).sum(1).mean() * 6 for m in (1, 5, 20)]
     np.testing.assert_allclose(curves["msd_collective"][[0, 4, 19]], expected, rtol=1e-9)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("process", "start"), [(brownian, 0.5), (cage_and_hops, 0.5)])
+def test_d_and_error_from_independent_observations_are_those_of_kinisi(process, start):
+    import MDAnalysis
+    import scipp
+    from kinisi.analyze import DiffusionAnalyzer
+
+    positions = process(200, 24, np.random.default_rng(7))
+    universe = MDAnalysis.Universe.empty(24, trajectory=True)
+    universe.add_TopologyAttr("type", ["Li"] * 24)
+    box = np.array([1000.0, 1000.0, 1000.0, 90.0, 90.0, 90.0])
+    universe.load_new(positions.astype(np.float32), dimensions=box)
+    analyzer = DiffusionAnalyzer.from_universe(
+        universe,
+        specie="Li",
+        time_step=0.05 * scipp.Unit("ps"),
+        step_skip=scipp.scalar(1),
+        progress=False,
+    )
+    state = np.random.RandomState(1)
+    analyzer.diffusion(start * scipp.Unit("ps"), progress=False, n_samples=500, random_state=state)
+    sampled = analyzer.D.to(unit="angstrom^2/ps").values
+    tree = diffusion_tree(dynamics([positions]), window_ps=(start, 5.0))
+    ours = tree["independent_observations"]
+    assert ours["d_angstrom2_per_ps"] == pytest.approx(sampled.mean(), rel=0.1)
+    assert ours["error_angstrom2_per_ps"] == pytest.approx(sampled.std(), rel=0.1)
+    assert tree["total"]["d_angstrom2_per_ps"] == pytest.approx(sampled.mean(), rel=0.1)

@@ -8,9 +8,11 @@ import sys
 
 import numpy as np
 
-from mdgan_hpc.analysis.diffusion import NotDiffusiveError, fit_diffusion, runs_of
+from mdgan_hpc.analysis.covariance import runs_of
+from mdgan_hpc.analysis.diffusion import fit_diffusion
 from mdgan_hpc.analysis.dynamics import analyse_arrays
 from mdgan_hpc.analysis.plan import DynamicsConfig
+from mdgan_hpc.analysis.window import NotDiffusiveError
 from tests.analysis.conftest import brownian, cage_and_hops
 
 PROCESSES = {"Brownian": (brownian, 1.0), "cage + hops": (cage_and_hops, 2.5**2 / 6)}
