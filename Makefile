@@ -11,12 +11,13 @@ DEMO := demo
 .DELETE_ON_ERROR:
 
 help:
-	@echo "make demo        set up .venv, then SIESTA runs -> model -> trajectories -> D, with figures"
-	@echo "make test        set up .venv, then all tests"
-	@echo "make lint        ruff, mypy, import-linter, shellcheck"
-	@echo "make benchmarks  speed against peers, one table"
-	@echo "make image-cpu   an Apptainer image (also image-cuda, image-rocm); image-cpu-test tries it"
-	@echo "make clean       remove .venv and the demo"
+	@echo "make demo          set up .venv, then SIESTA runs -> model -> trajectories -> D, with figures"
+	@echo "make test          set up .venv, then all tests but the long ones"
+	@echo "make test-cluster  every job script on a real Slurm (root, Debian)"
+	@echo "make lint          ruff, mypy, import-linter, shellcheck"
+	@echo "make benchmarks    speed against peers, one table"
+	@echo "make image-cpu     an Apptainer image (also image-cuda, image-rocm); image-cpu-test tries it"
+	@echo "make clean         remove .venv and the demo"
 
 venv: .venv/installed
 
@@ -54,8 +55,9 @@ $(DEMO)/msd.json: $(DEMO)/generated.done
 test: .venv/installed
 	$(BIN)/python -m pytest -m "not benchmark and not slow"
 
-# On a real Slurm that the tests start themselves; needs root and Debian's slurm-wlm and munge.
+# On a real Slurm that the tests install and start themselves: as root, on Debian.
 test-cluster: .venv/installed
+	tests/cluster/install.sh
 	$(BIN)/python -m pytest -m slow tests/cluster
 
 image-cpu image-cuda image-rocm:

@@ -111,11 +111,22 @@ load_launcher() {
     esac
 }
 
+# The id of this job. That of an array's last task is the array's: named in full, or all are meant.
+job_id() {
+    if [ -n "${SLURM_ARRAY_TASK_ID:-}" ]; then echo "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID"
+    else echo "$SLURM_JOB_ID"; fi
+}
+
+# What Slurm knows of this job under a name, as in: job_says PreemptTime
+job_says() {
+    scontrol show job -o "$(job_id)" 2>/dev/null | tr ' ' '\n' | sed -n "s/^$1=//p" | head -n 1
+}
+
 # Minutes until the job's time limit, less the time to save; empty outside a job with a limit.
 minutes_to_go() {
     local end=${SLURM_JOB_END_TIME:-} text
     if [ -z "$end" ] && [ -n "${SLURM_JOB_ID:-}" ]; then # not set before Slurm 23
-        text=$(scontrol show job -o "$SLURM_JOB_ID" | sed -n 's/.* EndTime=\([0-9T:-]*\) .*/\1/p')
+        text=$(job_says EndTime)
         [ -z "$text" ] || end=$(date -d "$text" +%s)
     fi
     [ -n "$end" ] || return 0
@@ -124,10 +135,12 @@ minutes_to_go() {
 }
 
 # Runs a command on $1 ranks; a time signal, or the end of the job, is passed on to it. Returns the
-# command's status, and STOPPED where it saved and stopped.
+# command's status, and STOPPED where it saved and stopped; sets `ended` to TERM where SIGTERM asked
+# for it (scancel, preemption), not the time.
 run_ranks() {
     local ranks=$1 status=0 start=() stop_signal=USR2
     shift
+    ended=""
     meeting_place
     load_launcher "$ranks"
     export MDGAN_STOP_MARK="$PWD/jobs/logs/.stopped-${SLURM_JOB_ID:-$$}"
@@ -137,35 +150,48 @@ run_ranks() {
     "${start[@]}" "$@" &
     local child=$!
     # shellcheck disable=SC2064  # this child, now
-    trap "echo 'The time is nearly up: saving.'; kill -$stop_signal $child 2>/dev/null" USR2 TERM
+    trap "echo 'The time is nearly up: saving.'; kill -$stop_signal $child 2>/dev/null" USR2
+    # shellcheck disable=SC2064
+    trap "ended=TERM; echo 'The job is being ended: saving.'; kill -$stop_signal $child 2>/dev/null" TERM
     await "$child" || status=$?
     trap - USR2 TERM
     if [ -e "$MDGAN_STOP_MARK" ]; then
+        # scancel signals the ranks, and not always this script.
+        ! grep -q TERM "$MDGAN_STOP_MARK" || ended=TERM
         rm -f "$MDGAN_STOP_MARK"
         status=$STOPPED
     fi
     return "$status"
 }
 
-# Runs the work of a stage to the end of the job: finished, failed, or stopped and requeued.
+# Runs the work of a stage to the end of the job: finished, failed, or stopped and requeued. The time
+# signal, the program's own wall time and preemption requeue; a job that somebody ended stays ended.
 run_stage() {
-    local status=0
+    local status=0 ended=""
     run_ranks "$@" || status=$?
     [ "$status" = "$STOPPED" ] || exit "$status"
     local times=${SLURM_RESTART_COUNT:-0}
     if [ -z "${SLURM_JOB_ID:-}" ]; then
         echo "Stopped with everything saved; start again to go on."
+    elif ! goes_on; then
+        echo "Ended with everything saved; submit again to go on."
     elif [ "$times" -ge "$MDGAN_MAX_REQUEUE" ]; then
         echo "Stopped with everything saved, after $times requeues (MDGAN_MAX_REQUEUE); submit again to go on." >&2
     else
-        # The id of an array's last task is the array's: named in full, or all tasks would requeue.
-        local id=$SLURM_JOB_ID
-        [ -z "${SLURM_ARRAY_TASK_ID:-}" ] || id=${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}
         echo "Stopped with everything saved; requeue $((times + 1)) of at most $MDGAN_MAX_REQUEUE."
-        scontrol requeue "$id" && sleep 60 # Slurm ends this script
+        scontrol requeue "$(job_id)" && sleep 60 # Slurm ends this script
         echo "Requeueing was refused; submit again to go on." >&2
     fi
     exit "$STOPPED"
+}
+
+# True if a job that saved and stopped should run again.
+goes_on() {
+    # Of a job that is cancelled, or that it requeues itself, Slurm says no longer that it runs.
+    case $(job_says JobState) in RUNNING | "") ;; *) return 1 ;; esac
+    # Somebody's SIGTERM ends a job, but for preemption with a grace time: Slurm forgets to requeue a
+    # job that makes use of it and ends early.
+    [ "$ended" != TERM ] || [[ "$(job_says PreemptTime)" == [0-9]* ]]
 }
 
 # Ends the stage well if the output that its arguments name is there: outputs appear only whole.

@@ -6,12 +6,14 @@
 # A time signal that comes before the command listens must not kill it: it starts deaf to it.
 (trap '' USR2 && exec "$@") &
 child=$!
+ended=""
 trap 'kill -USR2 "$child" 2>/dev/null' USR2
-trap 'kill -TERM "$child" 2>/dev/null' TERM
+trap 'ended=TERM; kill -TERM "$child" 2>/dev/null' TERM
 status=0
 await "$child" || status=$?
 if [ "$status" = 75 ]; then
-    touch "$MDGAN_STOP_MARK"
+    # The mark says whether somebody ended the job, or only its time did.
+    echo "$ended" >>"$MDGAN_STOP_MARK"
     status=0
 fi
 exit "$status"

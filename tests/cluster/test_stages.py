@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.cluster.conftest import ROOT, Slurm
+from tests.cluster.conftest import PATIENCE, ROOT, Slurm
 
 pytestmark = pytest.mark.slow
 
@@ -37,7 +38,11 @@ def model_bytes(run: Path) -> dict[str, bytes]:
     return {name: weight.numpy().tobytes() for name, weight in content["weights"].items()}
 
 
-def wait_until(condition: Callable[[], bool], timeout: float = 60) -> None:
+def lines(path: Path) -> int:
+    return path.read_text().count("\n") if path.exists() else 0
+
+
+def wait_until(condition: Callable[[], bool], timeout: float = PATIENCE) -> None:
     deadline = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < deadline
@@ -52,11 +57,20 @@ def test_every_script_is_accepted(slurm: Slurm) -> None:
     assert refused.returncode != 0, "the nodes have two GPUs each"
 
 
-def test_smoke_test_of_the_site_passes_on_two_nodes(slurm: Slurm) -> None:
-    log = slurm.done(slurm.submit("jobs/smoke.slurm"))
+@pytest.mark.parametrize("mpi", ["pmix", "pmi2"])
+def test_smoke_test_of_the_site_passes_on_two_nodes(slurm: Slurm, mpi: str) -> None:
+    """Open MPI and parallel HDF5 by PMIx; by PMI2 the MPICH and the HDF5 of the wheels."""
+    env = {"MDGAN_MPI": mpi}
+    if mpi == "pmi2":
+        env["MDGAN_VENV"] = str(Path(sys.executable).parents[1])
+    log = slurm.done(slurm.submit("jobs/smoke.slurm", env=env))
     assert "4 ranks by slurm on n1, n2" in log
-    for part in ("MPI", "parallel HDF5", "PyTorch collectives"):
-        assert re.search(rf"^{part} +ok ", log, re.M), log
+    for part, state in (
+        ("MPI", "(ok|note)"),  # a note where ranks that share a core are slow
+        ("parallel HDF5", "ok" if mpi == "pmix" else "note"),
+        ("PyTorch collectives", "ok"),
+    ):
+        assert re.search(rf"^{part} +{state} ", log, re.M), log
     assert "This site works." in log
 
 
@@ -80,7 +94,7 @@ def test_pipeline_from_run_folders_to_report(slurm: Slurm, small_config: Path) -
     jobs = dict(line.split() for line in done.stdout.splitlines())
     assert list(jobs) == ["convert", "train", "generate", "msd", "report"]
     for job in jobs.values():
-        slurm.done(job, timeout=300)
+        slurm.done(job)
     work = Path(slurm.environment["MDGAN_WORK"])
     for name in ("msd.json", "msd-md.json"):
         assert json.loads((work / name).read_text())
@@ -132,29 +146,33 @@ def test_ensemble_trains_each_replica_apart(
     assert one != two != three != one
 
 
-@pytest.mark.parametrize("start", ["srun", "torchrun"])
 def test_requeued_twice_gives_the_bits_of_an_uninterrupted_training(
-    slurm: Slurm, small_config: Path, md_files: list[Path], tmp_path: Path, start: str
+    slurm: Slurm, small_config: Path, md_files: list[Path], tmp_path: Path
 ) -> None:
-    env = {"MDGAN_START": start}
-    options = ("--nodes=2", "--ntasks-per-node=1", "--cpus-per-task=1")
-    steps = {"steps": 500, "log_every": 5, "checkpoint_every": 5000}
-    whole = train_arguments(small_config, md_files, tmp_path / "whole", **steps)
-    slurm.done(slurm.submit("jobs/train.slurm", *whole, options=options, env=env))
+    steps = {"steps": 200, "log_every": 2, "checkpoint_every": 5000}
 
-    words = train_arguments(small_config, md_files, tmp_path / "parts", **steps)
-    job = slurm.submit("jobs/train.slurm", *words, options=options, env=env)
-    metrics = tmp_path / "parts/metrics.jsonl"
+    def submit(name: str, start: str) -> str:
+        words = train_arguments(small_config, md_files, tmp_path / name, **steps)
+        options = ("--nodes=2", "--ntasks-per-node=1", "--cpus-per-task=1")
+        return slurm.submit("jobs/train.slurm", *words, options=options, env={"MDGAN_START": start})
+
+    whole = submit("whole", "srun")
+    jobs = {start: submit(start, start) for start in ("srun", "torchrun")}
     for times in (1, 2):
-        lines = len(metrics.read_text().splitlines()) if metrics.exists() else 0
-        wait_until(lambda n=lines: metrics.exists() and len(metrics.read_text().splitlines()) > n)
-        slurm.run("scancel", "--batch", "--signal=USR2", job)  # what --signal does at its time
-        slurm.until(job, f"requeue {times} of at most 20")
-        wait_until(lambda n=times: requeued(slurm.show(job), n), timeout=90)
-    log = slurm.done(job)
-    assert slurm.show(job)["Restarts"] == "2"
-    assert log.count("+ srun") == 3, "the log is appended to"
-    assert model_bytes(tmp_path / "parts") == model_bytes(tmp_path / "whole")
+        for start, job in jobs.items():
+            metrics = tmp_path / start / "metrics.jsonl"
+            before = lines(metrics)
+            wait_until(lambda path=metrics, n=before: lines(path) > n)
+            slurm.run("scancel", "--batch", "--signal=USR2", job)  # what --signal does at its time
+        for job in jobs.values():
+            wait_until(lambda job=job, n=times: requeued(slurm.show(job), n))
+    slurm.done(whole)
+    for start, job in jobs.items():
+        log = slurm.done(job)
+        assert slurm.show(job)["Restarts"] == "2"
+        assert log.count("+ srun") == 3, "the log is appended to"
+        assert "requeue 2 of at most 20" in log
+        assert model_bytes(tmp_path / start) == model_bytes(tmp_path / "whole")
 
 
 def test_the_time_signal_of_slurm_itself_requeues_only_so_often(
@@ -175,7 +193,7 @@ def test_the_time_signal_of_slurm_itself_requeues_only_so_often(
 def test_array_tasks_requeue_one_by_one(
     slurm: Slurm, small_config: Path, md_files: list[Path]
 ) -> None:
-    words = [str(small_config), "--set", "train.steps=400", "--set", "train.log_every=5"]
+    words = [str(small_config), "--set", "train.steps=150", "--set", "train.log_every=2"]
     for path in md_files:
         words += ["--data", str(path)]
     array = slurm.submit("jobs/train-ensemble.slurm", *words, options=("--array=1-2",))
@@ -190,16 +208,33 @@ def test_array_tasks_requeue_one_by_one(
     assert slurm.show(f"{array}_2")["Restarts"] == "1"
 
 
-def test_sigterm_alone_saves_what_was_trained(
-    slurm: Slurm, small_config: Path, md_files: list[Path], tmp_path: Path
+@pytest.mark.parametrize("start", ["srun", "torchrun"])
+def test_a_cancelled_job_saves_and_stays_ended(
+    slurm: Slurm, small_config: Path, md_files: list[Path], tmp_path: Path, start: str
 ) -> None:
     words = train_arguments(small_config, md_files, tmp_path / "run", steps=1_000_000, log_every=5)
-    job = slurm.submit("jobs/train.slurm", *words)
-    metrics = tmp_path / "run/metrics.jsonl"
-    wait_until(metrics.exists)
+    job = slurm.submit("jobs/train.slurm", *words, env={"MDGAN_START": start})
+    wait_until((tmp_path / "run/metrics.jsonl").exists)
     slurm.run("scancel", job)
     assert slurm.wait(job)["JobState"] == "CANCELLED"
     assert list((tmp_path / "run").rglob("*.pt")), "no checkpoint"
+    assert "Ended with everything saved" in slurm.log(job)
+    assert slurm.show(job)["Restarts"] == "0"
+
+
+def test_a_preempted_job_saves_and_goes_on_afterwards(
+    slurm: Slurm, small_config: Path, md_files: list[Path], tmp_path: Path
+) -> None:
+    steps = {"steps": 200, "log_every": 2, "checkpoint_every": 5000}
+    words = train_arguments(small_config, md_files, tmp_path / "run", **steps)
+    job = slurm.submit("jobs/train.slurm", *words, options=("--exclusive", "--nodelist=n4"))
+    wait_until((tmp_path / "run/metrics.jsonl").exists)
+    urgent = slurm.submit("--partition=urgent", "--nodelist=n4", "--exclusive", "--wrap=true")
+    assert slurm.wait(urgent)["JobState"] == "COMPLETED"
+    log = slurm.done(job)
+    assert slurm.show(job)["Restarts"] == "1"
+    assert "requeue 1 of at most 20" in log
+    assert "going on from step" in log
 
 
 def test_a_dead_rank_ends_the_step(
@@ -209,7 +244,7 @@ def test_a_dead_rank_ends_the_step(
     job = slurm.submit("jobs/train.slurm", *words, options=("--nodes=2", "--ntasks-per-node=2"))
     wait_until((tmp_path / "run/metrics.jsonl").exists)
     os.kill(pid_of_rank(job, 3), signal.SIGKILL)
-    ended = slurm.wait(job, timeout=60)
+    ended = slurm.wait(job)
     assert ended["JobState"] == "FAILED", slurm.log(job)
     assert ended["Restarts"] == "0", "a failure is not requeued"
 

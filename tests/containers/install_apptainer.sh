@@ -8,10 +8,9 @@ if command -v apptainer >/dev/null; then apptainer --version; exit 0; fi
 [ "$(id -u)" = 0 ] || { echo "install_apptainer.sh: needs root" >&2; exit 2; }
 scratch=${1:-${TMPDIR:-/tmp}/apptainer-packages}
 libraries=/opt/apptainer-libraries
-export DEBIAN_FRONTEND=noninteractive
 
-apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends debootstrap patchelf \
-    squashfs-tools squashfuse fuse2fs fuse-overlayfs fakeroot uidmap e2fsprogs >/dev/null
+"$(dirname "$0")/../tools/apt_install.sh" debootstrap patchelf squashfs-tools squashfuse fuse2fs \
+    fuse-overlayfs fakeroot uidmap e2fsprogs libcap2-bin
 
 # An apt of its own, so that the machine's sources and lists stay as they are.
 mkdir -p "$scratch"/{lists/partial,cache/archives/partial,packages,unpacked}

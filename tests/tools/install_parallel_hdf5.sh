@@ -23,11 +23,7 @@ print("parallel HDF5", h5py.version.hdf5_version, "with", MPI.Get_library_versio
 [ -x "$base_python" ] || { echo "no $base_python: run 'make venv' first" >&2; exit 2; }
 check && exit 0
 
-packages=(openmpi-bin libopenmpi-dev libhdf5-openmpi-dev pkg-config gcc)
-if ! dpkg -s "${packages[@]}" >/dev/null 2>&1; then
-    apt-get install -y --no-install-recommends "${packages[@]}" >/dev/null ||
-        { apt-get update >/dev/null && apt-get install -y --no-install-recommends "${packages[@]}" >/dev/null; }
-fi
+"$here/tests/tools/apt_install.sh" openmpi-bin libopenmpi-dev libhdf5-openmpi-dev pkg-config gcc libc6-dev
 
 rm -rf "$environment"
 "$base_python" -m venv "$environment"
