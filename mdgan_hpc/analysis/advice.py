@@ -34,7 +34,8 @@ class Advice:
     cage_ps : float or None
         Lag of the least log-log slope of the MSD if it is below 0.8, else None (no cage).
     diffusive_ps : float or None
-        First lag from which on the slope is within 0.2 of one, None if never.
+        First lag beyond the velocity's memory from which on the slope is within 0.2 of one, None
+        if never.
     effective_hops, ceiling : float
         Hops in the data, and the relative error of D they allow at best (He et al. 2018).
     hop_angstrom : float
@@ -58,24 +59,41 @@ class Advice:
     independent: int
     samples: dict[str, np.ndarray]
 
+    @property
+    def window_ps(self) -> float:
+        """Time that the suggested window spans."""
+        return self.step_skip * self.records * self.stored_interval_ps
+
     def lines(self) -> list[str]:
         """Return the advice as sentences."""
         interval_fs = self.stored_interval_ps * FS_PER_PS
         text = [
             f"time between stored frames   {interval_fs:g} fs",
-            f"velocity forgotten after     {self.velocity_memory_ps:.3g} ps",
+            f"velocity forgotten after     {self.velocity_memory_ps:.3g} ps "
+            "(autocorrelation stays below 0.1)",
             "cage                         "
             + (
-                f"at {self.cage_ps:.3g} ps" if self.cage_ps else "none (slope of log MSD above 0.8)"
+                f"at {self.cage_ps:.3g} ps (least slope of log MSD)"
+                if self.cage_ps
+                else "none (slope of log MSD above 0.8)"
             ),
             "diffusive from               "
-            + (f"{self.diffusive_ps:.3g} ps" if self.diffusive_ps else "not within the runs"),
-            f"effective hops in the data   {self.effective_hops:.0f} of {self.hop_angstrom:.2g} A",
+            + (
+                f"{self.diffusive_ps:.3g} ps (slope of log MSD within 0.2 of 1)"
+                if self.diffusive_ps
+                else "not within the runs"
+            ),
+            f"effective hops in the data   {self.effective_hops:.0f} "
+            f"(ions x largest MSD / ({self.hop_angstrom:.2g} A)^2)",
             f"best possible error of D     {100 * self.ceiling:.0f} % (He et al. 2018)",
             f"suggested                    data.step_skip = {self.step_skip} "
             f"({self.step_skip * interval_fs:g} fs), data.records = {self.records} "
-            f"({self.step_skip * self.records * self.stored_interval_ps:.3g} ps): "
-            f"{self.windows} windows, {self.independent} independent",
+            f"({self.window_ps:.3g} ps)",
+            f"that window                  {self.window_ps / self.velocity_memory_ps:.2g} x the "
+            "velocity's memory"
+            + (f", {self.window_ps / self.cage_ps:.2g} x the cage time" if self.cage_ps else ""),
+            f"samples                      {self.windows} from every start, {self.independent} "
+            "that do not overlap in time",
         ]
         if self.diffusive_ps is None or self.ceiling > _HOPELESS:
             text.append(
@@ -121,7 +139,7 @@ def advise(paths: Sequence[str | Path], *, hop_angstrom: float = _HOP_ANGSTROM) 
     # The first minimum of the slope is the cage; noise makes later ones.
     least = known[np.argmin(slope[known])]
     cage = float(lag[least]) if slope[least] < 0.8 else None
-    other = known[np.abs(slope[known] - 1) > 0.2]
+    other = known[(np.abs(slope[known] - 1) > 0.2) | (lag[known] < memory)]
     start = other[-1] + 1 if len(other) else known[0]
     diffusive = float(lag[start]) if start <= known[-1] else None
     n_particles, n_records = tree["n_particles"], tree["n_records"]

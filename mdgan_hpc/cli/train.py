@@ -57,6 +57,12 @@ from mdgan_hpc.cli.common import PATH, command
     "a suggested step skip and window; stop.",
 )
 @click.option(
+    "--figure",
+    type=PATH,
+    metavar="FILE",
+    help="With --advise: draw the number of samples against the step skip (.png, .pdf).",
+)
+@click.option(
     "--show-config", is_flag=True, help="Print every key with its value and meaning; stop."
 )
 def main(
@@ -68,6 +74,7 @@ def main(
     resume: bool,
     wall_time: float | None,
     advise: bool,
+    figure: Path | None,
     show_config: bool,
 ) -> None:
     """Train a generator of ion trajectories on the runs given by --data.
@@ -89,16 +96,27 @@ def main(
     if show_config:
         _print_config(settings)
         return
+    if figure is not None and (not advise or figure.suffix not in (".png", ".pdf")):
+        raise UsageError("--figure goes with --advise and ends in .png or .pdf")
     if advise:
         from mdgan_hpc.analysis.advice import advise as look
 
-        for line in look(data).lines():
+        advice = look(data)
+        for line in advice.lines():
             click.echo(line)
+        if figure is not None:
+            from mdgan_hpc.figures.published import draw_samples
+
+            chosen = {"records": advice.records, "used_step_skip": advice.step_skip}
+            draw_samples({**advice.samples, **chosen}, figure)
+            click.echo(f"figure: {figure}")
         return
     if out is None:
         raise UsageError("--out is missing", remedy="name the run folder")
     if resume and not (out / "config.json").exists():
         raise UsageError("holds no training to go on with", where=out, remedy="omit --resume")
+    from mdgan_hpc.figures.training import draw_training
+    from mdgan_hpc.gan.metrics import METRICS_NAME
     from mdgan_hpc.gan.training import run_training
     from mdgan_hpc.parallel import detect_launch
 
@@ -108,25 +126,22 @@ def main(
         out,
         replica=replica,
         wall_time_min=wall_time,
-        evaluation=lambda *md: _evaluation(out, *md),
+        evaluation=_evaluation,
+        watch=lambda: draw_training(out / METRICS_NAME, out / "training.png"),
     )
     if detect_launch().rank != 0:
         return
     if model is None:
         click.echo(f"{out}: finished already, nothing to do")
         return
-    from mdgan_hpc.figures.training import draw_training
-
-    draw_training(out / "metrics.jsonl", out / "training.png")
     click.echo(f"model: {model}")
 
 
 def _evaluation(
-    out: Path, runs: "list[np.ndarray]", interval_ps: float, primitive: "np.ndarray | None"
+    runs: "list[np.ndarray]", interval_ps: float, primitive: "np.ndarray | None"
 ) -> "Callable[[np.ndarray, float], dict[str, float]]":
-    """Compare free runs with MD, show the numbers, and draw the training so far."""
+    """Compare free runs with MD and show the numbers."""
     from mdgan_hpc.analysis.fidelity import Reference
-    from mdgan_hpc.figures.training import draw_training
 
     reference = Reference.from_arrays(runs, interval_ps, primitive)
 
@@ -138,7 +153,6 @@ def _evaluation(
             f"worst {worst:.2f} ({name}), drift z {abs(result.drift_z).max():.1f}",
             err=True,
         )
-        draw_training(out / "metrics.jsonl", out / "training.png")
         ratios = {f"fidelity {name}": round(value, 3) for name, value in result.ratios.items()}
         return {"score": result.median, **ratios}
 

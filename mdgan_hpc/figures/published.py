@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from mdgan_hpc.figures.style import GENERATED, MD, TRAINING_SPAN, figure, save
+from mdgan_hpc.outputs import written_whole
 
 Tree = Mapping[str, Any]
 
@@ -35,24 +36,37 @@ def ion_paths(tree: Tree, folder: Path) -> str:
 
 def samples(tree: Tree, folder: Path) -> str:
     """Number of training samples against step skip."""
-    part = tree["samples"]
     with figure() as (fig, ax):
-        ax.loglog(part["step_skip"], part["overlapping"], color="black", label="from every start")
-        independent = np.where(part["independent"] > 0, part["independent"], np.nan)
-        ax.loglog(
-            part["step_skip"],
-            independent,
-            color="black",
-            linestyle=":",
-            label="that do not overlap in time",
-        )
-        used = part.get("used_step_skip")
-        if used:
-            ax.axvline(float(used), color=GENERATED["color"], lw=1, label=f"used: {int(used)}")
-        ax.set_xlabel("step skip (stored steps between records)")
-        ax.set_ylabel(f"samples of {int(part['records'])} records (number)")
-        ax.legend()
+        _plot_samples(ax, tree["samples"])
         return save(fig, folder, "samples_step_skip")
+
+
+def draw_samples(part: Tree, target: Path) -> None:
+    """Draw the number of training samples against step skip alone, before any training.
+
+    Parameters
+    ----------
+    part : mapping
+        Of `analysis.samples.windows_against_step_skip`, with ``records`` and ``used_step_skip``.
+    target : path
+        Its suffix says the format; the file appears whole.
+    """
+    with figure() as (fig, ax), written_whole(target) as partial:
+        _plot_samples(ax, part, used="suggested")
+        fig.savefig(partial, format=target.suffix[1:])
+
+
+def _plot_samples(ax: Any, part: Tree, used: str = "used") -> None:
+    skip = part["step_skip"]
+    ax.loglog(skip, part["overlapping"], color="black", label="from every start")
+    independent = np.where(part["independent"] > 0, part["independent"], np.nan)
+    ax.loglog(skip, independent, color="black", linestyle=":", label="that do not overlap in time")
+    if part.get("used_step_skip"):
+        number = int(part["used_step_skip"])
+        ax.axvline(number, color=GENERATED["color"], lw=1, label=f"{used}: {number}")
+    ax.set_xlabel("step skip (stored steps between records)")
+    ax.set_ylabel(f"samples of {int(part['records'])} records (number)")
+    ax.legend()
 
 
 def displacement(tree: Tree, folder: Path, axis: int = 2) -> str:

@@ -9,6 +9,7 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from mdgan_hpc.gan.latent import dense
 
@@ -70,18 +71,34 @@ class Critic(nn.Module):
         return self.judge(features).flatten()
 
 
+class _Rows(nn.Module):
+    """Cuts [B, channels, L] into rows that do not overlap: [B, n, channels * length]."""
+
+    def __init__(self, records: int, n: int) -> None:
+        super().__init__()
+        self.n, self.missing = n, -records % n
+
+    def forward(self, features: Tensor) -> Tensor:
+        rows = functional.pad(features, (0, self.missing)).unflatten(-1, (self.n, -1))
+        return rows.swapaxes(1, 2).flatten(2)
+
+
 class WideCritic(Critic):
-    """The critic of the published MD-GAN: wide and pointwise convolution, three dense layers."""
+    """The critic of the published MD-GAN: wide and pointwise convolution, three dense layers.
+
+    A convolution whose kernel is as long as its stride is a matrix product over rows, which is
+    several times faster on a CPU than the convolution.
+    """
+
+    _ROWS = 3
 
     def _network(self, channels: int, width: int) -> nn.Module:
-        kernel = max(1, self.records // 3)
+        n = self._ROWS
         return nn.Sequential(
-            nn.Conv1d(channels, width, kernel, stride=kernel),
-            nn.LeakyReLU(_SLOPE),
-            nn.Conv1d(width, width, 1),
-            nn.LeakyReLU(_SLOPE),
+            _Rows(self.records, n),
+            *dense([channels * -(-self.records // n), width, width]),
             nn.Flatten(),
-            *dense([width * (self.records // kernel), width, width, width]),
+            *dense([n * width, width, width, width]),
             nn.Linear(width, 1),
         )
 

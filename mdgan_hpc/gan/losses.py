@@ -54,7 +54,8 @@ class WassersteinGradientPenalty(AdversarialLoss):
         between = real + mix[:, None, None] * (fake - real)
         _, squared = _squared_gradient(critic, between)
         slope = ((squared + 1e-12).sqrt() - 1).square().mean()
-        return critic(fake).mean() - critic(real).mean() + self.penalty * slope
+        on_fake, on_real = critic(torch.cat([fake, real])).chunk(2)
+        return on_fake.mean() - on_real.mean() + self.penalty * slope
 
     def generator(self, critic: Critic, real: Tensor, fake: Tensor) -> Tensor:
         """Return -E[D(fake)]."""

@@ -18,7 +18,12 @@ class DataSettings:
         "operations windows are moved by; auto: crystal where the framework is one, or else "
         "isotropic; the latent generator uses none",
     )
-    particles_per_sample: int = key(1, "particles | neighbours in the file that form one sample")
+    particles_per_sample: int = key(1, "particles | that form one sample (latent only)")
+    grouping: Literal["file", "nearest"] = key(
+        "file",
+        "which ones: those that follow each other in the file (a molecule), or each with those "
+        "nearest to it where the window begins (a neighbourhood)",
+    )
     validation: Literal["none", "run", "span"] = key(
         "none", "kept out of training: nothing, the last run given, or the last fifth of each run"
     )

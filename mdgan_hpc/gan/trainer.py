@@ -1,10 +1,9 @@
 """The training loop: everything that changes from step to step, and how it is saved."""
 
-import json
 import math
-import os
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,13 @@ from mdgan_hpc.gan.critics import CRITICS, Critic
 from mdgan_hpc.gan.distributed import Processes
 from mdgan_hpc.gan.generator import Generator
 from mdgan_hpc.gan.losses import LOSSES
+from mdgan_hpc.gan.metrics import MetricsLog
 from mdgan_hpc.gan.randomness import stream
 from mdgan_hpc.gan.registry import build, describe
 from mdgan_hpc.gan.settings import TrainingConfig
 from mdgan_hpc.gan.statistics import Statistics, log_lags
 from mdgan_hpc.gan.transition import TransitionGenerator
 from mdgan_hpc.gan.windows import Windows
-from mdgan_hpc.outputs import written_whole
 from mdgan_hpc.progress import Progress
 from mdgan_hpc.stopping import StopRequest
 
@@ -37,6 +36,7 @@ _LATE = 0.8
 _REFERENCE_WINDOWS = 16_384
 #: Largest norm of the gradient of a term of weight one.
 _CLIP = 1.0
+_AFTER_DIVERGENCE = "lower train.generator_rate and train.critic_rate and train into a new folder"
 
 
 class Trainer:
@@ -222,11 +222,7 @@ class Trainer:
     def _refuse_non_finite(self, values: dict[str, float]) -> None:
         bad = [name for name, value in values.items() if not math.isfinite(value)]
         if bad:
-            raise DivergedError(
-                f"{', '.join(bad)} not finite at step {self.step}",
-                remedy="start again with --resume from the last checkpoint, or lower "
-                "train.generator_rate",
-            )
+            raise DivergedError(f"{', '.join(bad)} not finite at step {self.step}")
 
     def _random(self, purpose: str) -> torch.Generator:
         return stream(self.config.train.seed, self.step, purpose)
@@ -297,8 +293,12 @@ class Trainer:
                 critic, real, made.detach(), mix[self.part].to(self.processes.device)
             )
         loss.backward()
-        self.processes.average_gradients(self.critics.parameters())
-        self._refuse_non_finite({"critic_loss": float(loss.detach())})
+        # All ranks see the same numbers, so that all of them stop or none.
+        total = self.processes.average_gradients(self.critics.parameters(), float(loss.detach()))
+        norm = nn.utils.get_total_norm(
+            [p.grad for p in self.critics.parameters() if p.grad is not None]
+        )
+        self._refuse_non_finite({"critic_loss": total, "critic_gradient_norm": float(norm)})
         self.critic_optimiser.step()
         return loss.detach()
 
@@ -405,6 +405,7 @@ def train(
     stop: StopRequest,
     *,
     on_evaluation: Callable[[Trainer], dict[str, float]] | None = None,
+    watch: Callable[[], None] | None = None,
 ) -> None:
     """Run a training to its last step, saving as it goes.
 
@@ -413,11 +414,13 @@ def train(
     trainer : Trainer
         At any step.
     folder : Path
-        The run folder: ``checkpoints/`` and ``metrics.jsonl`` are written here by rank 0.
+        The run folder: checkpoints and metrics (`MetricsLog`) are written here by rank 0.
     stop : StopRequest
         Looked at before every step.
     on_evaluation : callable, optional
         Called on all ranks every `evaluate_every` steps; its numbers join the metrics.
+    watch : callable, optional
+        Called by rank 0 after the numbers of an evaluation and those of the last step are written.
 
     Raises
     ------
@@ -434,23 +437,22 @@ def train(
             checkpoints.save(trainer.step, trainer.state())
         trainer.processes.barrier()
 
-    metrics_file = folder / "metrics.jsonl" if first else Path(os.devnull)
-    if first:
-        _forget_after(metrics_file, trainer.step)
     begin, first_step = time.monotonic(), trainer.step
     seconds_before = trainer.seconds
     with (
         Progress("training", settings.steps, start=trainer.step, silent=not first) as progress,
-        open(metrics_file, "a") as log,
+        MetricsLog(folder, trainer.step) if first else nullcontext() as log,
     ):
         while trainer.step < settings.steps:
             try:
                 metrics, stopping = trainer.advance(bool(stop))
-            except DivergedError as error:
+            except (DivergedError, torch.linalg.LinAlgError) as error:
+                # Linear algebra refuses matrices of a network that has left all bounds.
+                what = getattr(error, "what", f"a matrix is not finite at step {trainer.step}")
                 steps = checkpoints.steps()
                 last = checkpoints.path(steps[-1]) if steps else "none yet"
                 raise DivergedError(
-                    f"{error.what} (last good checkpoint: {last})", remedy=error.remedy
+                    f"{what} (last good checkpoint: {last})", remedy=_AFTER_DIVERGENCE
                 ) from None
             step = trainer.step
             trainer.seconds = seconds_before + time.monotonic() - begin
@@ -458,11 +460,11 @@ def train(
             if settings.evaluate_every and step % settings.evaluate_every == 0 and on_evaluation:
                 metrics |= on_evaluation(trainer)
                 due = True
-            if first and (due or step % settings.log_every == 0):
+            if log is not None and (due or step % settings.log_every == 0):
                 rate = (step - first_step) / (time.monotonic() - begin)
-                line = {"step": step, **metrics, "steps_per_second": round(rate, 3)}
-                log.write(json.dumps(line) + "\n")
-                log.flush()
+                log.write(step, {**metrics, "steps_per_second": round(rate, 3)})
+                if due and watch is not None:
+                    watch()
             progress.update(1, _summary(metrics))
             if due or stopping or step % settings.checkpoint_every == 0:
                 save()
@@ -473,18 +475,6 @@ def train(
                     where=folder,
                     remedy="run the same command again to go on",
                 )
-
-
-def _forget_after(metrics_file: Path, step: int) -> None:
-    """Drop the metrics of steps that a killed run did after its last checkpoint."""
-    if metrics_file.exists():
-        kept = []
-        for line in metrics_file.read_text().splitlines(keepends=True):
-            # A killed run may leave half a line.
-            if line.endswith("\n") and json.loads(line)["step"] <= step:
-                kept.append(line)
-        with written_whole(metrics_file) as partial:
-            partial.write_text("".join(kept))
 
 
 def _summary(metrics: dict[str, float]) -> str:

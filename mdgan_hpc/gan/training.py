@@ -161,16 +161,40 @@ def find_symmetry(runs: Runs, config: TrainingConfig) -> sym.Symmetry:
     return sym.crystal(runs.cell, *runs.framework)
 
 
-def resample(runs: Sequence[np.ndarray], replica: int, seed: int) -> list[np.ndarray]:
+def resample(
+    runs: Sequence[np.ndarray], replica: int, seed: int, *, together: int | None = 1
+) -> list[np.ndarray]:
     """Return a bootstrap of the runs: runs drawn with replacement, then particles in each.
 
     Replica 0 is the data themselves. The draw depends on seed and replica alone.
+
+    Parameters
+    ----------
+    runs : sequence of array, [T, N, 3]
+    replica, seed : int
+    together : int or None
+        Particles that follow each other and are drawn together; None leaves each run whole, as
+        neighbourhoods need it.
+
+    Raises
+    ------
+    UsageError
+        If whole runs are to be drawn and there is only one.
     """
     if replica == 0:
         return list(runs)
+    if together is None and len(runs) < 2:
+        raise UsageError("--replica with data.grouping = 'nearest' needs two runs or more")
     random = np.random.default_rng([seed, replica])
     drawn = [runs[i] for i in random.integers(len(runs), size=len(runs))]
-    return [run[:, random.integers(run.shape[1], size=run.shape[1])] for run in drawn]
+    if together is None:
+        return drawn
+    resampled = []
+    for run in drawn:
+        groups = run.shape[1] // together
+        firsts = together * random.integers(groups, size=groups)
+        resampled.append(run[:, (firsts[:, None] + np.arange(together)).ravel()])
+    return resampled
 
 
 def split_validation(
@@ -250,6 +274,36 @@ def _displacement_scales(
     return scales
 
 
+def make_trainer(
+    config: TrainingConfig, runs: Runs, processes: Processes, *, replica: int = 0
+) -> Trainer:
+    """Build the trainer of a configuration, with fresh weights that are the same on every rank.
+
+    What is kept for validation is taken out before a replica resamples the rest.
+
+    Raises
+    ------
+    DataError, UsageError
+        If the runs do not suit the configuration, or the batch not the number of ranks.
+    """
+    symmetry = find_symmetry(runs, config)
+    kept, _ = split_validation(runs.positions, config.data.validation)
+    k = config.data.particles_per_sample
+    whole = config.data.grouping == "nearest" and k > 1
+    training = resample(kept, replica, config.train.seed, together=None if whole else k)
+    generator = build_generator(config, training, symmetry)
+    windows = Windows(
+        training,
+        step_skip=config.data.step_skip,
+        particles_per_sample=config.data.particles_per_sample,
+        symmetry=symmetry,
+        device=processes.device,
+        grouping=config.data.grouping,
+        cell=runs.cell,
+    )
+    return Trainer(config, generator, windows, _displacement_scales(config, training), processes)
+
+
 def run_training(
     config: TrainingConfig,
     paths: Sequence[str | Path],
@@ -258,6 +312,7 @@ def run_training(
     replica: int = 0,
     wall_time_min: float | None = None,
     evaluation: MakeEvaluation | None = None,
+    watch: Callable[[], None] | None = None,
 ) -> Path | None:
     """Train until the end or until asked to stop; goes on from the newest checkpoint if any.
 
@@ -274,6 +329,8 @@ def run_training(
         Stop and save after so many minutes.
     evaluation : callable, optional
         See `MakeEvaluation`.
+    watch : callable, optional
+        Called by rank 0 whenever the numbers of a comparison have been written.
 
     Returns
     -------
@@ -297,7 +354,7 @@ def run_training(
     processes = Processes(folder)
     try:
         with StopRequest(wall_time_min) as stop:
-            return _train(config, paths, folder, record, seed, processes, stop, evaluation)
+            return _train(config, paths, folder, record, seed, processes, stop, evaluation, watch)
     finally:
         processes.close()
 
@@ -347,23 +404,13 @@ def _train(
     processes: Processes,
     stop: StopRequest,
     evaluation: MakeEvaluation | None,
+    watch: Callable[[], None] | None,
 ) -> Path:
     record["ranks"] = processes.size
     config = dataclasses.replace(config, train=dataclasses.replace(config.train, seed=seed))
     runs = read_runs(paths)
-    symmetry = find_symmetry(runs, config)
-    training, validation = split_validation(
-        resample(runs.positions, record["replica"], config.train.seed), config.data.validation
-    )
-    generator = build_generator(config, training, symmetry)
-    windows = Windows(
-        training,
-        step_skip=config.data.step_skip,
-        particles_per_sample=config.data.particles_per_sample,
-        symmetry=symmetry,
-        device=processes.device,
-    )
-    trainer = Trainer(config, generator, windows, _displacement_scales(config, training), processes)
+    trainer = make_trainer(config, runs, processes, replica=record["replica"])
+    windows, symmetry = trainer.windows, trainer.windows.symmetry
     interval = record_interval_ps(runs.interval_ps, config.data.step_skip)
     first = processes.rank == 0
     if first:
@@ -377,7 +424,7 @@ def _train(
         trainer.load_state(found[1])
     if first:
         print(
-            f"{len(training)} runs, {windows.count(config.data.records)} windows of "
+            f"{len(runs.positions)} runs, {windows.count(config.data.records)} windows of "
             f"{config.data.records} records, {interval * 1e3:g} fs between records, "
             f"symmetry {symmetry.name}, {processes.size} x {processes.device.type}"
             + (f", going on from step {trainer.step}" if found else "")
@@ -385,6 +432,7 @@ def _train(
 
     on_evaluation = None
     if evaluation and config.train.evaluate_every:
+        _, validation = split_validation(runs.positions, config.data.validation)
         longest = max(len(run) for run in validation) // config.data.step_skip
         compare = evaluation(validation, runs.interval_ps, symmetry.primitive) if first else None
 
@@ -399,7 +447,7 @@ def _train(
             trainer.judge(numbers["score"])
             return numbers
 
-    train(trainer, folder, stop, on_evaluation=on_evaluation)
+    train(trainer, folder, stop, on_evaluation=on_evaluation, watch=watch)
     record["training_time_s"] = round(trainer.seconds, 1)
     record["chosen_step"] = trainer.best.get("step", trainer.step)
     model = Model(

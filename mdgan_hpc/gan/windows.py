@@ -21,9 +21,14 @@ class Windows:
     step_skip : int
         Stored frames from one record to the next.
     particles_per_sample : int
-        k; N must be a multiple of it.
+        k.
     symmetry : Symmetry
         Operations that a window may be moved by.
+    grouping : str
+        ``file``: k particles that follow each other, N must be a multiple of k; ``nearest``: each
+        particle with the k - 1 that are nearest to it where the window begins, nearest first.
+    cell : array [3, 3], optional
+        For the distance to the nearest image, Angstrom.
 
     Raises
     ------
@@ -39,24 +44,30 @@ class Windows:
         particles_per_sample: int,
         symmetry: Symmetry,
         device: torch.device,
+        grouping: str = "file",
+        cell: np.ndarray | None = None,
     ) -> None:
         k = particles_per_sample
         self.step_skip, self.k, self.symmetry, self.device = step_skip, k, symmetry, device
-        pieces, lengths = [], []
-        for run in runs:
+        self._runs, self._nearest, self._cell = list(runs), grouping == "nearest" and k > 1, cell
+        pieces, lengths, owners = [], [], []
+        for number, run in enumerate(runs):
             n_frames, n_particles, _ = run.shape
-            if n_particles % k:
+            if n_particles < k or (not self._nearest and n_particles % k):
                 raise DataError(
                     f"{n_particles} particles cannot be grouped by {k}",
                     remedy="set data.particles_per_sample to a divisor of their number",
                 )
-            grouped = run.reshape(n_frames, n_particles // k, k, 3).swapaxes(0, 1)
-            pieces.append(grouped.reshape(-1, k, 3).astype(np.float64))
-            lengths += [n_frames] * (n_particles // k)
-        # [all frames of all samples, k, 3]
+            pieces.append(run.swapaxes(0, 1).reshape(-1, 3).astype(np.float64))
+            n_samples = n_particles if self._nearest else n_particles // k
+            lengths += [n_frames] * n_samples
+            owners += [(number, i if self._nearest else i * k) for i in range(n_samples)]
+        # [all frames of all particles, 3]
         self.positions = torch.from_numpy(np.concatenate(pieces)).to(device)
         self.lengths = np.array(lengths)
-        self._offsets = np.concatenate([[0], np.cumsum(self.lengths)[:-1]])
+        # Of each sample: its run, its first particle, and where the run begins in `positions`.
+        self._run, self._particle = np.array(owners).T
+        self._begin = np.concatenate([[0], np.cumsum([len(p) for p in pieces])[:-1]])[self._run]
         self._rotations = torch.from_numpy(symmetry.rotations).to(device)
         self._translations = torch.from_numpy(symmetry.translations).to(device)
 
@@ -112,9 +123,13 @@ class Windows:
         backwards = torch.rand(batch, generator=random) < 0.5
         turn = self.symmetry.random_rotations(batch, random)
         sample = np.searchsorted(ends, pick, side="right")
-        start = self._offsets[sample] + pick - np.concatenate([[0], ends[:-1]])[sample]
-        rows = np.arange(records) * self.step_skip * spacing
-        index = torch.from_numpy(start[part, None] + rows).to(self.device)
+        start = pick - np.concatenate([[0], ends[:-1]])[sample]
+        sample, start = sample[part], start[part]
+        rows = start[:, None] + np.arange(records) * self.step_skip * spacing
+        firsts = (
+            self._begin[sample, None] + self._members(sample, start) * (self.lengths[sample, None])
+        )
+        index = torch.from_numpy(rows[:, :, None] + firsts[:, None, :]).to(self.device)
         window = self.positions[index]
         if self.symmetry.time_reversal:
             flag = backwards[part].to(self.device)[:, None, None, None]
@@ -125,3 +140,20 @@ class Windows:
             rotation = turn[part].to(self.device) @ rotation
         moved = torch.einsum("bij,blkj->blki", rotation, window)
         return moved + self._translations[chosen][:, None, None, :]
+
+    def _members(self, sample: np.ndarray, frame: np.ndarray) -> np.ndarray:
+        """Return the particles [B, k] of samples [B] for windows that begin at frames [B]."""
+        first = self._particle[sample]
+        if not self._nearest:
+            return first[:, None] + np.arange(self.k)
+        members = np.empty((len(sample), self.k), int)
+        for b, (run, f, i) in enumerate(zip(self._run[sample], frame, first, strict=True)):
+            there = self._runs[run][f]
+            apart = there - there[i]
+            if self._cell is not None:
+                fraction = apart @ np.linalg.inv(self._cell)
+                apart = (fraction - np.round(fraction)) @ self._cell
+            squared = (apart**2).sum(-1)
+            squared[i] = -1.0  # itself comes first
+            members[b] = np.argsort(squared, kind="stable")[: self.k]
+        return members

@@ -55,5 +55,7 @@ def test_caged_motion_is_warned_of(tmp_path):
     assert advice.cage_ps is not None
     assert advice.diffusive_ps is None
     line = [sys.executable, "-m", "mdgan_hpc.cli.train", "--advise", "--data", str(file)]
+    line += ["--figure", str(tmp_path / "samples.png")]
     done = subprocess.run(line, capture_output=True, text=True, check=True)
     assert "cannot answer what D is" in done.stdout
+    assert (tmp_path / "samples.png").read_bytes().startswith(b"\x89PNG")

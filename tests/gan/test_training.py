@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -12,12 +13,13 @@ import numpy as np
 import pytest
 import torch
 
-from mdgan_hpc.errors import EXIT_STOPPED
+from mdgan_hpc.errors import EXIT_STOPPED, UsageError
 from mdgan_hpc.gan.checkpoints import Checkpoints
 from mdgan_hpc.gan.critics import CRITICS
 from mdgan_hpc.gan.losses import LOSSES
 from mdgan_hpc.gan.model import load_model
 from mdgan_hpc.gan.symmetry import Symmetry
+from mdgan_hpc.gan.training import resample
 from mdgan_hpc.gan.windows import Windows
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -92,19 +94,24 @@ def same(one: Path, other: Path) -> None:
         assert torch.equal(value, theirs[name]), name
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_stop_and_go_is_bit_identical(runs, whole, tmp_path, kind):
-    line = command(runs, tmp_path / "run", KINDS[kind])
-    process = subprocess.Popen(line, env=environment(), stderr=subprocess.PIPE, text=True)
-    metrics = tmp_path / "run" / "metrics.jsonl"
-    while not (metrics.exists() and metrics.read_text().count("\n") >= 2):
+def wait_for_steps(process: subprocess.Popen, out: Path, n: int) -> None:
+    """Wait until this many steps are in the metrics."""
+    metrics = out / "metrics.jsonl"
+    while not (metrics.exists() and metrics.read_text().count("\n") >= n):
         assert process.poll() is None
         time.sleep(0.01)
-    process.send_signal(signal.SIGUSR2)
+
+
+@pytest.mark.parametrize(("kind", "sign"), [("transition", "SIGTERM"), ("latent", "SIGUSR2")])
+def test_stop_and_go_is_bit_identical(runs, whole, tmp_path, kind, sign):
+    line = command(runs, tmp_path / "run", KINDS[kind])
+    process = subprocess.Popen(line, env=environment(), stderr=subprocess.PIPE, text=True)
+    wait_for_steps(process, tmp_path / "run", 2)
+    process.send_signal(signal.Signals[sign])
     _, errors = process.communicate(timeout=60)
     if process.returncode != 0:  # it may have been at its last step
         assert process.returncode == EXIT_STOPPED, errors
-        assert "stopped on request (SIGUSR2)" in errors
+        assert f"stopped on request ({sign})" in errors
         assert not (tmp_path / "run" / "model.pt").exists()
         assert run([*line, "--resume"]).returncode == 0
     same(tmp_path / "run", whole[kind])
@@ -113,16 +120,43 @@ def test_stop_and_go_is_bit_identical(runs, whole, tmp_path, kind):
     assert "nothing to do" in again.stdout
 
 
+def test_wall_time_stops_and_a_damaged_checkpoint_costs_only_steps(runs, whole, tmp_path):
+    line = command(runs, tmp_path / "run", KINDS["transition"])
+    stopped = run([*line, "--wall-time", "1e-6"])
+    assert stopped.returncode == EXIT_STOPPED
+    assert "stopped on request (wall-time limit) at step 1 of 8, saved" in stopped.stderr
+    checkpoints = Checkpoints(tmp_path / "run" / "checkpoints", 3)
+    assert checkpoints.steps() == [1]
+    # What a crash of the file system may leave behind the newest good one.
+    checkpoints.path(2).write_bytes(checkpoints.path(1).read_bytes()[:-5])
+    resumed = run(line)
+    assert resumed.returncode == 0
+    assert "step-000000002.pt is damaged, going back to the one before" in resumed.stderr
+    same(tmp_path / "run", whole["transition"])
+
+
 def test_kill_leaves_a_run_that_goes_on(runs, whole, tmp_path):
     line = command(runs, tmp_path / "run", KINDS["transition"])
     process = subprocess.Popen(line, env=environment())
-    while not Checkpoints(tmp_path / "run" / "checkpoints", 3).steps():
-        assert process.poll() is None
-        time.sleep(0.01)
+    steps = random.randint(1, 7)  # any will do; checkpoints are at 3 and 6
+    wait_for_steps(process, tmp_path / "run", steps)
     process.kill()
     process.wait()
     assert run(line).returncode == 0
     same(tmp_path / "run", whole["transition"])
+
+
+def test_non_finite_loss_stops_before_the_step_and_names_the_checkpoint(runs, tmp_path):
+    settings = QUICK | {"train.generator_rate": 1e30, "train.checkpoint_every": 1}
+    done = run(command(runs, tmp_path / "run", settings))
+    assert done.returncode == 1, done.stderr
+    assert "not finite at step" in done.stderr
+    step, state = Checkpoints(tmp_path / "run" / "checkpoints", 3).load_newest()
+    assert f"(last good checkpoint: {tmp_path / 'run' / 'checkpoints'}/step-{step:09d}.pt)" in (
+        done.stderr
+    )
+    assert state["step"] == step
+    assert not (tmp_path / "run" / "model.pt").exists()
 
 
 def test_damaged_checkpoint_falls_back_with_a_warning(tmp_path):
@@ -246,3 +280,45 @@ def test_windows_are_pieces_of_single_runs():
     assert {tuple(window.flatten().tolist()) for window in drawn} == expected
     part = windows.draw(2000, 4, torch.Generator().manual_seed(0), part=slice(500, 1000))
     assert torch.equal(part, drawn[500:1000])
+
+
+def test_neighbourhoods_are_the_nearest_images_where_the_window_begins():
+    cell = 6 * np.eye(3)
+    place = np.random.default_rng(3).normal(scale=4.0, size=(40, 7, 3))
+    windows = Windows(
+        [place[:25], place[25:]],
+        step_skip=3,
+        particles_per_sample=3,
+        symmetry=Symmetry(),
+        device=torch.device("cpu"),
+        grouping="nearest",
+        cell=cell,
+    )
+    expected = set()
+    for run in (place[:25], place[25:]):
+        for start in range(len(run) - 3):
+            for i in range(7):
+                apart = [
+                    np.linalg.norm((d := run[start, j] - run[start, i]) - 6 * np.round(d / 6))
+                    for j in range(7)
+                ]
+                members = np.argsort(apart)[:3]
+                assert members[0] == i
+                expected.add(tuple(run[start : start + 4 : 3, members].ravel()))
+    assert windows.count(2) == len(expected)
+    drawn = windows.draw(3000, 2, torch.Generator().manual_seed(0))
+    assert drawn.shape == (3000, 2, 3, 3)
+    assert {tuple(window.flatten().tolist()) for window in drawn} == expected
+
+
+def test_replicas_keep_molecules_and_neighbourhoods_together():
+    runs = [np.arange(6.0)[None, :, None] + 10 * r + np.zeros((5, 1, 3)) for r in range(3)]
+    for replica in range(1, 20):
+        for run in resample(runs, replica, 1, together=3):
+            first = run[0, :, 0].reshape(2, 3)
+            np.testing.assert_array_equal(first - first[:, :1], [[0, 1, 2]] * 2)
+            assert set(first[:, 0] % 10) <= {0.0, 3.0}
+        for run in resample(runs, replica, 1, together=None):
+            assert any(run is one for one in runs)
+    with pytest.raises(UsageError, match="two runs"):
+        resample(runs[:1], 1, 1, together=None)

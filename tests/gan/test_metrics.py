@@ -1,0 +1,30 @@
+"""JSON lines and TensorBoard tell every step once, also after a kill."""
+
+import json
+
+import pytest
+
+from mdgan_hpc.gan.metrics import METRICS_NAME, TENSORBOARD_NAME, MetricsLog
+
+
+def write(folder, step, steps, base):
+    with MetricsLog(folder, step) as log:
+        for n in steps:
+            log.write(n, {"critic_loss": base + n, "fidelity MSD": 1.5, "score": 1.0})
+
+
+def test_steps_after_the_last_checkpoint_are_forgotten(tmp_path):
+    write(tmp_path, 0, range(1, 7), 0.0)
+    with open(tmp_path / METRICS_NAME, "a") as lines:
+        lines.write('{"step": 7, "cri')  # killed in the middle of a line
+    write(tmp_path, 4, range(5, 9), 100.0)
+    rows = [json.loads(line) for line in (tmp_path / METRICS_NAME).read_text().splitlines()]
+    assert [row["step"] for row in rows] == list(range(1, 9))
+    expected = [1.0, 2, 3, 4, 105, 106, 107, 108]
+    assert [row["critic_loss"] for row in rows] == expected
+
+    board = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    found = board.EventAccumulator(str(tmp_path / TENSORBOARD_NAME)).Reload()
+    assert set(found.Tags()["scalars"]) == {"loss/critic", "fidelity/MSD", "training/score"}
+    events = found.Scalars("loss/critic")
+    assert [(event.step, event.value) for event in events] == list(enumerate(expected, 1))
