@@ -47,14 +47,26 @@ def draw_training(metrics: Path, target: Path) -> None:
             axis = axes[-1, 0]
             steps = [row["step"] for row in judged]
             kinds = [k for k in judged[-1] if k.startswith("fidelity ")]
+            worst = max(kinds, key=lambda kind: judged[-1][kind])
             for kind in kinds:
-                axis.plot(steps, [row[kind] for row in judged], color="0.75", linewidth=0.8)
+                name = "each observable" if kind == kinds[0] else None
+                ratios = [row[kind] for row in judged]
+                axis.plot(steps, ratios, color="0.75", linewidth=0.8, label=name)
             scores = [row["score"] for row in judged]
             axis.plot(steps, scores, marker="o", **style.GENERATED, label="median of all")
             axis.axhline(1, **style.MD, linewidth=0.8, label="another MD run")
-            axis.set_yscale("log")
+            axis.annotate(
+                worst.removeprefix("fidelity "),
+                (steps[-1], judged[-1][worst]),
+                xytext=(4, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize="small",
+            )
+            axis.set_yscale("log", base=2)
+            axis.yaxis.set_major_formatter("{x:g}")
             axis.set_title("distance of free runs to MD over that of another MD run", loc="left")
-            axis.legend()
+            axis.legend(ncols=3)
         axes[-1, 0].set_xlabel("training step")
         with written_whole(target) as partial:
             fig.savefig(partial, format="png")

@@ -64,7 +64,7 @@ class LatentGenerator(Generator):
         self.map_latent = dense([latent, width])
         self.map_noise = dense([2 * latent, width])
         outputs = window * particles_per_sample * 3
-        self.decoder = dense([2 * width, 2 * width, 2 * width, outputs], last_linear=True)
+        self.decoder = dense([2 * width] * 4 + [outputs], last_linear=True)
         self.register_buffer("scales", torch.tensor(scales))
 
     def start(self, uniform: Tensor) -> tuple[State, Tensor]:

@@ -38,6 +38,7 @@ Evaluation = Callable[[np.ndarray, float], Mapping[str, float]]
 #: cell [3, 3] where there is a lattice.
 MakeEvaluation = Callable[[list[np.ndarray], float, np.ndarray | None], Evaluation]
 
+_KEPT_OUT = {"none": "", "run": " (the last for validation)", "span": " (4/5 of each trained on)"}
 _EVALUATION_IONS = 128
 _BURN_IN_PS = 1.0
 
@@ -424,7 +425,8 @@ def _train(
         trainer.load_state(found[1])
     if first:
         print(
-            f"{len(runs.positions)} runs, {windows.count(config.data.records)} windows of "
+            f"{len(runs.positions)} runs{_KEPT_OUT[config.data.validation]}, "
+            f"{windows.count(config.data.records)} windows of "
             f"{config.data.records} records, {interval * 1e3:g} fs between records, "
             f"symmetry {symmetry.name}, {processes.size} x {processes.device.type}"
             + (f", going on from step {trainer.step}" if found else "")
