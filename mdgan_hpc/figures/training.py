@@ -49,9 +49,9 @@ def draw_training(metrics: Path, target: Path) -> None:
             kinds = [k for k in judged[-1] if k.startswith("fidelity ")]
             worst = max(kinds, key=lambda kind: judged[-1][kind])
             for kind in kinds:
-                name = "each observable" if kind == kinds[0] else None
+                label = "each observable" if kind == kinds[0] else None
                 ratios = [row[kind] for row in judged]
-                axis.plot(steps, ratios, color="0.75", linewidth=0.8, label=name)
+                axis.plot(steps, ratios, color="0.75", linewidth=0.8, label=label)
             scores = [row["score"] for row in judged]
             axis.plot(steps, scores, marker="o", **style.GENERATED, label="median of all")
             axis.axhline(1, **style.MD, linewidth=0.8, label="another MD run")

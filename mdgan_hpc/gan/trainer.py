@@ -102,7 +102,7 @@ class Trainer:
                 )
             self.critics.extend(self._critics).to(device)
             self.critic_optimiser = torch.optim.Adam(
-                self.critics.parameters(), config.train.critic_rate, betas=(0.0, 0.99), fused=True
+                self.critics.parameters(), config.train.critic_rate, betas=(0.0, 0.99)
             )
         self.statistics: Statistics | None = None
         if config.loss.statistics > 0:
@@ -114,7 +114,6 @@ class Trainer:
             config.train.generator_rate,
             betas=(momentum, 0.99),
             weight_decay=0.01 if self._likelihood_weight else 0.0,
-            fused=True,
         )
 
     @property

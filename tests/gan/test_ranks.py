@@ -34,7 +34,7 @@ def launch(n_ranks: int, arguments: list[str]) -> None:
             )
         )
     for rank in ranks:
-        _, errors = rank.communicate(timeout=240)
+        _, errors = rank.communicate(timeout=600)
         assert rank.returncode == 0, errors
 
 

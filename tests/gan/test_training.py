@@ -60,7 +60,7 @@ def environment() -> dict[str, str]:
 
 def run(line: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        line, capture_output=True, text=True, timeout=240, env=environment(), check=False
+        line, capture_output=True, text=True, timeout=600, env=environment(), check=False
     )
 
 
@@ -108,7 +108,7 @@ def test_stop_and_go_is_bit_identical(runs, whole, tmp_path, kind, sign):
     process = subprocess.Popen(line, env=environment(), stderr=subprocess.PIPE, text=True)
     wait_for_steps(process, tmp_path / "run", 2)
     process.send_signal(signal.Signals[sign])
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=600)
     if process.returncode != 0:  # it may have been at its last step
         assert process.returncode == EXIT_STOPPED, errors
         assert f"stopped on request ({sign})" in errors
