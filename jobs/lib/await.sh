@@ -12,3 +12,15 @@ await() {
     [ "$again" = 127 ] || [ "$status" -le 128 ] || status=$again
     return "$status"
 }
+
+# ask SIGNAL PID: ask a child to stop. The time signal is lost on one that does not listen yet, so it
+# is repeated until the child has ended (so run this in the background); SIGTERM is not, a second one
+# means more haste.
+ask() {
+    if [ "$1" = USR2 ]; then
+        trap '' USR2 # which may be sent to all processes of a step
+        while sleep 1 && kill -USR2 "$2"; do :; done 2>/dev/null
+    else
+        kill "-$1" "$2" 2>/dev/null
+    fi
+}

@@ -147,14 +147,17 @@ run_ranks() {
     rm -f "$MDGAN_STOP_MARK"
     echo "+ ${start[*]} $*"
     [ -z "${MDGAN_DRY_RUN:-}" ] || return 0
-    "${start[@]}" "$@" &
-    local child=$!
-    # shellcheck disable=SC2064  # this child, now
-    trap "echo 'The time is nearly up: saving.'; kill -$stop_signal $child 2>/dev/null" USR2
-    # shellcheck disable=SC2064
-    trap "ended=TERM; echo 'The job is being ended: saving.'; kill -$stop_signal $child 2>/dev/null" TERM
+    [ -z "$time_is_up" ] || return "$STOPPED"
+    # Until the launcher listens, a time signal must not kill it.
+    (trap '' USR2 && exec "${start[@]}" "$@") &
+    local child=$! asked=""
+    trap 'echo "The time is nearly up: saving."; time_is_up=yes
+        [ -n "$asked" ] || ask "$stop_signal" "$child" & asked=yes' USR2
+    trap 'echo "The job is being ended: saving."; ended=TERM; ask "$stop_signal" "$child" &' TERM
+    [ -z "$time_is_up" ] || kill -USR2 $$ # it came just now
     await "$child" || status=$?
-    trap - USR2 TERM
+    trap - TERM
+    trap 'time_is_up=yes' USR2
     if [ -e "$MDGAN_STOP_MARK" ]; then
         # scancel signals the ranks, and not always this script.
         ! grep -q TERM "$MDGAN_STOP_MARK" || ended=TERM
@@ -179,8 +182,11 @@ run_stage() {
         echo "Stopped with everything saved, after $times requeues (MDGAN_MAX_REQUEUE); submit again to go on." >&2
     else
         echo "Stopped with everything saved; requeue $((times + 1)) of at most $MDGAN_MAX_REQUEUE."
-        scontrol requeue "$(job_id)" && sleep 60 # Slurm ends this script
-        echo "Requeueing was refused; submit again to go on." >&2
+        if scontrol requeue "$(job_id)"; then
+            sleep 60 # until Slurm ends this script
+        else
+            echo "Requeueing was refused; submit again to go on." >&2
+        fi
     fi
     exit "$STOPPED"
 }
@@ -209,5 +215,8 @@ finished_already() {
 }
 
 . jobs/lib/await.sh
+# The time signal may come at any moment, also before the work has begun.
+time_is_up=""
+trap 'time_is_up=yes' USR2
 load_site
 load_runtime

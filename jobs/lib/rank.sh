@@ -5,10 +5,9 @@
 . jobs/lib/await.sh
 # A time signal that comes before the command listens must not kill it: it starts deaf to it.
 (trap '' USR2 && exec "$@") &
-child=$!
-ended=""
-trap 'kill -USR2 "$child" 2>/dev/null' USR2
-trap 'ended=TERM; kill -TERM "$child" 2>/dev/null' TERM
+child=$! asked="" ended=""
+trap '[ -n "$asked" ] || ask USR2 "$child" & asked=yes' USR2
+trap 'ended=TERM; ask TERM "$child"' TERM
 status=0
 await "$child" || status=$?
 if [ "$status" = 75 ]; then

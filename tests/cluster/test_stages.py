@@ -175,19 +175,26 @@ def test_requeued_twice_gives_the_bits_of_an_uninterrupted_training(
         assert model_bytes(tmp_path / start) == model_bytes(tmp_path / "whole")
 
 
-def test_the_time_signal_of_slurm_itself_requeues_only_so_often(
+def test_the_time_limit_saves_and_requeues_only_so_often(
     slurm: Slurm, small_config: Path, md_files: list[Path], tmp_path: Path
 ) -> None:
-    words = train_arguments(small_config, md_files, tmp_path / "run", steps=1_000_000)
-    job = slurm.submit(
-        "jobs/train.slurm",
-        *words,
-        options=("--time=2", "--signal=B:USR2@110"),
-        env={"MDGAN_MAX_REQUEUE": "1"},
+    """By Slurm's own signal, sent early, and without it by the wall time told to the command."""
+
+    def submit(name: str, options: tuple[str, ...], **env: str) -> str:
+        words = train_arguments(small_config, md_files, tmp_path / name, steps=1_000_000)
+        return slurm.submit("jobs/train.slurm", *words, options=options, env=env)
+
+    by_signal = submit("signal", ("--time=2", "--signal=B:USR2@110"), MDGAN_MAX_REQUEUE="1")
+    by_wall_time = submit(
+        "wall", ("--time=3", "--signal=B:USR2@1"), MDGAN_MAX_REQUEUE="0", MDGAN_SAVE_SECONDS="100"
     )
-    ended = slurm.wait(job)
-    assert (ended["JobState"], ended["ExitCode"], ended["Restarts"]) == ("FAILED", "75:0", "1")
-    assert "after 1 requeues (MDGAN_MAX_REQUEUE)" in slurm.log(job)
+    for job, reason, times in ((by_signal, "SIGUSR2", 1), (by_wall_time, "wall-time limit", 0)):
+        ended = slurm.wait(job)
+        log = slurm.log(job)
+        assert (ended["JobState"], ended["ExitCode"]) == ("FAILED", "75:0"), log
+        assert ended["Restarts"] == str(times)
+        assert f"stopped on request ({reason})" in log
+        assert f"after {times} requeues (MDGAN_MAX_REQUEUE)" in log
 
 
 def test_array_tasks_requeue_one_by_one(
@@ -218,7 +225,7 @@ def test_a_cancelled_job_saves_and_stays_ended(
     slurm.run("scancel", job)
     assert slurm.wait(job)["JobState"] == "CANCELLED"
     assert list((tmp_path / "run").rglob("*.pt")), "no checkpoint"
-    assert "Ended with everything saved" in slurm.log(job)
+    assert "stopped on request (SIGTERM)" in slurm.log(job)
     assert slurm.show(job)["Restarts"] == "0"
 
 
