@@ -9,10 +9,9 @@ from mdgan_hpc.figures import style
 from mdgan_hpc.outputs import written_whole
 
 _LOSSES = {
-    "likelihood_loss": "neg. log likelihood per record (nats)",
+    "likelihood_loss": "neg. log likelihood (weighted, nats)",
     "critic_loss": "critic",
     "generator_loss": "generator",
-    "statistics_error": "statistics (relative error)",
 }
 
 

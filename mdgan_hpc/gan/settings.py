@@ -47,15 +47,24 @@ class GeneratorSettings:
     kind: Literal["transition", "latent"] = key(
         "transition", "transition: recurrent density; latent: MD-GAN of Endo et al. (2018)"
     )
-    hidden: int = key(72, "units | transition: memory; latent: width of the layers")
+    hidden: int = key(144, "units | transition: memory; latent: width of the layers")
     records_per_step: int = key(5, "records | transition only: made together by one step")
-    components: int = key(6, "Gaussians | transition only: in the mixture of a step")
+    head: int = key(64, "units | transition only: between memory and mixture, for each mode")
+    components: int = key(6, "Gaussians | transition only: in the mixture of a mode")
     latent: int = key(32, "numbers | latent only: size of z")
     window: int = key(32, "records | latent only: records of one window")
     relaxation: int = key(10, "steps | latent only: transitions before the first window")
 
     def __post_init__(self) -> None:
-        for name in ("hidden", "records_per_step", "components", "latent", "window", "relaxation"):
+        for name in (
+            "hidden",
+            "records_per_step",
+            "head",
+            "components",
+            "latent",
+            "window",
+            "relaxation",
+        ):
             value = getattr(self, name)
             require(value >= 1, f"generator.{name}", value, "at least 1")
 
@@ -94,17 +103,14 @@ class LossSettings:
     penalty: float = key(8.0, "weight of the gradient penalty")
     likelihood: float = key(1.0, "weight of the negative log likelihood (transition only)")
     adversarial: float = key(0.0, "weight of the adversarial loss")
-    statistics: float = key(
-        0.3, "weight of the match of MSD, fourth moment and density in free runs"
-    )
 
     def __post_init__(self) -> None:
-        for name in ("penalty", "likelihood", "adversarial", "statistics"):
+        for name in ("penalty", "likelihood", "adversarial"):
             value = getattr(self, name)
             require(value >= 0, f"loss.{name}", value, "at least 0")
         require(
-            self.likelihood + self.adversarial + self.statistics > 0,
-            "loss.likelihood + loss.adversarial + loss.statistics",
+            self.likelihood + self.adversarial > 0,
+            "loss.likelihood + loss.adversarial",
             0.0,
             "above 0",
         )
@@ -114,9 +120,9 @@ class LossSettings:
 class TrainSettings:
     """How it is minimised."""
 
-    steps: int = key(3000, "generator steps")
+    steps: int = key(4000, "generator steps")
     batch: int = key(32, "windows | per step over all ranks together")
-    generator_rate: float = key(3e-3, "learning rate of the generator")
+    generator_rate: float = key(6e-3, "learning rate of the generator")
     critic_rate: float = key(2e-4, "learning rate of the critic")
     final_rate: float = key(0.02, "share of both learning rates left at the last step (cosine)")
     average: float = key(0.999, "decay per step of the averaged generator, which is the model")

@@ -2,7 +2,7 @@
 
 The network of `mdgan_hpc.gan.transition` step by step, with samples in columns: operations on
 vectors and gates then run over contiguous rows. Biases are columns of the matrices, and the
-Gaussian is chosen before its mean and directions are formed, so that those of one are formed.
+Gaussian is chosen before its mean and directions are bounded, so that those of one are.
 """
 
 import math
@@ -15,8 +15,10 @@ from torch.nn import functional
 #: Vector inputs, and means of the mixture, saturate at this many standard deviations; widths and
 #: directions at what rare data need. Away from all data the network can then not heat up an ion.
 SATURATION = 6.0
-DIRECTION = 2.5
-LOG_WIDTH = (-6.0, 1.0)
+DIRECTION = 1.2
+LOG_WIDTH = (-6.0, 0.5)
+#: Stretched directions of each Gaussian.
+DIRECTIONS = 2
 
 
 def saturated(vectors: Tensor, limit: float, dim: int = -1) -> Tensor:
@@ -31,15 +33,18 @@ class Stepper:
 
     Attributes
     ----------
-    embed : Tensor, [h, inputs + 1]
-        For the inputs and one.
+    embed, mix : Tensor, [h, inputs + 1] and [h, h + 1]
+        For the inputs and one, and for what comes of them and one.
     gates : Tensor, [2 h, 2 h + 1]
         Reset and keep gates, for embedding, one and memory.
     fresh, old : Tensor, [h, h + 1]
         Candidate, for embedding and one; and for one and memory.
-    head : Tensor, [h, 2 h + 1]
-        For embedding, one and memory.
-    out : Tensor, [K (1 + r) + 3 K (1 + d) r, h + 1]
+    head : Tensor, [r e, 2 h + 1]
+        For embedding, one and memory; e units for each mode.
+    earlier : list of Tensor, [e, 3 m]
+        For the m slower modes.
+    out : list of Tensor, [K (2 + 3 (1 + d)), e + 1]
+        Mixture of each mode.
     differences : Tensor, [v, p]
         Of the last displacements, scaled, that the network sees.
     motion : Tensor, [r, p + r]
@@ -50,11 +55,13 @@ class Stepper:
     """
 
     embed: Tensor
+    mix: Tensor
     gates: Tensor
     fresh: Tensor
     old: Tensor
     head: Tensor
-    out: Tensor
+    earlier: list[Tensor]
+    out: list[Tensor]
     differences: Tensor
     motion: Tensor
     place: tuple[Tensor, Tensor] | None
@@ -80,11 +87,13 @@ class Stepper:
         both, last = slice(0, 2 * h), slice(2 * h, None)
         return cls(
             embed=torch.cat([weights["embed"], column("embed")], 1),
+            mix=torch.cat([weights["mix"], column("mix")], 1),
             gates=torch.cat([new[both], (new_bias + memory_bias)[both], memory[both]], 1),
             fresh=torch.cat([new[last], new_bias[last]], 1),
             old=torch.cat([memory_bias[last], memory[last]], 1),
             head=torch.cat([weights["head"][:, h:], column("head"), weights["head"][:, :h]], 1),
-            out=torch.cat([weights["out"], column("out")], 1),
+            earlier=[w[:, : 3 * mode] for mode, w in enumerate(weights["earlier"])],
+            out=list(torch.cat([weights["out"], weights["out_bias"][..., None]], 2)),
             differences=differences,
             motion=motion,
             place=place,
@@ -107,10 +116,12 @@ class Stepper:
     ) -> tuple[Tensor, dict[str, Tensor]]:
         n_samples, h = noise.shape[1], len(self.fresh)
         r, p = len(self.motion), self.differences.shape[1]
-        embed, gates, fresh, old, head, out = (
+        embed, mix, gates, fresh, old, head = (
             matrix.to(precision)
-            for matrix in (self.embed, self.gates, self.fresh, self.old, self.head, self.out)
+            for matrix in (self.embed, self.mix, self.gates, self.fresh, self.old, self.head)
         )
+        earlier = [matrix.to(precision) for matrix in self.earlier]
+        out = [matrix.to(precision) for matrix in self.out]
         # The last displacements, newest first, and the residual [p + r, 3, B].
         past = torch.cat([state["displacements"], state["residual"]], 1).permute(1, 2, 0)
         memory = state["memory"].T
@@ -120,19 +131,19 @@ class Stepper:
         emitted = []
         for draw in noise:
             flat = past.reshape(p + r, -1)
-            seen = torch.cat([self.differences @ flat[:p], flat[p : p + 1]])
+            seen = torch.cat([self.differences @ flat[:p], flat[p:]])
             inputs = [saturated(seen.view(-1, 3, n_samples), SATURATION, 1).view(-1, n_samples)]
             if place is not None and self.place is not None:
                 phase = self.place[0] @ place
                 inputs += [phase.cos(), phase.sin()]
             embedded = functional.silu(embed @ torch.cat([*inputs, one]).to(precision))
+            embedded = functional.silu(mix @ torch.cat([embedded, one]).to(precision))
             known = torch.cat([embedded, one, memory]).to(precision)
             reset, keep = torch.sigmoid(gates @ known).view(2, h, n_samples)
             candidate = torch.addcmul(fresh @ known[: h + 1], reset, old @ known[h:])
             memory = torch.lerp(_tanh(candidate).float(), memory, keep.float())
             known = torch.cat([known[: h + 1], memory.to(precision)])
-            inner = torch.cat([functional.silu(head @ known), one.to(precision)])
-            residual = sample(draw, (out @ inner).float(), self.components, r)
+            residual = sample(draw, head @ known, earlier, out, self.components)
             moved = (self.motion @ torch.cat([past[:p], residual]).view(p + r, -1)).view(r, 3, -1)
             past = torch.cat([moved.flip(0), past[: p - r], residual])
             if place is not None and self.place is not None:
@@ -151,35 +162,49 @@ def _tanh(values: Tensor) -> Tensor:
     return 2 * torch.sigmoid(2 * values) - 1
 
 
-def sample(draw: Tensor, out: Tensor, components: int, records: int) -> Tensor:
-    """Draw the residual of a step from the mixture that the network gave.
+def sample(
+    draw: Tensor,
+    heads: Tensor,
+    earlier: list[Tensor],
+    out: list[Tensor],
+    components: int,
+) -> Tensor:
+    """Draw the residual of a step mode by mode, each from its mixture given the slower ones.
 
     Parameters
     ----------
-    draw : Tensor, [1 + 3 r + d, B]
-        Standard normal numbers: one chooses the Gaussian, r by 3 and d spread it.
-    out : Tensor, [K (1 + r) + 3 K (1 + d) r, B]
-        Logits, log widths, and means and directions, not yet bounded.
-    components, records : int
-        K and r.
+    draw : Tensor, [4 r, B]
+        Standard normal numbers: r choose the Gaussians, r by 3 spread them.
+    heads : Tensor, [r e, B]
+        What the head of each mode gets from the past.
+    earlier, out : list of Tensor
+        As in `Stepper`.
+    components : int
+        K.
 
     Returns
     -------
     Tensor, [r, 3, B]
         In units of the modes.
     """
-    k, r, n = components, records, out.shape[1]
-    uniform = 0.5 * torch.erfc(draw[0] * -math.sqrt(0.5))
-    chosen = (out[:k].softmax(0).cumsum(0)[:-1] < uniform).sum(0)
-
-    def of_chosen(rows: Tensor) -> Tensor:
-        rows = rows.view(k, -1, n)
-        return rows.gather(0, chosen.expand(1, rows.shape[1], n))[0]
-
-    width = of_chosen(out[k : k * (1 + r)]).clamp(*LOG_WIDTH).exp()[:, None]
-    vectors = of_chosen(out[k * (1 + r) :]).view(-1, r, 3, n)
-    spread = draw[1 : 1 + 3 * r].view(r, 3, n)
-    along = draw[1 + 3 * r :, None, None]
-    for direction, amount in zip(saturated(vectors[1:], DIRECTION, 2), along, strict=True):
-        spread = torch.addcmul(spread, direction, amount)
-    return torch.addcmul(saturated(vectors[0], SATURATION, 1), width, spread)
+    k, r, n = components, len(out), draw.shape[1]
+    uniform = 0.5 * torch.erfc(draw[:r] * -math.sqrt(0.5))
+    normal = draw[r:].view(r, 3, n)
+    heads = heads.view(r, -1, n)
+    one = heads.new_ones(1, n)
+    modes: list[Tensor] = []
+    seen = heads.new_empty(0, n)
+    for mode in range(r):
+        inner = functional.silu(torch.addmm(heads[mode], earlier[mode], seen))
+        given = (out[mode] @ torch.cat([inner, one])).float()
+        chosen = (given[:k].softmax(0).cumsum(0)[:-1] < uniform[mode]).sum(0)
+        width = given[k : 2 * k].gather(0, chosen[None]).clamp(*LOG_WIDTH).exp()
+        vectors = given[2 * k :].view(k, -1, n).gather(0, chosen.expand(1, 3 * (1 + DIRECTIONS), n))
+        mean, *directions = vectors.view(1 + DIRECTIONS, 3, n).unbind()
+        step = normal[mode]
+        for direction in directions:
+            direction = saturated(direction, DIRECTION, 0)
+            step = torch.addcmul(step, direction, (direction * step).sum(0))
+        modes.append(torch.addcmul(saturated(mean, SATURATION, 0), width, step))
+        seen = torch.cat([seen, saturated(modes[-1], SATURATION, 0).to(seen.dtype)])
+    return torch.stack(modes)

@@ -21,7 +21,6 @@ from mdgan_hpc.gan.metrics import MetricsLog
 from mdgan_hpc.gan.randomness import stream
 from mdgan_hpc.gan.registry import build, describe
 from mdgan_hpc.gan.settings import TrainingConfig
-from mdgan_hpc.gan.statistics import Statistics, log_lags
 from mdgan_hpc.gan.transition import TransitionGenerator
 from mdgan_hpc.gan.windows import Windows
 from mdgan_hpc.progress import Progress
@@ -32,8 +31,6 @@ _WARM_UP_STEPS = 100
 _FREE_RUN = 256
 #: From this share of the steps on a generator may be chosen: the learning rate is low by then.
 _LATE = 0.8
-#: Windows of data whose mean is the reference of the statistics.
-_REFERENCE_WINDOWS = 16_384
 #: Largest norm of the gradient of a term of weight one.
 _CLIP = 1.0
 _AFTER_DIVERGENCE = "lower train.generator_rate and train.critic_rate and train into a new folder"
@@ -104,9 +101,6 @@ class Trainer:
             self.critic_optimiser = torch.optim.Adam(
                 self.critics.parameters(), config.train.critic_rate, betas=(0.0, 0.99)
             )
-        self.statistics: Statistics | None = None
-        if config.loss.statistics > 0:
-            self.statistics = self._make_statistics().to(device)
         # Momentum serves a likelihood and unsettles a game.
         momentum = 0.9 if self._likelihood_weight else 0.0
         self.generator_optimiser = torch.optim.AdamW(
@@ -120,12 +114,6 @@ class Trainer:
     def _likelihood_weight(self) -> float:
         is_density = isinstance(self.generator, TransitionGenerator)
         return self.config.loss.likelihood if is_density else 0.0
-
-    @property
-    def _free_records(self) -> int:
-        """Records of a free run that is looked at: the longest window of a critic."""
-        spacing = max(self.config.critic.skips) if self.adversarial else 1
-        return self.config.data.records * spacing
 
     # One step ---------------------------------------------------------------------------------
 
@@ -153,20 +141,11 @@ class Trainer:
         terms: list[tuple[float, Tensor]] = []
         if self._likelihood_weight:
             metrics["likelihood_loss"] = self._likelihood()
-            weighted = self._likelihood_weight * metrics["likelihood_loss"]
-            terms.append((self._likelihood_weight, weighted))
-        if self.adversarial or self.statistics is not None:
-            fake = self._fake("generator")
-            free: list[Tensor] = []
-            if self.adversarial:
-                metrics["generator_loss"] = self._game(fake)
-                free.append(weights.adversarial * metrics["generator_loss"])
-            if self.statistics is not None:
-                now = self.statistics(fake)
-                pull = self.statistics.loss(now, self.processes.average(now.detach()))
-                metrics["statistics_error"] = self.statistics.error()
-                free.append(weights.statistics * pull)
-            terms.append((max(weights.adversarial, weights.statistics), torch.stack(free).sum()))
+            weighted = weights.likelihood * metrics["likelihood_loss"]
+            terms.append((weights.likelihood, weighted))
+        if self.adversarial:
+            metrics["generator_loss"] = self._game(self._fake("generator"))
+            terms.append((weights.adversarial, weights.adversarial * metrics["generator_loss"]))
         norm, stop = self._gradients(terms, stop_asked)
         values = torch.stack([value.detach() for value in metrics.values()])
         numbers = self.processes.average(values).tolist()
@@ -241,7 +220,8 @@ class Trainer:
         assert isinstance(generator, TransitionGenerator)
         warm_up = self.config.data.warm_up
         records = generator.whole_window(self.config.data.records + warm_up)
-        return generator.negative_log_likelihood(self._draw(records, "data"), warm_up=warm_up)
+        window = self._draw(records, "data")
+        return generator.negative_log_likelihood(window, warm_up=warm_up, weighted=True)
 
     def _fake(self, purpose: str) -> Tensor:
         """Return free-run positions [B, n + 1, k, 3]; the gradient flows through the last n."""
@@ -256,7 +236,8 @@ class Trainer:
             uniform = torch.rand(batch, generator.start_size, generator=random)
             state, start = generator.start(uniform[self.part].to(self.processes.device))
         per_step = generator.records_per_step
-        wanted = self._free_records
+        # As long as the longest window of a critic.
+        wanted = self.config.data.records * max(self.config.critic.skips)
 
         def noise(steps: int) -> Tensor:
             drawn = torch.randn(steps, batch, generator.noise_size, generator=random)
@@ -313,20 +294,6 @@ class Trainer:
         self.critics.requires_grad_(True)
         return torch.stack(losses).mean()
 
-    def _make_statistics(self) -> Statistics:
-        batch = self.config.train.batch
-        records = self._free_records
-        statistics = Statistics(log_lags(records // 2), _critic_waves(self.generator))
-        statistics.set_reference(
-            [
-                self.windows.draw(
-                    batch, records + 1, stream(self.config.train.seed, i, "reference")
-                )
-                for i in range(max(1, _REFERENCE_WINDOWS // batch))
-            ]
-        )
-        return statistics
-
     def _update_average(self) -> None:
         # A short memory at first, so that the start is forgotten.
         decay = min(self.config.train.average, (self.step + 1) / (self.step + 20))
@@ -349,8 +316,6 @@ class Trainer:
             "average": self.average.state_dict(),
             "generator_optimiser": self.generator_optimiser.state_dict(),
         }
-        if self.statistics is not None:
-            state["statistics"] = self.statistics.state_dict()
         if self.adversarial:
             state["critics"] = self.critics.state_dict()
             state["critic_optimiser"] = self.critic_optimiser.state_dict()
@@ -364,8 +329,6 @@ class Trainer:
         self.generator.load_state_dict(state["generator"])
         self.average.load_state_dict(state["average"])
         self.generator_optimiser.load_state_dict(state["generator_optimiser"])
-        if self.statistics is not None:
-            self.statistics.load_state_dict(state["statistics"])
         if self.adversarial:
             self.critics.load_state_dict(state["critics"])
             self.critic_optimiser.load_state_dict(state["critic_optimiser"])
@@ -478,7 +441,7 @@ def train(
 
 
 def _summary(metrics: dict[str, float]) -> str:
-    shown = ("likelihood_loss", "critic_loss", "generator_loss", "statistics_error")
+    shown = ("likelihood_loss", "critic_loss", "generator_loss")
     return ", ".join(f"{k.replace('_', ' ')} {metrics[k]:.3f}" for k in shown if k in metrics)
 
 

@@ -258,6 +258,7 @@ def build_generator(
             **group_of(symmetry),
             "hidden": settings.hidden,
             "components": settings.components,
+            "head": settings.head,
         },
     )
 

@@ -1,9 +1,10 @@
 """A recurrent transition density of one ion, exactly symmetric under a finite group.
 
 At each step the network gives the joint density of the next few displacements: a linear
-extrapolation of the last ones plus a mixture of Gaussians whose weights, means and covariances
-depend on the last displacements, on the place in the primitive cell, and on a memory (a gated
-recurrent unit). A step spans several records because the force on an ion stays alike for tens of
+extrapolation of the last ones leaves a residual, turned into uncorrelated modes, and each mode
+gets a mixture of Gaussians whose weights, means and covariances depend on the slower modes, on the
+last displacements, on the place in the primitive cell, and on a memory (a gated recurrent unit). A
+step spans several records because the force on an ion stays alike for tens of
 femtoseconds: errors of shorter steps are not independent and add up in free runs. Because the
 density is tractable, the rate of rare events (hops) is held by the likelihood of the data, which
 an adversarial game alone does not hold still.
@@ -23,7 +24,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mdgan_hpc.gan.generator import Generator, State
-from mdgan_hpc.gan.stepping import DIRECTION, LOG_WIDTH, SATURATION, Stepper, saturated
+from mdgan_hpc.gan.mixture import Mixture
+from mdgan_hpc.gan.stepping import DIRECTION, DIRECTIONS, LOG_WIDTH, SATURATION, Stepper, saturated
 from mdgan_hpc.gan.symmetry import Symmetry
 
 #: Records of data that fill the memory before a free run, about.
@@ -50,9 +52,9 @@ class TransitionGenerator(Generator):
     hidden : int
         Units of the memory, a multiple of n at least.
     components : int
-        Gaussians in the mixture.
-    directions : int
-        Vectors v in the covariance s^2 (1 + sum v v^T) of each.
+        Gaussians in the mixture of a mode.
+    head : int
+        Units between the memory and the mixture of a mode, a multiple of n at least.
     reciprocal_vectors : int
         Least number of reciprocal vectors (whole shells are taken).
     pool : int
@@ -81,8 +83,8 @@ class TransitionGenerator(Generator):
         primitive: list[list[float]] | None,
         hidden: int,
         components: int,
-        directions: int = 2,
-        reciprocal_vectors: int = 24,
+        head: int = 64,
+        reciprocal_vectors: int = 60,
         pool: int = 2048,
     ) -> None:
         super().__init__()
@@ -90,14 +92,15 @@ class TransitionGenerator(Generator):
         self.n_operations = n = len(group)
         self.channels = channels = max(1, round(hidden / n))
         self.hidden = n * channels
-        self.components, self.directions = components, directions
+        self.components = components
         self.records_per_step = r = len(extrapolation)
         self.n_lags = p = len(extrapolation[0])
         if p < 3 * r:
             raise ValueError(f"{p} lags are too few for {r} records a step")
         self.has_lattice = primitive is not None
         self.start_size = 1
-        self.noise_size = 1 + 3 * r + directions
+        self.noise_size = r * (1 + 3)
+        self.head_channels = max(1, round(head / n))
         self.history_records = self.whole_window(_HISTORY)
         self.pool_size = pool
         self._buffer("extrapolation", extrapolation)
@@ -105,7 +108,7 @@ class TransitionGenerator(Generator):
         self._buffer("inverse_modes", np.linalg.inv(modes))
         # One record a step: the displacement over the step is that of the last record.
         self._buffer("scales", scales[: 3 if r == 1 else 4])
-        n_vectors = len(self.scales) + 1
+        n_vectors = len(self.scales) + r
         self._buffer("rotations", group)
         product = np.array([[_find(group, a.T @ b) for b in group] for a in group])
         self.register_buffer("_product", torch.from_numpy(product))  # index of a^-1 b
@@ -143,26 +146,30 @@ class TransitionGenerator(Generator):
 
         self.embed = uniform(c, inputs, fan_in=inputs / 3)
         self.embed_bias = nn.Parameter(torch.zeros(c))
+        self.mix = uniform(n, c, c, fan_in=self.hidden / 3)
+        self.mix_bias = nn.Parameter(torch.zeros(c))
         self.gates_input = uniform(n, 3, c, c, fan_in=self.hidden)
         self.gates_memory = uniform(n, 3, c, c, fan_in=self.hidden)
         self.gates_input_bias = uniform(3, c, fan_in=self.hidden)
         self.gates_memory_bias = uniform(3, c, fan_in=self.hidden)
-        self.head = uniform(n, 2, c, c, fan_in=2 * self.hidden)
-        self.head_bias = nn.Parameter(torch.zeros(c))
-        small = 0.1 / math.sqrt(self.hidden)
-        r = self.records_per_step
-        self.scalars = nn.Parameter(torch.randn(k * (1 + r), c) * small)
-        self.vectors = nn.Parameter(torch.randn(k * (1 + self.directions) * r, 3, c) * small)
+        r, e = self.records_per_step, self.head_channels
+        self.head = uniform(n, 2, r * e, c, fan_in=2 * self.hidden)
+        self.head_bias = nn.Parameter(torch.zeros(r * e))
+        self.earlier = uniform(r, e, 3 * r, fan_in=3 * r)
+        small = 0.1 / math.sqrt(n * e)
+        self.scalars = nn.Parameter(torch.randn(r, 2 * k, e) * small)
+        self.vectors = nn.Parameter(torch.randn(r, k * (1 + DIRECTIONS), 3, e) * small)
         widths = torch.linspace(-1.0, 0.2, k) if k > 1 else torch.tensor([-0.3])
-        self.scalars_bias = nn.Parameter(torch.cat([torch.zeros(k), widths.repeat_interleave(r)]))
+        self.scalars_bias = nn.Parameter(torch.cat([torch.zeros(k), widths]).repeat(r, 1))
 
     def _convolution(self, weight: Tensor) -> Tensor:
-        """Spread [n, c, c] over the group: block (g, h) is the weight of g^-1 h."""
-        return weight[self._product].permute(0, 2, 1, 3).reshape(self.hidden, self.hidden)
+        """Spread [n, out, in] over the group: block (g, h) is the weight of g^-1 h."""
+        n, out, inputs = weight.shape
+        return weight[self._product].permute(0, 2, 1, 3).reshape(n * out, n * inputs)
 
     def dense_weights(self) -> dict[str, Tensor]:
         """Return ordinary matrices whose structure makes the network symmetric."""
-        n = self.n_operations
+        n, r, e = self.n_operations, self.records_per_step, self.head_channels
         gates = [
             torch.cat([self._convolution(w[:, j]) for j in range(3)])
             for w in (self.gates_input, self.gates_memory)
@@ -171,29 +178,32 @@ class TransitionGenerator(Generator):
             b[:, None].expand(3, n, self.channels).reshape(-1)
             for b in (self.gates_input_bias, self.gates_memory_bias)
         ]
-        out = torch.cat(
-            [
-                self.scalars.repeat(1, n),
-                torch.einsum("gij,kjc->kigc", self.rotations, self.vectors).reshape(
-                    -1, self.hidden
-                ),
-            ]
-        )
+        # A mode of the step depends on the slower ones before it: zero where it may not look.
+        looks = torch.ones(r, r, device=self.earlier.device).tril(-1)
+        earlier = self.earlier * looks.repeat_interleave(3, 1)[:, None]
+        turn = torch.einsum("mn,gij->gminj", torch.eye(r, device=looks.device), self.rotations.mT)
+        scalars = self.scalars.repeat(1, 1, n)
+        vectors = torch.einsum("gij,mkjc->mkigc", self.rotations, self.vectors)
         return {
             "embed": torch.einsum("cu,guv->gcv", self.embed, self._input_action).reshape(
                 self.hidden, self.n_inputs
             ),
             "embed_bias": self.embed_bias.repeat(n),
+            "mix": self._convolution(self.mix),
+            "mix_bias": self.mix_bias.repeat(n),
             "gates_input": gates[0],
             "gates_memory": gates[1],
             "gates_input_bias": gate_biases[0],
             "gates_memory_bias": gate_biases[1],
-            "head": torch.cat([self._convolution(self.head[:, j]) for j in range(2)], 1),
-            "head_bias": self.head_bias.repeat(n),
-            "out": out,
-            "out_bias": torch.cat(
-                [self.scalars_bias, self.scalars_bias.new_zeros(len(out) - len(self.scalars_bias))]
+            "head": _by_mode(
+                torch.cat([self._convolution(self.head[:, j]) for j in range(2)], 1), n, r
             ),
+            "head_bias": _by_mode(self.head_bias.repeat(n), n, r),
+            "earlier": torch.einsum(
+                "mcu,guv->mgcv", earlier, turn.reshape(n, 3 * r, 3 * r)
+            ).reshape(r, n * e, 3 * r),
+            "out": torch.cat([scalars, vectors.reshape(r, -1, n * e)], 1),
+            "out_bias": functional.pad(self.scalars_bias, (0, vectors.shape[1] * 3)),
         }
 
     # What the network sees and gives ---------------------------------------------------------
@@ -202,11 +212,9 @@ class TransitionGenerator(Generator):
         """Return the inputs [..., n_inputs].
 
         `place` [..., 3] is fractional in the primitive cell, `lagged` [..., p, 3] are the last
-        displacements, newest first, `residual` [..., r, 3] the modes of the last step. Of the
-        motion within a step only the last displacement and the slowest mode are seen: an error
-        in the fast modes then cannot feed on itself.
+        displacements, newest first, `residual` [..., r, 3] the modes of the last step.
         """
-        seen = torch.cat([self._differences(lagged), residual[..., :1, :]], -2)
+        seen = torch.cat([self._differences(lagged), residual], -2)
         parts = [saturated(seen, SATURATION).flatten(-2)]
         if place is not None:
             phase = place @ self.waves
@@ -222,24 +230,33 @@ class TransitionGenerator(Generator):
             vectors.append(lagged[..., 0, :])
         return torch.stack(vectors, -2) / self.scales[:, None]
 
-    def _mixture(
-        self, weights: dict[str, Tensor], memory: Tensor, embedded: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return log weights [..., K], log widths [..., K, r], means [..., K, r, 3], directions.
-
-        The directions are [..., K, directions, r, 3]; all in units of the modes.
-        """
+    def _heads(self, weights: dict[str, Tensor], memory: Tensor, embedded: Tensor) -> Tensor:
+        """Return what the head of each mode gets from the past, [..., r * head]."""
         joined = torch.cat([memory, embedded], -1)
-        inner = functional.silu(functional.linear(joined, weights["head"], weights["head_bias"]))
-        out = functional.linear(inner, weights["out"], weights["out_bias"])
-        k, r = self.components, self.records_per_step
-        scalars, vectors = out[..., : k * (1 + r)], out[..., k * (1 + r) :]
-        vectors = vectors.unflatten(-1, (k, 1 + self.directions, r, 3))
-        return (
-            scalars[..., :k].log_softmax(-1),
-            scalars[..., k:].unflatten(-1, (k, r)).clamp(*LOG_WIDTH),
-            saturated(vectors[..., 0, :, :], SATURATION),
-            saturated(vectors[..., 1:, :, :], DIRECTION),
+        return functional.linear(joined, weights["head"], weights["head_bias"])
+
+    def _mixtures(self, weights: dict[str, Tensor], heads: Tensor, residual: Tensor) -> Mixture:
+        """Return the mixture of each mode given the slower ones, [r, B, ...].
+
+        Parameters
+        ----------
+        weights : dict
+            Of `dense_weights`.
+        heads : Tensor, [B, r * head]
+        residual : Tensor, [B, r, 3]
+            The modes of the step.
+        """
+        heads = heads.unflatten(-1, (self.records_per_step, -1)).swapaxes(0, 1)
+        seen = saturated(residual, SATURATION).flatten(1) @ weights["earlier"].mT
+        inner = functional.silu(heads + seen)
+        out = torch.baddbmm(weights["out_bias"][..., None, :], inner, weights["out"].mT)
+        k = self.components
+        vectors = out[..., 2 * k :].unflatten(-1, (k, 1 + DIRECTIONS, 3))
+        return Mixture(
+            out[..., :k].log_softmax(-1),
+            out[..., k : 2 * k].clamp(*LOG_WIDTH),
+            saturated(vectors[..., 0, :], SATURATION),
+            saturated(vectors[..., 1:, :], DIRECTION),
         )
 
     # Likelihood -----------------------------------------------------------------------------
@@ -263,9 +280,11 @@ class TransitionGenerator(Generator):
             fraction = positions[:, p + r :: r] @ self.inverse_cell.double()
             place = (fraction - fraction.floor()).float()
         inputs = self._inputs(place, lagged, residual)
-        embedded = functional.silu(
-            functional.linear(inputs, weights["embed"], weights["embed_bias"])
-        )
+        embedded = inputs
+        for name in ("embed", "mix"):
+            embedded = functional.silu(
+                functional.linear(embedded, weights[name], weights[f"{name}_bias"])
+            )
         order = ("gates_input", "gates_memory", "gates_input_bias", "gates_memory_bias")
         start = embedded.new_zeros(1, len(embedded), self.hidden)
         memory, _ = torch.gru(
@@ -276,7 +295,19 @@ class TransitionGenerator(Generator):
             known["place"] = place
         return known
 
-    def negative_log_likelihood(self, positions: Tensor, *, warm_up: int) -> Tensor:
+    def _predicted(self, positions: Tensor, warm_up: int) -> tuple[Tensor, Mixture]:
+        """Return the modes [r, B * n, 3] of each step of the data and what was predicted."""
+        skipped = -(-warm_up // self.records_per_step)
+        weights = self.dense_weights()
+        known = self._teacher_forced(weights, positions[:, :, 0])
+        memory, embedded = known["memory"][:, skipped:-1], known["embedded"][:, skipped:-1]
+        heads = self._heads(weights, memory, embedded).flatten(0, 1)
+        residual = known["residual"][:, skipped + 1 :].flatten(0, 1)
+        return residual.swapaxes(0, 1), self._mixtures(weights, heads, residual)
+
+    def negative_log_likelihood(
+        self, positions: Tensor, *, warm_up: int, weighted: bool = False
+    ) -> Tensor:
         """Return the mean negative log density of a record, in nats, in units of the modes.
 
         Parameters
@@ -285,14 +316,17 @@ class TransitionGenerator(Generator):
             Windows of data, Angstrom, float64; L from `whole_window`.
         warm_up : int
             First records of a window that only fill the memory.
+        weighted : bool
+            Let each mode count by its amplitude, for training: fast modes can be predicted best
+            and would claim the memory, slow ones move the ion. The true density is best either
+            way.
         """
-        r = self.records_per_step
-        skipped = -(-warm_up // r)
-        weights = self.dense_weights()
-        known = self._teacher_forced(weights, positions[:, :, 0])
-        memory, embedded = known["memory"][:, skipped:-1], known["embedded"][:, skipped:-1]
-        mixture = self._mixture(weights, memory, embedded)
-        return -_log_density(known["residual"][:, skipped + 1 :], *mixture).mean() / r
+        residual, mixture = self._predicted(positions, warm_up)
+        density = mixture.log_density(residual).mean(1)  # [r]
+        if weighted:
+            amplitude = self.inverse_modes.norm(dim=0)
+            density = density * amplitude / amplitude.mean()
+        return -density.mean()
 
     def condition(self, positions: Tensor) -> State:
         """Return the state at the end of windows of data [B, L, 1, 3]."""
@@ -359,23 +393,9 @@ class TransitionGenerator(Generator):
         )
 
 
-def _log_density(
-    residual: Tensor, log_weights: Tensor, widths: Tensor, means: Tensor, directions: Tensor
-) -> Tensor:
-    """Return the log density of a mixture with covariances S (1 + V V^T) S, S diagonal.
-
-    Shapes: [..., r, 3], [..., K], [..., K, r], [..., K, r, 3], [..., K, d, r, 3]. Inverse and
-    determinant through the d x d matrix 1 + V^T V (Woodbury).
-    """
-    z = ((residual[..., None, :, :] - means) * torch.exp(-widths)[..., None]).flatten(-2)
-    v = directions.flatten(-2)
-    inner = v @ v.mT + torch.eye(v.shape[-2], device=v.device)
-    factor = torch.linalg.cholesky(inner)
-    along = torch.linalg.solve_triangular(factor, v @ z[..., None], upper=False)
-    square = z.square().sum(-1) - along.square().sum((-1, -2))
-    logdet = 3 * widths.sum(-1) + factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-    normal = -logdet - 0.5 * z.shape[-1] * math.log(2 * math.pi)
-    return (log_weights - 0.5 * square + normal).logsumexp(-1)
+def _by_mode(weight: Tensor, n: int, r: int) -> Tensor:
+    """Reorder rows [n (group), r (mode), units] to [r, n, units]."""
+    return weight.unflatten(0, (n, r, -1)).swapaxes(0, 1).flatten(0, 2)
 
 
 def fit_extrapolation(

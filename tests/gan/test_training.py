@@ -42,7 +42,7 @@ LATENT = {
     "critic.kind": "wide",
     "loss.kind": "wgan-gp",
 }
-GAME = {"loss.adversarial": 0.5, "loss.statistics": 0.1}
+GAME = {"loss.adversarial": 0.5}
 
 
 def command(runs: list[Path], out: Path, settings: dict, *more: str) -> list[str]:

@@ -5,10 +5,11 @@ import pytest
 import torch
 
 from mdgan_hpc.gan.generator import rollout
+from mdgan_hpc.gan.mixture import Mixture
 from mdgan_hpc.gan.registry import build, create, describe
-from mdgan_hpc.gan.stepping import DIRECTION, SATURATION, sample, saturated
+from mdgan_hpc.gan.stepping import sample
 from mdgan_hpc.gan.symmetry import Symmetry, isotropic
-from mdgan_hpc.gan.transition import TransitionGenerator, _log_density, fit_extrapolation, group_of
+from mdgan_hpc.gan.transition import TransitionGenerator, fit_extrapolation, group_of
 from tests.gan.conftest import underdamped
 
 
@@ -59,39 +60,81 @@ def test_lattice_translations_change_nothing_but_places_matter():
     assert abs(generator.negative_log_likelihood(x + 0.7, warm_up=6).item() - here) > 1e-5
 
 
+def random_mixture(random: torch.Generator) -> tuple[Mixture, torch.Tensor]:
+    """A mixture of four Gaussians at seven places, and the factors of their covariances."""
+    mixture = Mixture(
+        torch.randn(7, 4, generator=random).log_softmax(-1),
+        torch.randn(7, 4, generator=random),
+        torch.randn(7, 4, 3, generator=random),
+        torch.randn(7, 4, 2, 3, generator=random),
+    )
+    one = torch.eye(3)
+    u, v = mixture.directions.unbind(-2)
+    factor = (one + v[..., None] * v[..., None, :]) @ (one + u[..., None] * u[..., None, :])
+    return mixture, factor * mixture.log_widths.exp()[..., None, None]
+
+
 def test_density_equals_torch_distributions():
-    generator = make(isotropic(), 3)
-    weights = generator.dense_weights()
-    known = generator._teacher_forced(weights, windows(generator, 30, 4)[:, :, 0])
-    mixture = generator._mixture(weights, known["memory"], known["embedded"])
-    log_weights, widths, means, directions = mixture
-    scale = widths.exp()[..., None].expand(means.shape).flatten(-2)
-    factor = (directions.flatten(-2) * scale[..., None, :]).mT
-    oracle = torch.distributions.MixtureSameFamily(
-        torch.distributions.Categorical(logits=log_weights),
-        torch.distributions.LowRankMultivariateNormal(means.flatten(-2), factor, scale**2),
-    ).log_prob(known["residual"].flatten(-2))
-    torch.testing.assert_close(_log_density(known["residual"], *mixture), oracle)
-
-
-def test_samples_have_the_moments_of_the_density():
     random = torch.Generator().manual_seed(0)
-    share, widths = torch.tensor([0.3, 0.7]), torch.tensor([[0.1, -0.4], [-1.0, 0.3]])
-    vectors = torch.randn(2, 3, 2, 3, generator=random)  # [K, mean and 2 directions, r, 3]
-    out = torch.cat([share.log(), widths.flatten(), vectors.flatten()])
-    n = 400_000
-    draw = torch.randn(1 + 6 + 2, n, generator=random)
-    drawn = sample(draw, out[:, None].expand(-1, n).contiguous(), 2, 2).flatten(0, 1)
-    means = saturated(vectors[:, 0], SATURATION).flatten(1)
-    spread = (saturated(vectors[:, 1:], DIRECTION) * widths.exp()[:, None, :, None]).flatten(2)
-    mean = share @ means
-    covariance = torch.zeros(6, 6)
-    for k in range(2):
-        own = torch.diag(widths[k, :, None].expand(2, 3).flatten().exp() ** 2)
-        own += spread[k].T @ spread[k]
-        covariance += share[k] * (own + torch.outer(means[k] - mean, means[k] - mean))
-    torch.testing.assert_close(drawn.mean(1), mean, atol=0.02, rtol=0)
-    torch.testing.assert_close(torch.cov(drawn), covariance, atol=0.06, rtol=0.02)
+    mixture, factor = random_mixture(random)
+    oracle = torch.distributions.MixtureSameFamily(
+        torch.distributions.Categorical(logits=mixture.log_weights),
+        torch.distributions.MultivariateNormal(mixture.means, factor @ factor.mT),
+    )
+    x = torch.randn(7, 3, generator=random)
+    torch.testing.assert_close(mixture.log_density(x), oracle.log_prob(x), rtol=1e-4, atol=1e-4)
+
+
+def drawn(generator: TransitionGenerator, heads: torch.Tensor, draw: torch.Tensor) -> torch.Tensor:
+    """Residuals [B, r, 3] for heads [B, r * e] and normal numbers [B, noise_size]."""
+    stepper = generator._stepper()
+    return sample(draw.T, heads.T, stepper.earlier, stepper.out, generator.components).permute(
+        2, 0, 1
+    )
+
+
+def strengthen(generator: TransitionGenerator) -> None:
+    """Give it weights under which every mode depends on the ones before it."""
+    with torch.no_grad():
+        generator.scalars.mul_(20)
+        generator.vectors.mul_(20)
+
+
+def test_density_of_a_sample_is_that_of_its_noise():
+    """With one Gaussian the sample is a function x(e): log p(x) = log N(e) - log |dx / de|."""
+    generator = make(isotropic(), 3, components=1)
+    strengthen(generator)
+    weights = generator.dense_weights()
+    random = torch.Generator().manual_seed(0)
+    heads = torch.randn(1, 3 * weights["earlier"].shape[1], generator=random)
+    draw = torch.randn(generator.noise_size, generator=random)
+
+    def of_noise(normal: torch.Tensor) -> torch.Tensor:
+        return drawn(generator, heads, torch.cat([draw[:3], normal])[None]).flatten()
+
+    jacobian = torch.autograd.functional.jacobian(of_noise, draw[3:])
+    oracle = torch.distributions.Normal(0, 1).log_prob(draw[3:]).sum() - jacobian.slogdet()[1]
+    x = of_noise(draw[3:]).reshape(1, 3, 3)
+    mixtures = generator._mixtures(weights, heads, x)
+    density = mixtures.log_density(x.swapaxes(0, 1)).sum()
+    assert density.item() == pytest.approx(oracle.item(), abs=1e-3)
+    assert jacobian.tril(-3).abs().max() > 0.05
+
+
+def test_components_are_drawn_by_their_weights():
+    generator = make(isotropic(), 1, components=3)
+    strengthen(generator)
+    weights = generator.dense_weights()
+    random = torch.Generator().manual_seed(0)
+    n = 200_000
+    heads = torch.randn(1, weights["earlier"].shape[1], generator=random).expand(n, -1)
+    made = drawn(generator, heads, torch.randn(n, 4, generator=random))[:, 0]
+    mixture = generator._mixtures(weights, heads[:1], torch.zeros(1, 1, 3))
+    means = mixture.means[0, 0]
+    assert (means[0] - means[1]).norm() > 0.1
+    mean = mixture.log_weights[0, 0].exp() @ means
+    error = 5 * made.std().item() / n**0.5
+    torch.testing.assert_close(made.mean(0), mean, atol=error, rtol=0)
 
 
 @pytest.mark.parametrize("symmetry", [isotropic(), cubic(4.0)], ids=["liquid", "crystal"])
