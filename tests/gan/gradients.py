@@ -26,7 +26,7 @@ _COMMON = [
     "train.critic_rate=1e-30",
 ]
 KINDS = {
-    "transition": [*_COMMON, "loss.kind=r3gan", "loss.statistics=0.1"],
+    "transition": [*_COMMON, "loss.kind=r3gan"],
     "latent": [
         *_COMMON,
         "generator.kind=latent",
