@@ -56,7 +56,7 @@ def analyse(
             trajectories.append(Trajectory(path))
         plan = make_plan(trajectories, config)
         runs = [
-            RunSums(
+            new_sums(
                 t.n_records,
                 plan,
                 n_particles=t.n_particles,
@@ -97,10 +97,19 @@ def analyse_arrays(
     plan = plan_lags(min(map(len, runs)), interval_ps, config)
     sums = []
     for positions in runs:
-        run = RunSums(len(positions), plan, n_particles=positions.shape[1])
+        run = new_sums(len(positions), plan, n_particles=positions.shape[1])
         run.add(positions)
         sums.append(run)
     return summarise(sums, plan, label=label)
+
+
+def new_sums(n_records: int, plan: Plan, **options: Any) -> RunSums:
+    """Return empty sums of a run, by NumPy or on the device of the plan."""
+    if not plan.config.device:
+        return RunSums(n_records, plan, **options)
+    from mdgan_hpc.analysis.device import DeviceSums
+
+    return DeviceSums(n_records, plan, **options)
 
 
 def _inverse_cell(trajectory: Trajectory) -> np.ndarray | None:

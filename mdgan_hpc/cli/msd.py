@@ -26,6 +26,12 @@ from mdgan_hpc.cli.common import PATH, command, force_option
     "--msd-only", is_flag=True, help="Leave out alpha2, van Hove, velocities, collective motion."
 )
 @click.option(
+    "--device",
+    default="",
+    metavar="NAME",
+    help="Compute by PyTorch on this device, e.g. cuda; on the processor if not given.",
+)
+@click.option(
     "--nernst-einstein",
     "charge",
     type=float,
@@ -48,6 +54,7 @@ def main(
     max_lag: float,
     per_particle: bool,
     msd_only: bool,
+    device: str,
     charge: float | None,
     temperature: float | None,
     arrhenius: tuple[str, ...],
@@ -85,6 +92,7 @@ def main(
                 max_fraction=max_lag,
                 full=not msd_only,
                 per_particle=per_particle,
+                device=device,
             ),
             force=force,
         )

@@ -55,6 +55,26 @@ def test_each_particle_alone_adds_up_to_the_whole(rng):
     np.testing.assert_allclose(tree["particles"]["msd"].mean(0), tree["curves"]["msd"], rtol=1e-11)
 
 
+def test_torch_gives_the_same_numbers(rng):
+    runs = [brownian(400, 5, rng) + 30.0, brownian(300, 2, rng)]
+    ours = dynamics(runs, per_particle=True)
+    other = dynamics(runs, per_particle=True, device="cpu")
+    for name, values in ours["curves"].items():
+        np.testing.assert_allclose(other["curves"][name], values, rtol=1e-11, err_msg=name)
+    for group, name in (("particles", "msd"), ("vacf", "value"), ("van_hove", "axis_density")):
+        scale = np.abs(ours[group][name]).max()
+        np.testing.assert_allclose(other[group][name], ours[group][name], atol=1e-11 * scale)
+    np.testing.assert_allclose(other["curves"]["msd"], ours["curves"]["msd"], rtol=1e-12)
+
+
+def test_a_device_that_is_not_there_is_refused(tmp_path, rng):
+    path = write(tmp_path / "a.h5", brownian(50, 2, rng))
+    done = run("mdgan_hpc.cli.msd", path, "-o", tmp_path / "msd.json", "--device", "nowhere")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "nowhere" in done.stderr
+
+
 def test_stride_picks_lags_of_the_whole_series(rng):
     runs = [brownian(300, 4, rng)]
     whole = dynamics(runs, every_lag=True)["curves"]
