@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from mdgan_hpc.analysis.diffusion import diffusion_tree
-from mdgan_hpc.analysis.dynamics import analyse
+from mdgan_hpc.analysis.diffusion import diffusion_tree, lags_in_window
+from mdgan_hpc.analysis.dynamics import analyse, lags_of
 from mdgan_hpc.analysis.plan import DynamicsConfig
 from mdgan_hpc.analysis.text import diffusion_lines
 from mdgan_hpc.analysis.transport import arrhenius, nernst_einstein
@@ -50,13 +50,19 @@ def measure(config: MsdConfig) -> None:
     check_suffix(config.output)
     refuse_existing(config.output, force=config.force)
     communicator = world()
+    # What the user may have got wrong comes first: the analysis may take long.
+    if config.window_ps is not None:
+        lags_in_window(lags_of(config.files, config.dynamics), config.window_ps)
+    charges = None if config.charge is None else _charges(config)
     dynamics = analyse(config.files, config.dynamics, communicator)
     if dynamics is None:
         return
     dynamics["diffusion"] = diffusion_tree(dynamics, window_ps=config.window_ps)
     lines = diffusion_lines(dynamics["diffusion"])
-    if config.charge is not None:
-        dynamics["nernst_einstein"] = _conductivity(config, dynamics)
+    if charges is not None and "total" not in dynamics["diffusion"]:
+        lines.append("no conductivity without D")
+    elif charges is not None:
+        dynamics["nernst_einstein"] = _conductivity(charges, dynamics["diffusion"]["total"])
         lines.append(
             "Nernst-Einstein estimate of the conductivity, as if ions moved independently: "
             "{sigma_s_per_cm:.3g} +- {error_s_per_cm:.2g} S/cm at {temperature_k:.0f} K".format(
@@ -72,11 +78,8 @@ def measure(config: MsdConfig) -> None:
     print(f"Written to {config.output}")
 
 
-def _conductivity(config: MsdConfig, dynamics: Mapping[str, Any]) -> dict[str, float]:
-    total = dynamics["diffusion"].get("total")
-    if total is None:
-        raise DataError(dynamics["diffusion"]["refused"], remedy="no conductivity without D")
-    assert config.charge is not None
+def _charges(config: MsdConfig) -> dict[str, float]:
+    """Return what the conductivity needs beside D: ions, their charge, volume, temperature."""
     with Trajectory(config.files[0]) as trajectory:
         if trajectory.parameter("training_span_ps") is not None:
             raise UsageError(
@@ -94,20 +97,19 @@ def _conductivity(config: MsdConfig, dynamics: Mapping[str, Any]) -> dict[str, f
         if measured is None:
             raise UsageError("the files hold no temperature", remedy="give --temperature")
         temperature = float(np.nanmean(measured))
-    sigma = nernst_einstein(
-        total["d_angstrom2_per_ps"],
-        n_ions=ions,
-        volume_a3=float(abs(np.linalg.det(cell))),
-        charge=config.charge,
-        temperature_k=temperature,
-    )
-    relative = total["error_angstrom2_per_ps"] / total["d_angstrom2_per_ps"]
+    assert config.charge is not None
     return {
-        "sigma_s_per_cm": sigma,
-        "error_s_per_cm": sigma * relative,
-        "temperature_k": temperature,
+        "n_ions": ions,
+        "volume_a3": float(abs(np.linalg.det(cell))),
         "charge": config.charge,
+        "temperature_k": temperature,
     }
+
+
+def _conductivity(charges: Mapping[str, Any], total: Mapping[str, Any]) -> dict[str, float]:
+    sigma = nernst_einstein(total["d_angstrom2_per_ps"], **charges)
+    relative = total["error_angstrom2_per_ps"] / total["d_angstrom2_per_ps"]
+    return {"sigma_s_per_cm": sigma, "error_s_per_cm": sigma * relative, **charges}
 
 
 def fit_arrhenius(

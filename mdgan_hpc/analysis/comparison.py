@@ -186,7 +186,9 @@ def _in_memory(
         }
     if cell is not None and lattice is not None:
         tree["density"] = density_slices(
-            {"md": np.concatenate([r.reshape(-1, 3) for r in runs]), "generated": free}, cell
+            {"md": np.concatenate([r.reshape(-1, 3) for r in runs]), "generated": free},
+            cell,
+            lattice,
         )
     tree["ceiling"] = _ceiling(md, hop)
     return tree

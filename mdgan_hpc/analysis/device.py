@@ -39,7 +39,7 @@ class DeviceSums(RunSums):
                 remedy="leave --device out to compute on the processor",
             ) from error
 
-    def add(self, positions: np.ndarray) -> None:
+    def add(self, positions: np.ndarray, number: int = 0) -> None:
         """Add particles, positions [T, n, 3] in Angstrom, unwrapped; see `RunSums.add`."""
         together = max(1, DEVICE_NUMBERS // (3 * self.length))
         for first in range(0, positions.shape[1], together):
@@ -50,7 +50,7 @@ class DeviceSums(RunSums):
             x = self.torch.from_numpy(np.ascontiguousarray(part)).to(self.line.device)
             x = x.permute(1, 2, 0).to(self.torch.float64).contiguous()
             if not self.torch.isfinite(x).all():
-                self._refuse_not_finite(group, first)
+                self._refuse_not_finite(group, number + first)
             self._squared_on_device(x)
             if self.plan.config.full:
                 self._full_on_device(x - x.mean(-1, keepdim=True))

@@ -90,6 +90,24 @@ class Diffusion:
         }
 
 
+def lags_in_window(lag_ps: np.ndarray, window_ps: tuple[float, float]) -> np.ndarray:
+    """Return the indices of the lags of a fit window.
+
+    Raises
+    ------
+    UsageError
+        If they are fewer than three.
+    """
+    start, stop = window_ps
+    index = fit_lags(lag_ps, start, stop)
+    if len(index) < 3:
+        raise UsageError(
+            f"the fit window {start:g} to {stop:g} ps holds {len(index)} lags, 3 are needed",
+            remedy=f"lags go from {lag_ps[0]:g} to {lag_ps[-1]:g} ps",
+        )
+    return index
+
+
 def fit_diffusion(
     lag_ps: np.ndarray,
     msd: np.ndarray,
@@ -122,12 +140,7 @@ def fit_diffusion(
         start, stop, _ = choose_window(lag_ps, msd, runs)
     else:
         start, stop = window_ps
-    index = fit_lags(lag_ps, start, stop)
-    if len(index) < 3:
-        raise UsageError(
-            f"the fit window {start:g} to {stop:g} ps holds {len(index)} lags, 3 are needed",
-            remedy=f"lags go from {lag_ps[0]:g} to {lag_ps[-1]:g} ps",
-        )
+    index = lags_in_window(lag_ps, (start, stop))
     t, y = lag_ps[index], msd[index]
     design = np.stack([np.ones_like(t), t], axis=1)
     parameters, errors, covariance, ols, _ = fit_line(lag_ps, msd, index, runs)

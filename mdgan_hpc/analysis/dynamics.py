@@ -5,7 +5,8 @@ for itself. Work is shared out over MPI ranks in blocks of particles.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 from mdgan_hpc.analysis.correlation import autocorrelation, power, squared_displacements
 from mdgan_hpc.analysis.plan import DynamicsConfig, Plan, make_plan, plan_lags
 from mdgan_hpc.analysis.sums import BIN_WIDTH, N_BINS, RunSums
+from mdgan_hpc.errors import UsageError
 from mdgan_hpc.parallel import Communicator, share
 from mdgan_hpc.progress import Progress
 from mdgan_hpc.trajectory import Trajectory
@@ -49,11 +51,10 @@ def analyse(
     ------
     DataError
         If the runs do not fit together or a file cannot be used.
+    UsageError
+        If a file is given twice.
     """
-    trajectories: list[Trajectory] = []
-    try:
-        for path in paths:
-            trajectories.append(Trajectory(path))
+    with open_runs(paths) as trajectories:
         plan = make_plan(trajectories, config)
         runs = [
             new_sums(
@@ -76,7 +77,7 @@ def analyse(
         ) as progress:
             for index in mine:
                 run, part = units[index]
-                runs[run].add(trajectories[run].positions(particles=part))
+                runs[run].add(trajectories[run].positions(particles=part), part.start)
                 progress.update((part.stop - part.start) * communicator.size)
         for sums in runs:
             sums.reduce(communicator)
@@ -85,9 +86,22 @@ def analyse(
         result = summarise(runs, plan, label=label)
         result["files"] = [str(path) for path in paths]
         return result
-    finally:
-        for trajectory in trajectories:
-            trajectory.close()
+
+
+@contextmanager
+def open_runs(paths: Sequence[str | Path]) -> Iterator[list[Trajectory]]:
+    """Give the trajectories in `paths`, each a replica of its own."""
+    if len({Path(path).resolve() for path in paths}) < len(paths):
+        raise UsageError("the same file is given twice", remedy="each replica counts once")
+    with ExitStack() as stack:
+        yield [stack.enter_context(Trajectory(path)) for path in paths]
+
+
+def lags_of(paths: Sequence[str | Path], config: DynamicsConfig) -> np.ndarray:
+    """Return the lags in ps at which `analyse` will measure; reads no positions."""
+    with open_runs(paths) as trajectories:
+        plan = make_plan(trajectories, config)
+        return plan.lags * plan.interval_ps
 
 
 def analyse_arrays(
@@ -247,7 +261,7 @@ def van_hove_tree(runs: Sequence[RunSums], plan: Plan) -> dict[str, np.ndarray]:
         "density": radial / (radial.sum(1, keepdims=True) * BIN_WIDTH),
         "displacement": (np.arange(-last, last) + 0.5) * BIN_WIDTH,
         # Displacement covariance, but for its scale: tells how anisotropic the motion is.
-        "tensor": tensor / np.trace(tensor, axis1=1, axis2=2)[:, None, None],
+        "tensor": tensor / np.maximum(np.trace(tensor, axis1=1, axis2=2), 1e-300)[:, None, None],
         "axis_density": axial / (axial.sum(2, keepdims=True) * BIN_WIDTH),
     }
 

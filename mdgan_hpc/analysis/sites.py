@@ -328,12 +328,17 @@ def _place(sites: Sites, label: np.ndarray) -> np.ndarray:
 
 
 def density_slices(
-    positions: Mapping[str, np.ndarray], cell: np.ndarray, *, spacing: float = 0.35
+    positions: Mapping[str, np.ndarray],
+    cell: np.ndarray,
+    lattice: Lattice,
+    *,
+    spacing: float = 0.35,
 ) -> dict[str, np.ndarray]:
     """Return the density of several sets of positions in the layer of the cell richest in ions.
 
     The layer is 1.5 Angstrom thick, parallel to the first two cell vectors, and chosen by the
-    first set.
+    first set. Positions are spread evenly over the primitive cells of the cell, so that sets that
+    started in different ones of them can be compared.
 
     Returns
     -------
@@ -346,10 +351,15 @@ def density_slices(
     height = abs(np.linalg.det(cell)) / np.linalg.norm(np.cross(a, b))
     shape = _grid_shape(cell, spacing)
     layers = max(1, round(1.5 / height * shape[2]))
+    copies = round(abs(np.linalg.det(cell) / np.linalg.det(lattice.vectors)))
+    random = np.random.default_rng(0)
     result: dict[str, np.ndarray] = {}
     first = None
     for name, places in positions.items():
-        density = folded_density([places.astype(np.float64)], cell, shape)
+        flat = places.reshape(-1, 3).astype(np.float64)
+        # So many times each primitive vector, at random, reaches all copies equally often.
+        flat = flat + random.integers(0, copies, flat.shape) @ lattice.vectors
+        density = folded_density([flat], cell, shape)
         if first is None:
             level = density.mean((0, 1))
             window = sum(np.roll(level, -k) for k in range(layers))

@@ -23,8 +23,9 @@ N_BINS = 4096
 #: Numbers worked on at once: few enough for a core's cache, many enough for its vectors.
 WORK_NUMBERS = 2**17
 
-#: Histograms need no more samples than this: origins are thinned in longer files.
-HISTOGRAM_SAMPLES = 2e7
+#: Histograms and fourth moments need no more samples than this: origins are thinned in larger
+#: files. (The MSD is over all of them.)
+SAMPLES = 5e7
 
 #: Origins of fourth moments are this share of the lag apart: closer ones add cost, no knowledge.
 ORIGINS_PER_LAG = 16
@@ -39,7 +40,7 @@ class RunSums:
         T.
     plan : Plan
     n_particles : int
-        Of the whole run: decides how origins of histograms are thinned.
+        Of the whole run: decides how origins of histograms and moments are thinned.
     inverse_cell : array [3, 3], optional
         For the test that positions are unwrapped.
     where : str
@@ -62,8 +63,8 @@ class RunSums:
         self.ramp = np.arange(n_records) - 0.5 * (n_records - 1)
         self.inverse_cell = inverse_cell
         n_lags, n_times = len(plan.lags), len(plan.histogram_lags)
-        self.moment_steps = np.maximum(1, plan.lags // ORIGINS_PER_LAG)
-        self.origin_step = max(1, math.ceil(n_particles * n_records / HISTOGRAM_SAMPLES))
+        self.origin_step = max(1, math.ceil(n_particles * n_records / SAMPLES))
+        self.moment_steps = np.maximum(self.origin_step, plan.lags // ORIGINS_PER_LAG)
         self.sums: dict[str, np.ndarray] = {
             "particles": np.zeros(1),
             "power": np.zeros((3, self.length // 2 + 1)),
@@ -86,8 +87,10 @@ class RunSums:
         self.per_particle: list[np.ndarray] = []
         self.scratch = Scratch()
 
-    def add(self, positions: np.ndarray) -> None:
+    def add(self, positions: np.ndarray, number: int = 0) -> None:
         """Add particles, positions [T, n, 3] in Angstrom, unwrapped.
+
+        `number` is that of the first of them in the run, for messages.
 
         Raises
         ------
@@ -96,7 +99,7 @@ class RunSums:
         """
         together = max(1, WORK_NUMBERS // (3 * self.n_records))
         for first, group in series(positions, self.scratch):
-            self._add_squared(group, first)
+            self._add_squared(group, number + first)
             for start in range(0, len(group), together):
                 x = group[start : start + together]
                 if self.inverse_cell is not None:

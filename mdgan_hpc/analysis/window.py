@@ -59,6 +59,8 @@ def choose_window(
     NotDiffusiveError
         If there is no such lag.
     """
+    if not (msd > 0).any():
+        raise NotDiffusiveError("the ions do not move; no diffusion coefficient")
     usable = np.flatnonzero((msd > 0) & (2 * lag_ps <= lag_ps[-1] * 1.05))
     thin = usable[:: max(1, len(usable) // 40)]
     rows = []
@@ -66,7 +68,9 @@ def choose_window(
         slope, error, _ = local_slope(lag_ps, msd, int(index), runs)
         rows.append((lag_ps[index], slope, error))
     if not rows:
-        raise NotDiffusiveError("the run is too short for a diffusion coefficient")
+        raise NotDiffusiveError(
+            f"lags up to {lag_ps[-1]:.3g} ps are too few for a diffusion coefficient"
+        )
     time, slope, error = np.array(rows).T
     known = error <= SLOPE_ERROR
     shown = {"lag_ps": time, "slope": slope, "slope_error": error}

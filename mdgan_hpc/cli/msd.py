@@ -38,7 +38,11 @@ from mdgan_hpc.cli.common import PATH, command, force_option
     metavar="CHARGE",
     help="Estimate the conductivity (S/cm) of ions of this charge as if they moved independently.",
 )
-@click.option("--temperature", type=float, help="K, for that; of the files if not given.")
+@click.option(
+    "--temperature",
+    type=click.FloatRange(min=0, min_open=True),
+    help="K, for that; of the files if not given.",
+)
 @click.option(
     "--arrhenius",
     multiple=True,

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from mdgan_hpc.figures.style import DENSITY_MAP, GENERATED, MD, OTHERS, figure, save
+from mdgan_hpc.figures.style import DENSITY_MAP, GENERATED, MD, OTHERS, TRAINING_SPAN, figure, save
 
 Tree = Mapping[str, Any]
 
 MD_NAME, GENERATED_NAME = "MD", "MD-GAN"
-_BASELINE_STYLE = ((OTHERS[0], "-."), (OTHERS[1], ":"))
+_BASELINES = {"block bootstrap": (OTHERS[0], "-."), "Gaussian process": (OTHERS[1], ":")}
 
 
 def _pair(tree: Tree) -> list[tuple[str, Tree, dict[str, Any]]]:
@@ -20,10 +20,8 @@ def _pair(tree: Tree) -> list[tuple[str, Tree, dict[str, Any]]]:
 
 def _with_baselines(tree: Tree) -> list[tuple[str, Tree, dict[str, Any]]]:
     baselines = [
-        (name, part, {"color": color, "linestyle": line, "linewidth": 1.0})
-        for (name, part), (color, line) in zip(
-            tree["baselines"].items(), _BASELINE_STYLE, strict=False
-        )
+        (name, tree["baselines"][name], {"color": color, "linestyle": line, "linewidth": 1.0})
+        for name, (color, line) in _BASELINES.items()
     ]
     return _pair(tree) + baselines
 
@@ -37,7 +35,7 @@ def alpha2(tree: Tree, folder: Path) -> str:
             ax.semilogx(curves["lag_ps"][inside], curves["alpha2"][inside], label=name, **style)
         ax.axhline(0, color="black", lw=0.5)
         ax.set_xlabel("lag time (ps)")
-        ax.set_ylabel("non-Gaussian parameter α₂ (no unit)")
+        ax.set_ylabel("non-Gaussian parameter α₂ (dimensionless)")
         ax.legend()
         return save(fig, folder, "alpha2")
 
@@ -86,7 +84,7 @@ def velocities(tree: Tree, folder: Path) -> str:
         left.set_xlim(0, shown)
         left.axhline(0, color="black", lw=0.5)
         left.set_xlabel("lag time (ps)")
-        left.set_ylabel("velocity autocorrelation C(t)/C(0)")
+        left.set_ylabel("C(t) / C(0) of velocities")
         spectrum = tree["md"]["spectrum"]
         right.set_xlim(0, _last(spectrum["frequency_thz"], spectrum["value"], 0.02))
         right.set_ylim(bottom=0)
@@ -107,15 +105,29 @@ def density(tree: Tree, folder: Path) -> str:
     part = tree["density"]
     top = max(float(part["md"].max()), float(part["generated"].max()))
     shape = float(np.ptp(part["y"])) / float(np.ptp(part["x"]))
-    with figure(7.0, 1.0 + 2.7 * shape, ncols=2, sharey=True) as (fig, axes):
+    # Long cells one above the other, square ones side by side: either way as large as the page.
+    wide = shape < 0.6
+    size = (6.0, 1.0 + 2 * 5.0 * shape) if wide else (7.0, 1.0 + 2.9 * shape)
+    rows, columns = (2, 1) if wide else (1, 2)
+    layout = {"nrows": rows, "ncols": columns, "sharex": True, "sharey": True}
+    with figure(*size, **layout) as (fig, axes):
+        from matplotlib.colors import PowerNorm
+
         for ax, key, name in zip(axes, ("md", "generated"), (MD_NAME, GENERATED_NAME), strict=True):
             image = ax.pcolormesh(
-                part["x"], part["y"], part[key], cmap=DENSITY_MAP, vmin=0, vmax=top, rasterized=True
+                part["x"],
+                part["y"],
+                part[key],
+                cmap=DENSITY_MAP,
+                norm=PowerNorm(0.5, 0, top),  # shows the paths between the sites as well
+                rasterized=True,
             )
             ax.set_aspect("equal")
             ax.set_title(name)
+        for ax in axes[-1:] if wide else axes:
             ax.set_xlabel("along a (Å)")
-        axes[0].set_ylabel("across a (Å)")
+        for ax in axes if wide else axes[:1]:
+            ax.set_ylabel("across a (Å)")
         fig.colorbar(image, ax=axes, label="density / mean density", shrink=0.9)
         return save(fig, folder, "density")
 
@@ -130,7 +142,19 @@ def coefficients(tree: Tree, folder: Path) -> str:
     if ensemble:
         entries.insert(2, (f"{GENERATED_NAME}, models", ensemble, GENERATED["color"]))
     entries = [e for e in entries if e[1] is not None]
-    with figure(5.0, 0.9 + 0.4 * max(len(entries), 1)) as (fig, ax):
+    known = tree["md"]["diffusion"].get("total")
+    with figure(5.0, 1.3 + 0.4 * max(len(entries), 1)) as (fig, ax):
+        if known is not None:
+            d, relative = known["d_angstrom2_per_ps"], float(tree["ceiling"]["relative_error"])
+            ax.axvspan(
+                d * (1 - relative),
+                d * (1 + relative),
+                color=TRAINING_SPAN,
+                lw=0,
+                zorder=0,
+                label=f"what the MD data tell, by the number of hops (± {100 * relative:.0f} %)",
+            )
+            ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0))
         for row, (_, total, color) in enumerate(entries):
             d, low, high = (total[f"{k}_angstrom2_per_ps"] for k in ("d", "low", "high"))
             ax.errorbar(d, row, xerr=[[d - low], [high - d]], fmt="o", color=color, capsize=3, ms=5)
@@ -148,7 +172,8 @@ def draw(tree: Tree, folder: Path) -> list[tuple[str, str]]:
             coefficients(tree, folder),
             "Diffusion coefficients with 95 % intervals. The interval of MD-GAN and of the "
             "baselines is that of their own ions; it does not hold what the training data leave "
-            "unknown.",
+            "unknown. Grey: the standard error that the number of hops in the MD allows (He et al. "
+            "2018).",
         ),
         (
             alpha2(tree, folder),
@@ -169,8 +194,8 @@ def draw(tree: Tree, folder: Path) -> list[tuple[str, str]]:
             (
                 density(tree, folder),
                 f"Density of the ions in a layer {float(part['thickness']):.2g} Å thick at "
-                f"{float(part['layer']):.3g} Å along the normal of the a-b plane, all copies of "
-                "the cell folded into one.",
+                f"{float(part['layer']):.3g} Å along the normal of the a-b plane, averaged over "
+                "the translations of the crystal; colours go with the square root.",
             )
         )
     return figures

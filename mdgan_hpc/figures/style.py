@@ -9,10 +9,10 @@ from typing import Any
 MD = {"color": "#0072B2", "linestyle": "-"}
 GENERATED = {"color": "#D55E00", "linestyle": "--"}
 OTHERS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-TRAINING_SPAN = "0.88"
+TRAINING_SPAN = "0.92"
 
-#: Sequential and monotone in lightness.
-DENSITY_MAP = "cividis"
+#: Sequential and monotone in lightness, from white.
+DENSITY_MAP = "Blues"
 
 _RC: dict[Any, Any] = {
     "figure.dpi": 150,

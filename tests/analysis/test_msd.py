@@ -7,10 +7,12 @@ import sys
 import numpy as np
 import pytest
 
-from mdgan_hpc.analysis.dynamics import analyse_arrays
+from mdgan_hpc.analysis.command import MsdConfig, measure
+from mdgan_hpc.analysis.dynamics import analyse, analyse_arrays
 from mdgan_hpc.analysis.plan import DynamicsConfig, plan_lags
 from mdgan_hpc.analysis.sums import RunSums
-from mdgan_hpc.errors import DataError
+from mdgan_hpc.errors import DataError, UsageError
+from mdgan_hpc.parallel import SingleProcess
 from mdgan_hpc.results import load_results
 from tests.analysis.conftest import brownian, write
 
@@ -73,6 +75,31 @@ def test_a_device_that_is_not_there_is_refused(tmp_path, rng):
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "nowhere" in done.stderr
+
+
+def test_a_number_that_is_missing_is_named(tmp_path, rng):
+    positions = brownian(60, 20, rng)
+    positions[17, 13, 1] = np.nan
+    path = write(tmp_path / "a.h5", positions)
+    with pytest.raises(DataError, match="particle 13 in record 17"):
+        analyse([path], DynamicsConfig(), SingleProcess())
+
+
+def test_a_replica_counts_once(tmp_path, rng):
+    path = write(tmp_path / "a.h5", brownian(60, 2, rng))
+    with pytest.raises(UsageError, match="twice"):
+        analyse([path, tmp_path / "." / "a.h5"], DynamicsConfig(), SingleProcess())
+
+
+def test_a_fit_window_without_lags_is_refused_before_the_work(tmp_path, rng, capsys):
+    config = MsdConfig(
+        files=(str(write(tmp_path / "a.h5", brownian(60, 2, rng))),),
+        output=str(tmp_path / "msd.json"),
+        window_ps=(100.0, 200.0),
+    )
+    with pytest.raises(UsageError, match=r"holds 0 lags.*0\.05 to"):
+        measure(config)
+    assert "analysis" not in capsys.readouterr().err
 
 
 def test_stride_picks_lags_of_the_whole_series(rng):
