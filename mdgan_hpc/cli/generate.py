@@ -59,7 +59,7 @@ from mdgan_hpc.cli.common import PATH, command, dry_run_option, force_option
     "mpi_hints",
     multiple=True,
     metavar="KEY=VALUE",
-    help="For MPI-IO, such as romio_cb_write=disable; may be repeated.",
+    help="For MPI-IO, such as striping_factor=16; may be repeated.",
 )
 @click.option(
     "--files", default=0, help="Part files of shards, such as one a node.  [default: one a process]"
@@ -73,7 +73,7 @@ from mdgan_hpc.cli.common import PATH, command, dry_run_option, force_option
     help="Particles computed together.  [default: 256; 32768 on a GPU]",
 )
 @click.option(
-    "--block-records", default=1024, show_default=True, help="Records of one random stream."
+    "--block-records", default=0, help="Records computed at once.  [default: 1024; 128 on a GPU]"
 )
 @click.option(
     "--max-jump",

@@ -15,7 +15,8 @@ from mdgan_hpc.generate.job import Analysis, make_rollout, worker_count
 from mdgan_hpc.generate.prepare import Preparation, choose_storage, require_space
 from mdgan_hpc.generate.settings import GenerateConfig
 from mdgan_hpc.parallel import world
-from mdgan_hpc.trajectory import blocks
+from mdgan_hpc.trajectory.blocks.ledger import read_progress
+from mdgan_hpc.trajectory.blocks.plan import file_bytes
 
 _CALIBRATION_S = 2.0
 
@@ -44,15 +45,15 @@ def estimate(
     done = 0
     if os.path.lexists(config.output) and not config.force:
         plan, settings = preparation.check()
-        done = sum(p.completed for p in blocks.read_progress(config.output, plan))
+        done = sum(p.completed for p in read_progress(config.output, plan))
         needed = 0
         if config.stored_records > plan.n_records or config.particles > plan.n_particles:
             longer = preparation.longer(plan, settings)
-            needed, plan = blocks.file_bytes(longer) - blocks.file_bytes(plan), longer
+            needed, plan = file_bytes(longer) - file_bytes(plan), longer
     else:
         settings = preparation.settings()
         plan = preparation.plan(settings, choose_storage(config.storage, ranks))
-        needed = blocks.file_bytes(plan)
+        needed = file_bytes(plan)
     require_space(config.output, needed)
 
     processes = worker_count(config, plan.n_blocks, ranks, settings["device"])

@@ -11,7 +11,9 @@ import torch
 from mdgan_hpc.gan.model import Model
 from mdgan_hpc.generate.rollout import Rollout
 from mdgan_hpc.generate.settings import GenerateConfig
-from mdgan_hpc.trajectory.blocks import BlockPlan, Piece, Progressed
+from mdgan_hpc.trajectory.blocks.ledger import Progressed
+from mdgan_hpc.trajectory.blocks.plan import BlockPlan
+from mdgan_hpc.trajectory.blocks.writers import Piece
 
 
 class Accumulator(Protocol):
@@ -152,15 +154,16 @@ def pieces(job: Job, rollout: Rollout, block: int, progress: Progressed) -> Iter
         first = (done + 1) * every - 1 - segment * r
         n = max(0, min(end, rows) - done)
         kept = slice(first, first + n * every, every)
-        arrays = {"position": positions[kept]} if job.plan.positions else {}
+        stored = positions[kept].cpu().numpy()
+        arrays = [stored] if job.plan.positions else []
         if job.plan.velocities:
             interval_ps = np.float32(job.settings["interval_ps"])
-            arrays["velocity"] = displacements[kept] / interval_ps
+            arrays.append(displacements[kept].cpu().numpy() / interval_ps)
         text = before or rollout.pack(carry)
         if accumulator is not None:
-            accumulator.accumulate(positions[kept, :width])
+            accumulator.accumulate(stored[:, :width])
             text += pack_state(accumulator.state)
-        yield Piece(block, done, n, list(arrays.values()), text)
+        yield Piece(block, done, n, arrays, text)
         done += n
 
 

@@ -16,11 +16,26 @@ from mdgan_hpc.generate.job import Analysis, Job, make_rollout, worker_count
 from mdgan_hpc.generate.settings import GenerateConfig
 from mdgan_hpc.outputs import refuse_existing
 from mdgan_hpc.provenance import as_json, file_sha256, library_versions, provenance
-from mdgan_hpc.trajectory import blocks
-from mdgan_hpc.trajectory.blocks import BlockPlan, Description
+from mdgan_hpc.trajectory.blocks.files import (
+    Description,
+    extend_whole_file,
+    make_master,
+    make_part,
+)
+from mdgan_hpc.trajectory.blocks.ledger import read_progress
+from mdgan_hpc.trajectory.blocks.plan import (
+    BlockPlan,
+    Part,
+    chunk_shape,
+    file_bytes,
+    parts_folder,
+    plan_parts,
+    read_plan,
+)
 
-_GPU_BLOCK = 32768
-_CPU_BLOCK = 256
+#: Particles and records of a block: a GPU needs many particles to be busy, and then fewer records
+#: to keep what is in memory below 64 MiB.
+_BLOCK = {"cpu": (256, 1024), "cuda": (32768, 128)}
 
 Settings = dict[str, Any]
 
@@ -42,7 +57,7 @@ def prepare(config: GenerateConfig, model: Model, analysis: Analysis | None, ran
     preparation = Preparation(config, model, analysis, ranks)
     if exists:
         plan, settings = preparation.reopen()
-        completed = [p.completed for p in blocks.read_progress(config.output, plan)]
+        completed = [p.completed for p in read_progress(config.output, plan)]
     else:
         plan, settings = preparation.create()
         completed = [0] * plan.n_blocks
@@ -61,7 +76,7 @@ def remove_output(output: Path) -> None:
     if output.is_dir():
         raise UsageError("is a folder", where=output, remedy="choose another output")
     output.unlink()
-    shutil.rmtree(blocks.parts_folder(output), ignore_errors=True)
+    shutil.rmtree(parts_folder(output), ignore_errors=True)
 
 
 def choose_storage(storage: str, ranks: int) -> str:
@@ -123,18 +138,18 @@ class Preparation:
         """
         config, generator = self.config, self.model.generator
         k, step = generator.particles_per_sample, generator.records_per_step
-        device = device_kind(config.device)
-        particles = config.block_particles or (found or {}).get("block_particles", 0)
+        device, found = device_kind(config.device), found or {}
+        particles = config.block_particles or found.get("block_particles", 0)
         if particles == 0:
-            wanted = _GPU_BLOCK if device == "cuda" else _CPU_BLOCK
-            particles = -(-min(wanted, config.particles) // k) * k
+            particles = -(-min(_BLOCK[device][0], config.particles) // k) * k
         if particles % k:
             raise UsageError(
                 f"--block-particles {particles} is not a multiple of the {k} particles that the "
                 "model makes together",
                 remedy=f"use {-(-particles // k) * k}",
             )
-        plan = (found or {}).get("analysis") or None
+        records = config.block_records or found.get("block_records", _BLOCK[device][1])
+        plan = found.get("analysis") or None
         if self.analysis is None:
             plan = None
         elif plan is None:
@@ -143,7 +158,7 @@ class Preparation:
             "model": file_sha256(self.model_file),
             "seed": config.seed,
             "block_particles": particles,
-            "block_records": -(-config.block_records // step) * step,
+            "block_records": max(step, records - records % step),
             "every": config.every,
             "velocities": config.velocities,
             "positions": config.store,
@@ -165,10 +180,10 @@ class Preparation:
         rows, n_blocks = config.stored_records, -(-config.particles // p)
         if storage == "shards":
             n_files = self._n_files(n_blocks, settings)
-            parts = blocks.plan_parts(config.output, range(rows), range(n_blocks), n_files)
+            parts = plan_parts(config.output, range(rows), range(n_blocks), n_files)
         else:
-            parts = [blocks.Part(config.output.name, 0, rows, 0, n_blocks)]
-        chunk = blocks.chunk_shape(p)
+            parts = [Part(config.output.name, 0, rows, 0, n_blocks)]
+        chunk = chunk_shape(p, max(1, settings["block_records"] // config.every))
         return BlockPlan(
             storage=storage,
             n_records=rows,
@@ -192,12 +207,12 @@ class Preparation:
         settings = self.settings()
         storage = choose_storage(config.storage, self.ranks)
         plan = self.plan(settings, storage)
-        require_space(config.output, blocks.file_bytes(plan))
+        require_space(config.output, file_bytes(plan))
         self._tell_storage(plan)
         if storage == "shards":
             for part in plan.parts:
-                blocks.make_part(config.output, plan, part, {}, config.placement)
-        blocks.make_master(config.output, plan, self.describe(settings), config.placement)
+                make_part(config.output, plan, part, {}, config.placement)
+        make_master(config.output, plan, self.describe(settings), config.placement)
         return plan, settings
 
     def _tell_storage(self, plan: BlockPlan) -> None:
@@ -254,7 +269,7 @@ class Preparation:
         """
         config, output = self.config, self.config.output
         try:
-            plan, found = blocks.read_plan(output)
+            plan, found = read_plan(output)
         except DataError:
             refuse_existing(output, force=False)
             raise
@@ -313,7 +328,7 @@ class Preparation:
             )
         longer = replace(plan, n_records=rows, n_particles=config.particles)
         if plan.storage == "mpio":
-            whole = blocks.Part(output.name, 0, rows, 0, longer.n_blocks)
+            whole = Part(output.name, 0, rows, 0, longer.n_blocks)
             return replace(longer, parts=(whole,))
         n_files = self._n_files(longer.n_blocks, settings)
         parts = list(plan.parts)
@@ -322,7 +337,7 @@ class Preparation:
             (range(rows), range(plan.n_blocks, longer.n_blocks)),
         ):
             if len(records) and len(own):
-                parts += blocks.plan_parts(output, records, own, n_files, number=len(parts))
+                parts += plan_parts(output, records, own, n_files, number=len(parts))
         return replace(longer, parts=tuple(parts))
 
     def _extend(self, plan: BlockPlan, settings: Settings) -> BlockPlan:
@@ -333,15 +348,15 @@ class Preparation:
         longer = self.longer(plan, settings)
         description = self.describe(settings, read_provenance(output))
         if plan.storage == "mpio":
-            require_space(output, blocks.file_bytes(longer))
-            blocks.extend_whole_file(output, plan, longer, description, placement)
+            require_space(output, file_bytes(longer))
+            extend_whole_file(output, plan, longer, description, placement)
             return longer
-        require_space(output, blocks.file_bytes(longer) - blocks.file_bytes(plan))
-        progress = blocks.read_progress(output, plan)
+        require_space(output, file_bytes(longer) - file_bytes(plan))
+        progress = read_progress(output, plan)
         carries = {b: (p.completed, p.carry) for b, p in enumerate(progress) if p.carry}
         for part in longer.parts[len(plan.parts) :]:
-            blocks.make_part(output, longer, part, carries, placement)
-        blocks.make_master(output, longer, description, placement)
+            make_part(output, longer, part, carries, placement)
+        make_master(output, longer, description, placement)
         return longer
 
 

@@ -20,7 +20,8 @@ from mdgan_hpc.generate.work import work
 from mdgan_hpc.parallel import Communicator, detect_launch, share
 from mdgan_hpc.progress import Progress
 from mdgan_hpc.stopping import StopRequest
-from mdgan_hpc.trajectory.blocks import BlockWriter, ParallelWriter, Progressed, ShardWriter
+from mdgan_hpc.trajectory.blocks.ledger import Progressed
+from mdgan_hpc.trajectory.blocks.writers import BlockWriter, ParallelWriter, ShardWriter
 
 
 def _share(job: Job, index: int, n: int) -> list[int]:
@@ -37,19 +38,15 @@ def run_rank(job: Job, model: Model, communicator: Communicator) -> str:
     """Do this rank's share; returns why it stopped early, or nothing."""
     torch.set_num_threads(1)
     own = _share(job, communicator.rank, communicator.size)
-    parallel_file = job.plan.storage == "mpio"
 
     def make_writer(progress: Sequence[Progressed]) -> BlockWriter:
-        if not parallel_file:
+        if job.plan.storage == "shards":
             return ShardWriter(job.config.output, job.plan, progress)
         from mpi4py import MPI
 
         ranks = getattr(communicator, "mpi", MPI.COMM_SELF)
         placement = job.config.placement
         return ParallelWriter(job.config.output, job.plan, progress, ranks, placement)
-
-    def any_rank_has(have: bool) -> bool:
-        return any(communicator.allgather(have))
 
     # Rank 0 reports for all: the others are as far.
     factor = job.plan.block_particles * len(job.unfinished) / max(len(own), 1)
@@ -64,7 +61,6 @@ def run_rank(job: Job, model: Model, communicator: Communicator) -> str:
             make_writer,
             stop=lambda: request.reason if request else "",
             report=lambda n: bar.update(round(n * factor)),
-            any_rank_has=any_rank_has if parallel_file else None,
         )
 
 

@@ -16,7 +16,7 @@ from mdgan_hpc.generate.prepare import prepare
 from mdgan_hpc.generate.processes import run_local, run_rank
 from mdgan_hpc.generate.settings import GenerateConfig
 from mdgan_hpc.parallel import world
-from mdgan_hpc.trajectory.blocks import read_progress
+from mdgan_hpc.trajectory.blocks.ledger import read_progress
 
 
 def generate(

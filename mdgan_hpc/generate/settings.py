@@ -1,5 +1,6 @@
 """What a generation run is asked to do."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +35,8 @@ class GenerateConfig:
     block_particles : int
         P; 0 takes 256, or 32768 on a GPU, and never more than the particles asked for.
     block_records : int
-        R, records of one random stream; rounded up to whole steps of the generator.
+        R, records of one random stream; 0 takes 1024, or 128 on a GPU. Rounded down to whole steps
+        of the generator.
     max_jump : float
         Angstrom; a larger displacement from record to record ends the run.
     precision : str
@@ -71,7 +73,7 @@ class GenerateConfig:
     store: bool = True
     burn_in: int = 0
     block_particles: int = 0
-    block_records: int = 1024
+    block_records: int = 0
     max_jump: float = 10.0
     precision: str = "float32"
     device: str = "auto"
@@ -93,7 +95,7 @@ class GenerateConfig:
             ("every", 1),
             ("burn_in", 0),
             ("block_particles", 0),
-            ("block_records", 1),
+            ("block_records", 0),
             ("workers", 0),
             ("files", 0),
             ("alignment_mib", 0),
@@ -106,7 +108,7 @@ class GenerateConfig:
         require(0 <= self.seed < 2**64, "seed", self.seed, "from 0 to 2^64 - 1")
         for hint in self.mpi_hints:
             require("=" in hint, "mpi_hints", hint, "KEY=VALUE")
-        require(self.max_jump > 0, "max_jump", self.max_jump, "positive")
+        require(0 < self.max_jump < math.inf, "max_jump", self.max_jump, "positive and finite")
         require(self.every <= self.records, "every", self.every, "at most records")
         require(
             self.store or not self.velocities, "velocities", True, "off where nothing is stored"

@@ -5,37 +5,35 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from mdgan_hpc.errors import DataError, MdganError
 from mdgan_hpc.generate.job import Job, pieces
 from mdgan_hpc.generate.rollout import Rollout
-from mdgan_hpc.trajectory.blocks import BlockWriter, Piece, Progressed, read_progress
+from mdgan_hpc.trajectory.blocks.ledger import Progressed, read_progress
+from mdgan_hpc.trajectory.blocks.writers import BlockWriter, Piece
 
 #: Bytes written between two saves at most.
 _SAVE_BYTES = 256 * 2**20
+#: Pieces that wait to be written at most.
 _QUEUE = 2
-_SIDE_BY_SIDE = 16
+#: Particles whose blocks go through time side by side.
+_SIDE_BY_SIDE = 4096
 
 
 class WriterThread:
     """Writes pieces beside the computation, at most a few behind.
 
+    A save waits for the disk in a thread of its own, so that writing goes on meanwhile.
+
     Parameters
     ----------
     writer : BlockWriter
     save_interval_s : float
-    any_rank_has : callable, optional
-        Given whether this rank has a piece, returns whether any rank has one: with parallel HDF5
-        every rank takes part in every write until all are done.
     """
 
-    def __init__(
-        self,
-        writer: BlockWriter,
-        save_interval_s: float,
-        any_rank_has: Callable[[bool], bool] | None = None,
-    ) -> None:
-        self._writer, self._interval, self._any_rank_has = writer, save_interval_s, any_rank_has
+    def __init__(self, writer: BlockWriter, save_interval_s: float) -> None:
+        self._writer, self._interval = writer, save_interval_s
         self._queue: queue.Queue[Piece | None] = queue.Queue(_QUEUE)
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
@@ -60,27 +58,26 @@ class WriterThread:
 
     def _run(self) -> None:
         try:
-            self._write_all()
+            with ThreadPoolExecutor(1, "save") as saver:
+                self._write_all(saver)
+            self._writer.close()
         except BaseException as error:
             self._failure = error
 
-    def _write_all(self) -> None:
-        last, size, ended = time.monotonic(), 0, False
-        while True:
-            piece = None if ended else self._queue.get()
-            ended = piece is None
-            if self._any_rank_has is None:
-                if ended:
-                    break
-            elif not self._any_rank_has(not ended):
-                break
+    def _write_all(self, saver: ThreadPoolExecutor) -> None:
+        last, size = time.monotonic(), 0
+        saving: Future[None] | None = None
+        while (piece := self._queue.get()) is not None:
             self._writer.write(piece)
-            size += sum(a.nbytes for a in piece.arrays) if piece is not None else 0
+            size += sum(array.nbytes for array in piece.arrays)
             if size >= _SAVE_BYTES or time.monotonic() - last >= self._interval:
-                self._writer.save()
+                if saving is not None:
+                    saving.result()
+                saving = saver.submit(self._writer.save())
                 last, size = time.monotonic(), 0
-        self._writer.save()
-        self._writer.close()
+        if saving is not None:
+            saving.result()
+        self._writer.save()()
 
 
 def work(
@@ -91,7 +88,6 @@ def work(
     *,
     stop: Callable[[], str],
     report: Callable[[int], None],
-    any_rank_has: Callable[[bool], bool] | None = None,
 ) -> str:
     """Compute and write the blocks `own`.
 
@@ -106,8 +102,6 @@ def work(
         Returns why to stop, or nothing.
     report : callable
         Told the stored records of each piece.
-    any_rank_has : callable, optional
-        See `WriterThread`.
 
     Returns
     -------
@@ -117,7 +111,7 @@ def work(
     reason = ""
     try:
         progress = read_progress(job.config.output, job.plan, own)
-        thread = WriterThread(make_writer(progress), job.config.save_interval_s, any_rank_has)
+        thread = WriterThread(make_writer(progress), job.config.save_interval_s)
         for piece in _in_turn(job, rollout, own, progress):
             thread.put(piece)
             report(piece.n_records)
@@ -137,10 +131,10 @@ def _in_turn(
 
     Few at once, because the carries of all of them are in memory.
     """
-    for first in range(0, len(own), _SIDE_BY_SIDE):
+    together = max(1, _SIDE_BY_SIDE // job.plan.block_particles)
+    for first in range(0, len(own), together):
         going = [
-            pieces(job, rollout, block, progress[block])
-            for block in own[first : first + _SIDE_BY_SIDE]
+            pieces(job, rollout, block, progress[block]) for block in own[first : first + together]
         ]
         while going:
             for block in list(going):

@@ -25,7 +25,7 @@ import cage
 from mdgan_hpc.gan.model import load_model
 from mdgan_hpc.generate.run import generate
 from mdgan_hpc.generate.settings import GenerateConfig
-from mdgan_hpc.trajectory.blocks import parts_folder
+from mdgan_hpc.trajectory.blocks.plan import parts_folder
 
 
 def cost(model, folder, particles, records, **options):

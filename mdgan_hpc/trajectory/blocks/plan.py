@@ -1,0 +1,177 @@
+"""What a trajectory in blocks is made of: parts, chunks, and their sizes."""
+
+import itertools
+import json
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from mdgan_hpc.errors import DataError
+from mdgan_hpc.trajectory import layout
+
+POSITION = f"{layout.GROUP}/position/value"
+VELOCITY = f"{layout.GROUP}/velocity/value"
+PLAN = f"{layout.LEDGER}/storage"
+SETTINGS = f"{layout.LEDGER}/settings"
+
+#: Head of a carry slot: sequence number, completed records, length and CRC-32 of the carry.
+SLOT_HEAD = struct.Struct("<QQQI")
+
+_CHUNK_PARTICLES = 256
+
+
+@dataclass(frozen=True)
+class Part:
+    """One rectangle of the trajectory: a part file, or (``mpio``) the whole file.
+
+    Attributes
+    ----------
+    name : str
+        Path relative to the master's folder.
+    first_record, n_records, first_block, n_blocks : int
+    """
+
+    name: str
+    first_record: int
+    n_records: int
+    first_block: int
+    n_blocks: int
+
+    def has_block(self, block: int) -> bool:
+        """Whether records of `block` lie here."""
+        return self.first_block <= block < self.first_block + self.n_blocks
+
+
+@dataclass(frozen=True)
+class BlockPlan:
+    """What a pre-sized trajectory is made of.
+
+    Attributes
+    ----------
+    storage : str
+        ``shards`` or ``mpio``.
+    n_records, n_particles : int
+        T and N.
+    block_particles : int
+        P; the last block is stored whole, and cut where it is read.
+    chunk_records, chunk_particles : int
+        Of a storage chunk; blocks are whole chunks wide.
+    velocities : bool
+    positions : bool
+        Whether positions are stored at all, or the ledger alone.
+    carry_bytes : int
+        Most bytes of a block's carry.
+    parts : tuple of Part
+        Later parts extend earlier ones in records or blocks.
+    """
+
+    storage: str
+    n_records: int
+    n_particles: int
+    block_particles: int
+    chunk_records: int
+    chunk_particles: int
+    velocities: bool
+    positions: bool
+    carry_bytes: int
+    parts: tuple[Part, ...]
+
+    @property
+    def n_blocks(self) -> int:
+        """Number of particle blocks."""
+        return -(-self.n_particles // self.block_particles)
+
+    @property
+    def slot_bytes(self) -> int:
+        """Bytes of one carry slot."""
+        return SLOT_HEAD.size + self.carry_bytes
+
+    def home(self, block: int) -> Part:
+        """Return the part that holds the ledger of a block: the last one made for it."""
+        return next(part for part in reversed(self.parts) if part.has_block(block))
+
+    def ledger_of(self, part: Part) -> list[int]:
+        """Return the blocks whose ledger a part holds."""
+        blocks = range(part.first_block, min(part.first_block + part.n_blocks, self.n_blocks))
+        return [block for block in blocks if self.home(block) is part]
+
+    def datasets(self) -> list[str]:
+        """Return the names of the datasets over records and particles."""
+        return ([POSITION] if self.positions else []) + ([VELOCITY] if self.velocities else [])
+
+
+def chunk_shape(block_particles: int, segment_records: int) -> tuple[int, int]:
+    """Return records and particles of a chunk of at most 4 MiB, or one record of 256 particles.
+
+    Chunks divide a block of particles, and hold whole segments where these fit: what is computed
+    at once is then written at once, in one piece. Written by time and read by particle, both
+    without much waste.
+
+    Parameters
+    ----------
+    block_particles : int
+    segment_records : int
+        Stored records of a segment.
+    """
+    widths = range(1, min(block_particles, _CHUNK_PARTICLES) + 1)
+    width = max(w for w in widths if block_particles % w == 0)
+    most = max(1, layout.CHUNK_BYTES // (12 * width))
+    return most - most % segment_records if segment_records <= most else most, width
+
+
+def plan_parts(
+    master: Path, rows: range, blocks: range, n_files: int, *, number: int = 0
+) -> list[Part]:
+    """Divide a rectangle of records and blocks into part files named from `number` on."""
+    n_files = max(1, min(n_files, len(blocks)))
+    cuts = [blocks.start + len(blocks) * i // n_files for i in range(n_files + 1)]
+    folder = parts_folder(master).name
+    return [
+        Part(f"{folder}/part-{number + i:05d}.h5", rows.start, len(rows), a, b - a)
+        for i, (a, b) in enumerate(itertools.pairwise(cuts))
+    ]
+
+
+def parts_folder(master: str | Path) -> Path:
+    """Return the folder of the part files of a master file."""
+    master = Path(master)
+    return master.with_name(f"{master.stem}.shards")
+
+
+def read_plan(path: str | Path) -> tuple[BlockPlan, dict[str, Any]]:
+    """Return plan and settings of a file made here.
+
+    Raises
+    ------
+    DataError
+        If the file is not a trajectory written in blocks.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            plan = json.loads(file[PLAN][()])
+            identity = json.loads(file[SETTINGS][()])
+    except (OSError, KeyError) as error:
+        raise DataError(
+            "is not a trajectory made by mdgan-generate, or is damaged",
+            where=path,
+            remedy="choose another output, or use --force to replace it",
+        ) from error
+    parts = tuple(Part(**part) for part in plan.pop("parts"))
+    return BlockPlan(**plan, parts=parts), identity
+
+
+def file_bytes(plan: BlockPlan) -> int:
+    """Return the disk space that the raw data and the ledger of a plan take."""
+    row = 12 * len(plan.datasets()) * plan.block_particles
+    data = sum(_chunked(part.n_records, plan.chunk_records) * part.n_blocks for part in plan.parts)
+    ledger = sum(part.n_blocks for part in plan.parts) * (2 * plan.slot_bytes + 8)
+    return data * row + ledger
+
+
+def _chunked(n_records: int, chunk_records: int) -> int:
+    """Round up to whole storage chunks."""
+    height = min(n_records, chunk_records)
+    return -(-n_records // height) * height
