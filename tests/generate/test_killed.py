@@ -75,20 +75,21 @@ def check_what_is_there(output, reference):
             assert there.tobytes() == reference[:records, own].tobytes()
 
 
-def kill_repeatedly(model, reference, folder, kills, *, ranks=0, mpio=False, seed=0):
+def kill_repeatedly(model, reference, folder, kills, *, ranks=(0,), mpio=False, seed=0):
+    """Kill again and again, each time on another of these numbers of ranks."""
     dice, output, progress = random.Random(seed), folder / "g.h5", np.zeros(3, int)
     records = min(RECORDS, 2000 * (kills + 1))
     reference = reference[:records]
     arguments = model, "-o", output, *OPTIONS, "--records", records
     for _ in range(kills):
-        if run_and_kill(arguments, output, dice, ranks=ranks, mpio=mpio):
+        if run_and_kill(arguments, output, dice, ranks=dice.choice(ranks), mpio=mpio):
             break
         now = done(output)
         assert (now >= progress).all()
         progress = now
         check_what_is_there(output, reference)
     assert progress.sum() > 0
-    generate(*arguments, ranks=ranks, mpio=mpio)
+    generate(*arguments, ranks=ranks[-1], mpio=mpio)
     assert stored(output).tobytes() == reference.tobytes()
 
 
@@ -98,24 +99,25 @@ def test_killed_without_mpi(model, reference, tmp_path):
 
 @needs_mpi
 def test_killed_under_mpi(model, reference, tmp_path):
-    kill_repeatedly(model, reference, tmp_path, 2, ranks=2)
+    kill_repeatedly(model, reference, tmp_path, 2, ranks=[2])
 
 
 @needs_mpio
 def test_killed_in_parallel_hdf5(model, reference, tmp_path):
-    kill_repeatedly(model, reference, tmp_path, 2, ranks=2, mpio=True)
+    kill_repeatedly(model, reference, tmp_path, 2, ranks=[2], mpio=True)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("ranks", "mpio"),
     [
-        (0, False),
-        pytest.param(2, False, marks=needs_mpi),
-        pytest.param(3, True, marks=needs_mpio),
+        pytest.param([0, 1, 2, 3, 4], False, marks=needs_mpi),
+        pytest.param([1, 2, 3, 4], True, marks=needs_mpio),
     ],
+    ids=["shards", "mpio"],
 )
-def test_killed_twenty_times(model, reference, tmp_path, ranks, mpio):
+def test_killed_twenty_times_on_any_number_of_ranks(model, reference, tmp_path, ranks, mpio):
+    """Each start on another number of ranks, the last on more than there are blocks."""
     kill_repeatedly(model, reference, tmp_path, 20, ranks=ranks, mpio=mpio, seed=1)
 
 
