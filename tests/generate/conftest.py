@@ -1,4 +1,8 @@
 import sys
 from pathlib import Path
 
+import torch
+
 sys.path.insert(0, str(Path(__file__).parent))
+# As in mdgan-generate; more threads wait for each other where cores are shared.
+torch.set_num_threads(1)
