@@ -43,7 +43,7 @@ def run_and_kill(arguments, output, dice, *, ranks, mpio):
     before = done(output)
     process = start(*arguments, ranks=ranks, mpio=mpio)
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while process.poll() is None and done(output).sum() <= before.sum():
             assert time.monotonic() < deadline
             time.sleep(0.02)

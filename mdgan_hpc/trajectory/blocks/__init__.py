@@ -10,8 +10,8 @@ Two storages present the same tree:
 - ``shards``: a folder of part files, each a rectangle of blocks and records, under one small
   master file whose virtual datasets join them. HDF5 lays the parts out; their raw data is then
   written by plain positioned writes, which need no MPI and run beside the computation.
-- ``mpio``: one file, written through parallel HDF5 by collective calls that every rank makes
-  equally often.
+- ``mpio``: one file, which all ranks open and close together through parallel HDF5, and in between
+  write by independent calls.
 
 The carry of a block has two slots with a checksum each, used in turn, so that one is always whole.
 """

@@ -157,7 +157,7 @@ class ParallelWriter:
 
     All ranks open and close it together. In between each writes its own whole chunks by
     independent calls: the file was allocated in full, so that no rank changes what another needs
-    to know, and none waits for another. Collective writes of such pieces took twice as long.
+    to know, and none waits for another, as all would in collective writes.
 
     Parameters
     ----------
