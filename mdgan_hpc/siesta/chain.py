@@ -12,11 +12,13 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
 from mdgan_hpc.errors import DataError, DataWarning
-from mdgan_hpc.siesta.frames import Frames
+from mdgan_hpc.siesta.frames import Frames, TimedFrames
+from mdgan_hpc.siesta.motion import goes_on, rms
 from mdgan_hpc.siesta.wrapping import lattice_jumps
 from mdgan_hpc.units import FS_PER_PS
 
@@ -24,86 +26,11 @@ from mdgan_hpc.units import FS_PER_PS
 _JUMP, _JUMP_LENGTH = 10.0, 0.2
 #: Positions count as the same within this part of the usual displacement.
 _SAME = 0.5
-#: A restart goes on if its first displacement is this parallel (cosine) to the one before, and
-#: its length within these multiples of it (the time step may have changed).
-_DIRECTION, _PACE = 0.7, (0.15, 6.0)
 #: Only records that moved by more than this multiple of the usual can be the first one again.
 _AGAIN = 1.5
 #: Relative difference from which a time step seen in the velocities counts as another one.
 _TIME_STEP_DIFFERS = 0.02
 _TIME_STEP_RECORDS = 64
-#: Positions handed on at a time: large writes, little memory.
-_GATHERED_BYTES = 4 * 2**20
-
-
-@dataclass
-class TimedFrames:
-    """Frames with all quantities of the same instant, [n] each.
-
-    Attributes
-    ----------
-    steps : array of int, [n]
-        Counted through all restarts.
-    times_ps : array, [n]
-    positions, velocities, cells, observables
-        As in `Frames`; NaN where unknown.
-    """
-
-    steps: np.ndarray
-    times_ps: np.ndarray
-    positions: np.ndarray
-    velocities: np.ndarray | None
-    cells: np.ndarray | None
-    observables: dict[str, np.ndarray]
-
-    def __getitem__(self, rows: slice | np.ndarray) -> "TimedFrames":
-        def cut(values: np.ndarray | None) -> np.ndarray | None:
-            return None if values is None else values[rows]
-
-        return TimedFrames(
-            self.steps[rows],
-            self.times_ps[rows],
-            self.positions[rows],
-            cut(self.velocities),
-            cut(self.cells),
-            {name: values[rows] for name, values in self.observables.items()},
-        )
-
-
-def gathered(
-    pieces: Iterator[TimedFrames], n_bytes: int = _GATHERED_BYTES
-) -> Iterator[TimedFrames]:
-    """Yield the same frames in pieces of about `n_bytes` of positions."""
-    kept: list[TimedFrames] = []
-    size = 0
-    for piece in pieces:
-        kept.append(piece)
-        size += piece.positions.nbytes
-        if size >= n_bytes:
-            yield _joined(kept)
-            kept, size = [], 0
-    if kept:
-        yield _joined(kept)
-
-
-def _joined(pieces: list[TimedFrames]) -> TimedFrames:
-    if len(pieces) == 1:
-        return pieces[0]
-
-    def join(values: list) -> np.ndarray | None:
-        return None if values[0] is None else np.concatenate(values)
-
-    return TimedFrames(
-        np.concatenate([p.steps for p in pieces]),
-        np.concatenate([p.times_ps for p in pieces]),
-        np.concatenate([p.positions for p in pieces]),
-        join([p.velocities for p in pieces]),
-        join([p.cells for p in pieces]),
-        {
-            name: np.concatenate([p.observables[name] for p in pieces])
-            for name in pieces[0].observables
-        },
-    )
 
 
 @dataclass
@@ -262,7 +189,7 @@ class Chain:
     def _set_initial(
         self, piece: Frames, raw: int, positions: np.ndarray, cell: np.ndarray | None
     ) -> None:
-        distance = _rms(piece.positions[0] - positions)
+        distance = rms(piece.positions[0] - positions)
         if self.rules.dynamics and distance > max(_JUMP * self._usual, _JUMP_LENGTH):
             raise DataError(
                 f"the first geometry told by the input is {distance:.3g} Angstrom from the first "
@@ -346,10 +273,7 @@ class Chain:
             return False
         move = self._move(x, last.frame.positions[0])
         pace = self._move(last.frame.positions[0], last.before)
-        lengths = float(np.linalg.norm(move)), n_steps * float(np.linalg.norm(pace))
-        if lengths[1] <= 0 or not _PACE[0] < lengths[0] / lengths[1] < _PACE[1]:
-            return False
-        return float((move * pace).sum()) * n_steps > _DIRECTION * lengths[0] * lengths[1]
+        return bool(goes_on(pace * n_steps, move))
 
     def _begin_skip(self, piece: Frames, raw: np.ndarray, a: int, b: int) -> int | None:
         self._skipped = [int(piece.record[a])]
@@ -423,12 +347,20 @@ class Chain:
     ) -> TimedFrames:
         if not self.rules.ahead:
             motion = places
-        source = places if motion is None else motion
-        velocities, observables = source.velocities, source.observables
-        if motion is None:
-            velocities = None if velocities is None else np.full_like(velocities, np.nan)
-            observables = {name: np.full_like(v, np.nan) for name, v in observables.items()}
-        return TimedFrames(steps, times, places.positions, velocities, places.cells, observables)
+        told = places if motion is None else motion
+
+        def known(values: Any) -> Any:
+            return np.full_like(values, np.nan) if motion is None and values is not None else values
+
+        return TimedFrames(
+            steps,
+            times,
+            places.positions,
+            known(told.velocities),
+            places.cells,
+            known(told.forces),
+            {name: known(values) for name, values in told.observables.items()},
+        )
 
     def _ending(self) -> Iterator[TimedFrames]:
         last = self._last
@@ -443,7 +375,7 @@ class Chain:
         return move - lattice_jumps(move, self.rules.cell) @ self.rules.cell
 
     def _distance(self, x: np.ndarray, y: np.ndarray) -> float:
-        return _rms(self._move(x, y))
+        return rms(self._move(x, y))
 
     def _new_start(self, piece: Frames, a: int, b: int) -> None:
         assert self._last is not None
@@ -498,7 +430,3 @@ class Chain:
 
     def _mend(self, text: str) -> None:
         warnings.warn(f"{self.rules.where}: {text}", DataWarning, stacklevel=2)
-
-
-def _rms(moves: np.ndarray) -> float:
-    return float(np.sqrt((moves**2).sum() / len(moves)))

@@ -13,21 +13,17 @@ from mdgan_hpc.errors import DataError, DataWarning, MdganError, UsageError
 from mdgan_hpc.outputs import refuse_existing
 from mdgan_hpc.progress import Progress
 from mdgan_hpc.provenance import provenance
-from mdgan_hpc.siesta.chain import Chain, ChainRules, TimedFrames, gathered
-from mdgan_hpc.siesta.companion import Companion, StepTable
+from mdgan_hpc.siesta.chain import Chain, ChainRules
 from mdgan_hpc.siesta.drift import RunStatistics
 from mdgan_hpc.siesta.fa import read_fa
-from mdgan_hpc.siesta.frames import UNITS, Frames, Source
-from mdgan_hpc.siesta.mde import COLUMNS, read_mde
-from mdgan_hpc.siesta.out import ENERGIES, read_energies
-from mdgan_hpc.siesta.run import SOURCES, Run, open_foreign, open_run
+from mdgan_hpc.siesta.frames import UNITS, Frames, TimedFrames, gathered
+from mdgan_hpc.siesta.pairing import complete_frames, source_name
+from mdgan_hpc.siesta.run import Run, open_foreign, open_run
 from mdgan_hpc.siesta.select import selected
 from mdgan_hpc.siesta.wrapping import Unwrapper
 from mdgan_hpc.trajectory import TrajectoryWriter
 from mdgan_hpc.units import FS_PER_PS
 
-#: Angstrom up to which two files of a run tell the same position: the digits that `.ANI` prints.
-_AGREES = 2e-6
 #: Which instant a stored frame is of, in the words of the file.
 PAIRING = (
     "everything in one frame is of the same instant: the positions and the cell of MD step `step` "
@@ -193,18 +189,19 @@ def _convert(
         masses=run.masses[chosen],
         parameters={
             "drift": drift,
-            "source": f"{run.source.kind} ({_source_name(run)})",
+            "source": f"{run.source.kind} ({source_name(run)})",
             "pairing": PAIRING,
             "time_step_fs": dt,
             "stored_interval_ps": dt * config.every / FS_PER_PS,
-            "siesta_version": run.head.version,
+            "siesta_version": run.version,
             "species_labels": ",".join(np.array(run.labels)[chosen]),
         },
         provenance=provenance(config=as_mapping(config), inputs=inputs, ranks=ranks),
         force=config.force,
     )
     with writer, Progress(run.files.label, 0, "frames", silent=silent) as progress:
-        timed = chain.frames(_raw_frames(run, config), initial)
+        raw = _in_range(complete_frames(run, check=config.check), config.records)
+        timed = chain.frames(raw, initial)
         for piece in _thinned(gathered(timed), config.every):
             cells = run.cell if piece.cells is None else piece.cells
             positions = unwrapper.apply(piece.positions, cells, piece.steps)
@@ -215,6 +212,7 @@ def _convert(
                 piece.times_ps,
                 cells=piece.cells,
                 velocities=None if piece.velocities is None else piece.velocities[:, chosen],
+                forces=None if piece.forces is None else piece.forces[:, chosen],
                 observables={
                     name: (values, UNITS[name]) for name, values in piece.observables.items()
                 },
@@ -256,11 +254,6 @@ def _reference_cell(run: Run) -> np.ndarray | None:
     return None if cell is None or abs(np.linalg.det(cell)) < 1e-9 else cell
 
 
-def _source_name(run: Run) -> str:
-    path = run.files.files.get(run.source.kind)
-    return path.name if path else ", ".join(output.name for output in run.files.outputs)
-
-
 def _first_step(run: Run) -> int:
     """Return the number of the first step where the source does not tell."""
     if run.relaxation or not run.source.ahead:
@@ -281,16 +274,6 @@ def _last_forces(run: Run, chosen: np.ndarray) -> dict[str, Any]:
     return {"last_forces": forces[chosen]} if len(forces) == len(chosen) else {}
 
 
-def _raw_frames(run: Run, config: ConvertConfig) -> Iterator[Frames]:
-    """Yield the records of the source with what the other files hold for them."""
-    frames = _with_energies(run, run.source.frames())
-    if run.cell_changes and not getattr(run.source, "has_cell", False):
-        frames = _with_cells(run, frames)
-    if config.check:
-        frames = _checked(run, frames)
-    return _in_range(frames, config.records)
-
-
 def _in_range(frames: Iterator[Frames], records: str) -> Iterator[Frames]:
     if not records:
         yield from frames
@@ -308,106 +291,6 @@ def _in_range(frames: Iterator[Frames], records: str) -> Iterator[Frames]:
             yield piece[rows]
         if piece.record[-1] >= stop:
             return
-
-
-def _with_energies(run: Run, frames: Iterator[Frames]) -> Iterator[Frames]:
-    """Add temperature and energies from `.MDE`, or else from the standard output."""
-    table = None
-    if path := run.files.files.get("MDE"):
-        table = StepTable(read_mde(path), COLUMNS, path)
-    elif run.files.outputs and run.source.kind not in ("MD.nc", "out"):
-        outputs = run.files.outputs
-        table = StepTable(read_energies(outputs), ENERGIES, outputs[0])
-    if table is None or run.source.kind == "out":
-        yield from frames
-        return
-    last = -1
-    for piece in frames:
-        values, steps = table.at(piece.record, piece.steps)
-        piece.observables = {**piece.observables, **values}
-        if piece.steps is None:
-            piece.steps = steps
-        last = int(piece.record[-1])
-        yield piece
-    table.finish(last + 1)
-
-
-def _with_cells(run: Run, frames: Iterator[Frames]) -> Iterator[Frames]:
-    """Add the cells from another file of the run, where the source has none."""
-    for kind in SOURCES:
-        other = _opened(run, kind)
-        if other is not None and getattr(other, "has_cell", False):
-            break
-    else:
-        warnings.warn(
-            f"{run.files.folder}: the cell changes, but no file holds its history; the last one "
-            "is used",
-            DataWarning,
-            stacklevel=2,
-        )
-        yield from frames
-        return
-    shift = run.source.ahead - other.ahead
-    cells = Companion((p.record, {"cell": p.cells}) for p in other.frames() if p.cells is not None)
-    for piece in frames:
-        found = cells.at(piece.record + shift).get("cell")
-        if found is None:
-            found = np.full((len(piece), 3, 3), np.nan)
-        piece.cells = found
-        yield piece
-
-
-def _opened(run: Run, kind: str) -> Source | None:
-    """Open another kind of file of the run; None if there is none that can be read."""
-    if kind == run.source.kind or kind not in run.openers:
-        return None
-    try:
-        other = run.openers[kind]()
-    except DataError as error:
-        if kind != "out":  # an output without coordinates is no damage
-            warnings.warn(f"{error}; it is not used", DataWarning, stacklevel=3)
-        return None
-    return other if other.n_atoms == run.source.n_atoms else None
-
-
-def _checked(run: Run, frames: Iterator[Frames]) -> Iterator[Frames]:
-    """Compare the positions with those of the next best file, and report what differs."""
-    other = None
-    for kind in SOURCES[:-1]:
-        other = _opened(run, kind)
-        if other is not None:
-            break
-    if other is None or run.source.kind == "out" or run.source.kind not in SOURCES:
-        yield from frames
-        return
-    compared = Companion((p.record, {"positions": p.positions}) for p in other.frames())
-    shift, differ, first, last = 0, 0, -1, -1
-    for piece in frames:
-        found = compared.at(piece.record + shift).get("positions")
-        last = int(piece.record[-1])
-        if found is not None:
-            away = np.abs(found - piece.positions).max(axis=(1, 2))
-            odd = np.flatnonzero(away > _AGREES + 1e-8 * np.abs(piece.positions).max())
-            if len(odd) and not differ:
-                first = int(piece.record[odd[0]])
-            differ += len(odd)
-        yield piece
-    more = compared.beyond(last)
-    name = _source_name(run)
-    if differ:
-        warnings.warn(
-            f"{run.files.folder}: {name} and {kind} contradict each other in {differ} records, "
-            f"the first is {first}; {name} is used",
-            DataWarning,
-            stacklevel=2,
-        )
-    elif more:
-        warnings.warn(
-            f"{run.files.folder}: {kind} holds {more} records more than {name} "
-            f"(--source {kind} reads them)",
-            DataWarning,
-            stacklevel=2,
-        )
 
 
 def _thinned(pieces: Iterator[TimedFrames], every: int) -> Iterator[TimedFrames]:

@@ -20,7 +20,9 @@ from mdgan_hpc.siesta.streams import read_small
 _MAX_DEPTH = 20
 _SEPARATORS = re.compile(r"[\s,=:]+")
 
-_TIMES = {"fs": 1.0, "s": 1e15, "ps": 1e3, "ns": 1e6, "mins": 60e15, "hours": 3.6e18}
+_TIMES = {"fs": 1.0, "ps": 1e3, "ns": 1e6, "s": 1e15}
+_TIMES |= {"min": 60e15, "mins": 60e15, "hour": 3.6e18, "hours": 3.6e18}
+_TIMES |= {"day": 86.4e18, "days": 86.4e18}
 _TRUE = {"", "t", "true", ".true.", "yes", "y", "on"}
 _FALSE = {"f", "false", ".false.", "no", "n", "off"}
 
@@ -196,8 +198,11 @@ class Fdf:
         """Return positions [N, 3] in Angstrom and species indices [N] of the first geometry.
 
         With a `SuperCell` the atoms of the repeated cell, in SIESTA's order. None without the
-        block, or where it is written in a way that only SIESTA resolves (Z-matrix).
+        block, or where it is written in a way that only SIESTA resolves (Z-matrix, an origin by
+        name, a structure file).
         """
+        if self.flag("MD.UseStructFile") or self.values.get("atomiccoordinatesorigin"):
+            return None
         rows = self._rows("AtomicCoordinatesAndAtomicSpecies", 4)
         if rows is None or not len(rows):
             return None

@@ -1,8 +1,9 @@
 """`.MD.nc`: netCDF, classic or netCDF-4, with the cell of every record.
 
 Lengths are in Bohr whatever the attributes say: up to SIESTA 4.1 the text in ``Description`` names
-Angstrom and is wrong; 5.x writes the attributes ``info`` and ``unit``, which are right. Up to 4.1
-``etot`` repeats ``eks``; from 5.0 on it is the conserved energy.
+Angstrom and is wrong; later versions write the attributes ``info`` and ``unit``, which are right.
+``etot`` repeats ``eks`` up to 4.1 and in versions between it and 5.0; then it is the conserved
+energy. Source: `Src/md_out.F90` of SIESTA 4.1, MaX-1.2 and 5.4.
 
 The classic format is read record by record from the stream, so that size and compression do not
 matter. Format: R. Rew et al., "The NetCDF User's Guide", appendix "File format specification".
@@ -164,12 +165,13 @@ class MdNcFile:
     Parameters
     ----------
     path : path
-    constants : Constants
-        Of the version that wrote it; a file with the attributes of 5.x knows better.
+    constants : Constants, optional
+        Of the version that wrote it; where it is not known the attributes tell.
 
     Attributes
     ----------
     n_atoms : int
+    constants : Constants
     species, atomic_numbers : array of int, [N]
 
     Raises
@@ -182,7 +184,7 @@ class MdNcFile:
     ahead = 1
     has_cell = True
 
-    def __init__(self, path: Path, constants: Constants = UP_TO_4_1) -> None:
+    def __init__(self, path: Path, constants: Constants | None = None) -> None:
         self.path = path
         with Stream(path) as stream:
             self._is_hdf5 = stream.read(8) == b"\x89HDF\r\n\x1a\n"
@@ -190,11 +192,12 @@ class MdNcFile:
         if len(shape) != 2 or shape[1] != 3 or shape[0] < 1:
             raise DataError("has no positions of atoms (variable xa)", where=path)
         self.n_atoms = shape[0]
-        self._is_5 = "unit" in attributes
-        constants = FROM_5_0 if self._is_5 else constants
+        self.constants = constants or (FROM_5_0 if "unit" in attributes else UP_TO_4_1)
         unit = str(attributes.get("unit", "Bohr")).lower()
-        self._length = 1.0 if unit.startswith("ang") else constants.angstrom_per_bohr
-        self._energy = constants.ev_per_rydberg
+        self._length = 1.0 if unit.startswith("ang") else self.constants.angstrom_per_bohr
+        self._energy = self.constants.ev_per_rydberg
+        #: Whether ``etot`` is more than ``eks`` again; None until the first records are read.
+        self._has_total: bool | None = None if "unit" in attributes else False
 
     def _open_classic(self) -> tuple[tuple[int, ...], dict[str, Any]]:
         with Stream(self.path) as stream:
@@ -307,7 +310,9 @@ class MdNcFile:
             raise DataError(f"record {bad} has a position that is not a number", where=self.path)
         names = {"temp": ("temperature", 1.0), "psol": ("pressure", 1.0)}
         names |= {"eks": ("potential_energy", self._energy), "volume": ("volume", 1.0)}
-        if self._is_5:
+        if self._has_total is None and {"eks", "etot"} <= self._names:
+            self._has_total = not np.array_equal(rows["eks"], rows["etot"])
+        if self._has_total:
             names["etot"] = ("conserved_energy", self._energy)
         observables = {}
         for name, (ours, factor) in names.items():
@@ -320,5 +325,5 @@ class MdNcFile:
             None,
             take("va", self._length * FS_PER_PS, shape),
             take("cell", self._length, (n, 3, 3)),
-            observables,
+            observables=observables,
         )

@@ -43,6 +43,9 @@ class OutHead:
     fdf : Fdf or None
         The copy of the input.
     atom_species : array of int, [N], or None
+    start : array, [N, 3], or None
+        Positions that the program started from, Bohr with five decimals: those of the input, or
+        of `.XV`.
     """
 
     path: Path = Path()
@@ -54,6 +57,7 @@ class OutHead:
     masses: dict[str, float] = field(default_factory=dict)
     fdf: Fdf | None = None
     atom_species: np.ndarray | None = None
+    start: np.ndarray | None = None
 
 
 def is_output(path: Path) -> bool:
@@ -75,7 +79,6 @@ def read_head(path: Path) -> OutHead:
 def _head(text: Iterable[str], path: Path) -> OutHead:
     head = OutHead(path, started=f" {path.name}")
     rows = iter(text)
-    atoms: list[int] = []
     for count, line in enumerate(rows):
         if _BEGIN.match(line) or count > _HEAD_LINES:
             break
@@ -97,9 +100,7 @@ def _head(text: Iterable[str], path: Path) -> OutHead:
             if match := _STEP_LENGTH.search(line):
                 head.time_step_fs = number(match[1], path)
         elif line.startswith("siesta: Atomic coordinates (Bohr) and species"):
-            atoms = _atom_species(rows)
-    if atoms:
-        head.atom_species = np.array(atoms)
+            head.start, head.atom_species = _start(rows)
     return head
 
 
@@ -126,14 +127,20 @@ def _dumped(rows: Iterator[str], path: Path, version: str) -> Fdf | None:
         return None  # it includes files, or was cut
 
 
-def _atom_species(rows: Iterator[str]) -> list[int]:
-    species = []
+def _start(rows: Iterator[str]) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Read lines `a,2x,3f10.5,i3,...` of positions and species; the columns may touch."""
+    positions, species = [], []
     for line in rows:
-        words = line.split()
-        if len(words) < 5 or words[0] != "siesta:" or not words[-2].isdigit():
+        if not line.startswith("siesta: ") or not line.strip()[-1:].isdigit():
             break
-        species.append(int(words[-2]))
-    return species
+        try:
+            positions.append([float(line[a : a + 10]) for a in (10, 20, 30)])
+            species.append(int(line[40:43]))
+        except ValueError:
+            return None, None
+    if not species or not np.isfinite(positions).all():
+        return None, None
+    return np.array(positions), np.array(species)
 
 
 _VALUES = {
@@ -142,7 +149,7 @@ _VALUES = {
     "siesta: Pressure (total):": ("pressure", "(total):"),
     "outcell: Cell volume": ("volume", ":"),
 }
-#: What `.out` tells of every step, in the order of `read_energies`.
+#: What `.out` tells of every step.
 ENERGIES = ("temperature", "potential_energy", "volume", "pressure")
 _PREFIXES = ("siesta: ", "outc", " ", ">> ", "reinit: ")
 
@@ -160,6 +167,8 @@ class OutStep:
     species : array of int, [N], or None
     cell : array, [3, 3], or None
         Angstrom.
+    forces : array, [N, 3], or None
+        eV/Angstrom.
     values : dict of name to number
     """
 
@@ -168,7 +177,14 @@ class OutStep:
     coordinates: np.ndarray | None = None
     species: np.ndarray | None = None
     cell: np.ndarray | None = None
+    forces: np.ndarray | None = None
     values: dict[str, float] = field(default_factory=dict)
+
+    def forces_of(self, n_atoms: int) -> np.ndarray:
+        """Return the forces [N, 3] on `n_atoms` atoms, NaN where they are not printed."""
+        if self.forces is not None and len(self.forces) == n_atoms:
+            return self.forces
+        return np.full((n_atoms, 3), np.nan)
 
 
 def _geometry_rows(rows: Iterator[str], limit: int = 2**22) -> tuple[list[str], str]:
@@ -194,6 +210,20 @@ def _coordinates(rows: Iterator[str]) -> tuple[np.ndarray, np.ndarray] | None:
     return values, species
 
 
+def _forces(rows: Iterator[str]) -> np.ndarray | None:
+    """Read lines `i6,3f12.6`, which `WriteForces` prints, up to a rule; the columns may touch."""
+    body = []
+    for line in rows:
+        if not line[:6].strip().isdigit():
+            break
+        body.append([line[a : a + 12] for a in (6, 18, 30)])
+    try:
+        forces = np.array(body, np.float64)
+    except ValueError:
+        return None
+    return forces if len(body) and np.isfinite(forces).all() else None
+
+
 def _cell(rows: Iterator[str]) -> np.ndarray | None:
     body, _ = _geometry_rows(rows, 16)
     try:
@@ -217,7 +247,7 @@ def read_steps(path: Path) -> Iterator[OutStep]:
                 current = OutStep(int(match[1][:18]))
             elif current is None:
                 continue
-            elif ">> End of run" in line or line.startswith("siesta: Program's energy"):
+            elif line.startswith("siesta: Final energy") or ">> End of run" in line:
                 yield current
                 current = None
             elif line.startswith("outcoor: Atomic coordinates (") and current.unit == "":
@@ -227,6 +257,8 @@ def read_steps(path: Path) -> Iterator[OutStep]:
                     current.coordinates, current.species = found
             elif line.startswith("outcell: Unit cell vectors"):
                 current.cell = _cell(rows)
+            elif line.startswith("siesta: Atomic forces (eV/Ang)") and current.forces is None:
+                current.forces = _forces(rows)
             else:
                 for prefix, (name, mark) in _VALUES.items():
                     if line.startswith(prefix):
@@ -277,6 +309,7 @@ class OutFile:
             if step.coordinates is not None and step.species is not None:
                 self.n_atoms = len(step.coordinates)
                 self.species = step.species
+                self._has_forces = step.forces is not None
                 self._cartesian(step, step.cell)
                 break
         else:
@@ -320,10 +353,10 @@ class OutFile:
                 continue
             rows.append((record, step, self._cartesian(step, cell), cell))
             if len(rows) == piece_records(self.n_atoms):
-                yield _frames(rows)
+                yield self._frames(rows)
                 rows = []
         if rows:
-            yield _frames(rows)
+            yield self._frames(rows)
         if left_out:
             warnings.warn(
                 f"{self.paths[0]}: {left_out} of {record + 1} steps have no complete coordinates "
@@ -332,31 +365,19 @@ class OutFile:
                 stacklevel=2,
             )
 
-
-def read_energies(paths: list[Path]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield steps [n] and the values of `ENERGIES` [n, 4] that outputs print, NaN where not."""
-    steps: list[int] = []
-    rows: list[list[float]] = []
-    for path in paths:
-        for step in read_steps(path):
-            steps.append(step.step)
-            rows.append([step.values.get(name, float("nan")) for name in ENERGIES])
-            if len(rows) == 8192:
-                yield np.array(steps), np.array(rows)
-                steps, rows = [], []
-    if rows:
-        yield np.array(steps), np.array(rows)
-
-
-def _frames(rows: list[tuple[int, OutStep, np.ndarray, np.ndarray | None]]) -> Frames:
-    has_cells = all(cell is not None for *_, cell in rows)
-    return Frames(
-        np.array([record for record, *_ in rows]),
-        np.array([positions for *_, positions, _ in rows]),
-        np.array([step.step for _, step, *_ in rows]),
-        cells=np.array([cell for *_, cell in rows]) if has_cells else None,
-        observables={
-            name: np.array([step.values.get(name, np.nan) for _, step, *_ in rows])
-            for name in ENERGIES
-        },
-    )
+    def _frames(self, rows: list[tuple[int, OutStep, np.ndarray, np.ndarray | None]]) -> Frames:
+        has_cells = all(cell is not None for *_, cell in rows)
+        steps = [step for _, step, *_ in rows]
+        return Frames(
+            np.array([record for record, *_ in rows]),
+            np.array([positions for *_, positions, _ in rows]),
+            np.array([step.step for step in steps]),
+            cells=np.array([cell for *_, cell in rows]) if has_cells else None,
+            forces=np.array([step.forces_of(self.n_atoms) for step in steps])
+            if self._has_forces
+            else None,
+            observables={
+                name: np.array([step.values.get(name, np.nan) for step in steps])
+                for name in ENERGIES
+            },
+        )

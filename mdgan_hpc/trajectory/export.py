@@ -22,32 +22,37 @@ def _pieces(trajectory: Trajectory) -> Iterator[slice]:
 def export_extxyz(trajectory: Trajectory, path: Path) -> None:
     """Write extended XYZ as ASE and OVITO read it.
 
-    Positions in Angstrom, ``velo`` in Angstrom/ps, ``Time`` in ps, ``Lattice`` by rows.
+    Positions in Angstrom, ``velo`` in Angstrom/ps, ``forces`` in eV/Angstrom, ``Time`` in ps,
+    ``energy`` in eV, ``Lattice`` by rows; what is not known of a frame is left out there.
     """
     symbols = [chemical_symbols[z] for z in trajectory.species]
-    has_velocities, has_cell = trajectory.has_velocities, trajectory.has_cell
-    columns = "species:S:1:pos:R:3" + (":velo:R:3" if has_velocities else "")
-    line = " %.6f" * (6 if has_velocities else 3) + "\n"
-    atoms = "".join(f"{symbol:<2s}{line}" for symbol in symbols)
+    more = {
+        "velo": trajectory.velocities if trajectory.has_velocities else None,
+        "forces": trajectory.forces if trajectory.has_forces else None,
+    }
+    energies = trajectory.observable("potential_energy")
     with open(path, "w", encoding="ascii") as out:
         for records in _pieces(trajectory):
-            values = trajectory.positions(records)
-            if has_velocities:
-                values = np.concatenate([values, trajectory.velocities(records)], axis=2)
-            cells = trajectory.cells(records) if has_cell else None
-            for i, frame in enumerate(values):
-                time = trajectory.times_ps[records.start + i]
-                step = trajectory.steps[records.start + i]
-                lattice = ""
+            columns = {"pos": trajectory.positions(records)}
+            columns |= {name: read(records) for name, read in more.items() if read is not None}
+            cells = trajectory.cells(records) if trajectory.has_cell else None
+            for i, record in enumerate(range(*records.indices(trajectory.n_records))):
+                known = [name for name, values in columns.items() if np.isfinite(values[i]).all()]
+                properties = "".join(f":{name}:R:3" for name in known)
+                comment = ""
                 if cells is not None:
-                    numbers = " ".join(f"{x:.9g}" for x in cells[i].ravel())
-                    lattice = f'Lattice="{numbers}" '
-                pbc = "T T T" if has_cell else "F F F"
-                out.write(
-                    f"{len(symbols)}\n{lattice}Properties={columns} "
-                    f'Time={time:.9g} Step={step} pbc="{pbc}"\n'
+                    comment = f'Lattice="{" ".join(f"{x:.9g}" for x in cells[i].ravel())}" '
+                comment += f"Properties=species:S:1{properties} "
+                comment += (
+                    f"Time={trajectory.times_ps[record]:.9g} Step={trajectory.steps[record]} "
                 )
-                out.write(atoms % tuple(frame.ravel().tolist()))
+                if energies is not None and np.isfinite(energies[record]):
+                    comment += f"energy={energies[record]:.9g} "
+                comment += f'pbc="{"F F F" if cells is None else "T T T"}"'
+                line = " %.6f" * (3 * len(known)) + "\n"
+                atoms = "".join(f"{symbol:<2s}{line}" for symbol in symbols)
+                values = np.concatenate([columns[name][i] for name in known], axis=1)
+                out.write(f"{len(symbols)}\n{comment}\n" + atoms % tuple(values.ravel().tolist()))
 
 
 def export_npz(trajectory: Trajectory, path: Path) -> None:
@@ -67,6 +72,9 @@ def export_npz(trajectory: Trajectory, path: Path) -> None:
         if trajectory.has_velocities:
             with archive.open("velocities.npy", "w", force_zip64=True) as member:
                 streamed((n, m, 3), trajectory.velocities, "<f4")
+        if trajectory.has_forces:
+            with archive.open("forces.npy", "w", force_zip64=True) as member:
+                streamed((n, m, 3), trajectory.forces, "<f4")
         if trajectory.has_cell:
             with archive.open("cell.npy", "w", force_zip64=True) as member:
                 streamed((n, 3, 3), trajectory.cells, "<f8")
@@ -129,6 +137,7 @@ def describe(source: Path) -> str:
         else:
             lines.append("cell         none")
         lines.append(f"velocities   {'yes' if t.has_velocities else 'no'}")
+        lines.append(f"forces       {'yes' if t.has_forces else 'no'}")
         for name in t.observables:
             values = t.observable(name)
             known = values[np.isfinite(values)] if values is not None else np.zeros(0)

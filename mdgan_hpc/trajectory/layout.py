@@ -6,6 +6,7 @@ The tree::
     particles/trajectory                    (particles/all is a soft link to it)
         position/{value,step,time}          [T, N, 3] Angstrom, unwrapped
         velocity/{value,step,time}          [T, N, 3] Angstrom ps-1, where known
+        forces/{value,step,time}            [T, N, 3] eV Angstrom-1, where known
         box/edges/{value,step,time}         [T, 3, 3] Angstrom, rows are the cell vectors
         species/{value,step,time}           [T, N] atomic numbers
         mass/{value,step,time}              [T, N] atomic mass units, where known
@@ -15,6 +16,8 @@ The tree::
 `step` and `time` are explicit one-dimensional datasets, stored once and hard-linked; unit
 attributes are variable-length strings: MDAnalysis 2.11 reads nothing else. Rows that are equal in
 every record (a constant cell, the species) are virtual datasets over one stored block of rows.
+The element is called `forces`, not `force`: MDAnalysis refuses the latter in eV/Angstrom, ZnH5MD
+hands both to ASE as forces, which are in eV/Angstrom there.
 
 Reference: P. de Buyl, P. H. Colberg, F. Höfling, Comput. Phys. Commun. 185, 1546 (2014).
 """
@@ -38,6 +41,7 @@ FRAMEWORK = "parameters/framework"
 LENGTH_UNIT = "Angstrom"
 TIME_UNIT = "ps"
 VELOCITY_UNIT = "Angstrom ps-1"
+FORCE_UNIT = "eV Angstrom-1"
 
 #: Bytes of a chunk aimed at: large enough for a parallel file system, small enough to cache.
 CHUNK_BYTES = 4 * 2**20

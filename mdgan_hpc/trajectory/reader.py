@@ -300,6 +300,17 @@ class Trajectory:
         return value[records, particles] * np.float32(layout.velocity_factor(value))
 
     @property
+    def has_forces(self) -> bool:
+        """Whether forces are stored."""
+        return "forces/value" in self._group
+
+    def forces(self, records: slice = slice(None)) -> np.ndarray:
+        """Return forces [t, N, 3] in eV/Angstrom of a range of records; NaN where unknown."""
+        if not self.has_forces:
+            raise DataError("has no forces", where=self.path)
+        return self._group["forces/value"][records]
+
+    @property
     def has_cell(self) -> bool:
         """Whether a cell is stored."""
         return "box/edges" in self._group

@@ -137,6 +137,7 @@ class TrajectoryWriter:
         *,
         cells: np.ndarray | None = None,
         velocities: np.ndarray | None = None,
+        forces: np.ndarray | None = None,
         observables: Mapping[str, tuple[np.ndarray, str]] | None = None,
     ) -> None:
         """Add n frames; every call must bring the same kinds of data.
@@ -151,6 +152,8 @@ class TrajectoryWriter:
             Angstrom; only when no constant cell was given.
         velocities : array, [n, N, 3], optional
             Angstrom/ps, of the same instants as the positions; NaN where unknown.
+        forces : array, [n, N, 3], optional
+            eV/Angstrom, likewise.
         observables : mapping of name to (array [n], unit), optional
             Of the same instants as the positions; NaN where unknown.
         """
@@ -179,6 +182,12 @@ class TrajectoryWriter:
             new[f"{layout.GROUP}/velocity/value"] = (
                 np.asarray(velocities, np.float32),
                 layout.VELOCITY_UNIT,
+                chunk,
+            )
+        if forces is not None:
+            new[f"{layout.GROUP}/forces/value"] = (
+                np.asarray(forces, np.float32),
+                layout.FORCE_UNIT,
                 chunk,
             )
         for name, (values, unit) in (observables or {}).items():
@@ -227,8 +236,9 @@ class TrajectoryWriter:
         layout.write_species(group, self._species, self.n_records)
         if self._masses is not None:
             layout.write_masses(group, self._masses, self.n_records)
-        if "velocity" in group:
-            layout.link_times(group["velocity"], group["position"])
+        for name in ("velocity", "forces"):
+            if name in group:
+                layout.link_times(group[name], group["position"])
         for element in file["observables"].values():
             layout.link_times(element, group["position"])
         layout.write_parameters(file["parameters"], self._parameters)

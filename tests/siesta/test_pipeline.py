@@ -279,9 +279,14 @@ def test_export_and_info(data, tmp_path):
         np.testing.assert_allclose(frames[3].cell.array, t.cells()[3], atol=1e-7)
         assert frames[3].info["Time"] == pytest.approx(t.times_ps[3])
         np.testing.assert_allclose(frames[3].arrays["velo"], t.velocities()[3], atol=1e-6)
+        np.testing.assert_allclose(frames[3].get_forces(), t.forces()[3], atol=1e-6)
+        energy = t.observable("potential_energy")
+        assert frames[3].get_potential_energy() == pytest.approx(energy[3], abs=1e-6)
+        assert "velo" not in frames[-1].arrays  # nothing is known but the positions
         with np.load(tmp_path / "a.npz", allow_pickle=False) as archive:
             np.testing.assert_array_equal(archive["positions"], t.positions())
             np.testing.assert_array_equal(archive["velocities"], t.velocities())
+            np.testing.assert_array_equal(archive["forces"], t.forces())
             np.testing.assert_array_equal(archive["cell"], t.cells())
             np.testing.assert_array_equal(archive["times_ps"], t.times_ps)
             np.testing.assert_array_equal(archive["temperature"], t.observable("temperature"))

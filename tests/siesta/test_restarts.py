@@ -237,6 +237,77 @@ def test_energies_of_a_killed_segment(data, tmp_path):
         )
 
 
+def bare(data, folder, *, ani=True):
+    """Copy the restarted run with trajectory and outputs alone: they tell the energies."""
+    folder.mkdir()
+    source = data / "short/restart_verlet"
+    for name in ("lihr.ANI" if ani else "lihr.MD", "lihr.XV", "seg1.fdf"):
+        shutil.copy(source / name, folder)
+    for name in ("seg1.out", "seg2.out"):
+        (folder / name).write_bytes(gzip.decompress((source / f"{name}.gz").read_bytes()))
+    return folder
+
+
+@pytest.mark.parametrize("ani", [True, False])
+@pytest.mark.parametrize("lost", ["", "seg1.out", "seg2.out"])
+def test_outputs_go_with_their_records(data, tmp_path, ani, lost):
+    """The output of one start was written over or lost: the other keeps its place."""
+    folder = bare(data, tmp_path / "run", ani=ani)
+    converted(data / "short/restart_verlet", tmp_path / "whole.h5")
+    if lost:
+        (folder / lost).unlink()
+    _, warned = converted(folder, tmp_path / "a.h5")
+    missing = {"": [39], "seg1.out": [*range(19), 39], "seg2.out": [*range(19, 40)]}[lost]
+    with Trajectory(tmp_path / "whole.h5") as whole, Trajectory(tmp_path / "a.h5") as t:
+        np.testing.assert_array_equal(t.steps, whole.steps)
+        for values, expected, tolerance in (
+            (t.observable("potential_energy"), whole.observable("potential_energy"), 1e-4),
+            (t.observable("temperature"), whole.observable("temperature"), 0.01),
+            (t.forces()[:, 0, 0], whole.forces()[:, 0, 0], 0.0),
+        ):
+            known = np.isfinite(values)
+            np.testing.assert_array_equal(np.flatnonzero(~known), missing)
+            np.testing.assert_allclose(values[known], expected[known], atol=tolerance)
+    assert [("records are in no output" in text) for text in warned] == [True] * bool(lost)
+
+
+def test_output_of_another_run_is_left_out(data, tmp_path):
+    """Its start is nowhere in the trajectory."""
+    folder = bare(data, tmp_path / "run")
+    (folder / "seg2.out").unlink()
+    text = (folder / "seg1.out").read_text()
+    head, mark, rest = text.partition("siesta: Atomic coordinates (Bohr) and species\n")
+    start, _, rest = rest.partition("\n\n")
+    moved = [
+        f"{line[:10]}{3.0 * i % 7:10.5f}{line[20:]}" for i, line in enumerate(start.split("\n"))
+    ]
+    (folder / "seg1.out").write_text(head + mark + "\n".join(moved) + "\n\n" + rest)
+    _, warned = converted(folder, tmp_path / "a.h5")
+    assert "seg1.out: started from positions that are not in the trajectory" in warned[0]
+    with Trajectory(tmp_path / "a.h5") as t:
+        assert np.isnan(t.observable("temperature")).all()
+
+
+def test_run_from_the_beginning_again_with_its_output(data, tmp_path):
+    """Killed after 12 steps, started again: each output has its own records."""
+    source = data / "short/nve_lih8"
+    folder = tmp_path / "run"
+    folder.mkdir()
+    shutil.copy(source / "lih.fdf", folder)
+    frames = (source / "lih.ANI").read_bytes()
+    (folder / "lih.ANI").write_bytes(frames[: 12 * 335] + frames)
+    text = gzip.decompress((source / "lih.out.gz").read_bytes()).decode()
+    cut = text.index("Begin MD step =     13")
+    (folder / "a.out").write_text(text[:cut].replace("6:13", "5:13"))
+    (folder / "b.out").write_text(text)
+    _, warned = converted(folder, tmp_path / "a.h5")
+    assert [text for text in warned if "repeat" not in text] == []
+    converted(source, tmp_path / "b.h5")
+    with Trajectory(tmp_path / "a.h5") as a, Trajectory(tmp_path / "b.h5") as b:
+        np.testing.assert_array_equal(a.steps, b.steps)
+        np.testing.assert_array_equal(a.forces(), b.forces())
+
+
 def test_files_of_different_length(data, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(data / "short/nve_lih8", folder)

@@ -14,7 +14,6 @@ from siesta_runs import SHORT, converted, read_raw_md, write_ani, write_md
 
 from mdgan_hpc.errors import DataError, DataWarning, UsageError
 from mdgan_hpc.siesta.ani import AniFile, ColumnParser
-from mdgan_hpc.siesta.constants import FROM_5_0, UP_TO_4_1, constants_of
 from mdgan_hpc.siesta.fa import read_fa
 from mdgan_hpc.siesta.md import MdFile
 from mdgan_hpc.siesta.md_car import MdCarFile
@@ -130,12 +129,38 @@ def test_each_quantity_is_of_its_instant(data, tmp_path):
                 md.observable(name)[:-1], out.observable(name)[1:], atol=tolerance
             )
             assert np.isnan(md.observable(name)[-1])
+            assert np.isfinite(out.observable(name)).all()
         # Verlet: v(s) = (x(s+1) - x(s-1)) / 2 dt, now all by step.
         x, v = md.positions().astype(float), md.velocities()
         central = (x[2:] - x[:-2]) / (2 * 0.5e-3)
         np.testing.assert_allclose(v[1:-1], central, atol=5e-3)
         assert np.isnan(v[-1]).all()
         assert "same instant" in md.parameter("pairing")
+
+
+def test_forces_are_of_their_instant(data, tmp_path):
+    """`WriteForces` in the output, whatever the positions come from; `.FA` has those of the end."""
+    for run in ("v40_pr", "restart_verlet", "nve_lih8"):
+        folder = data / "short" / run
+        converted(folder, tmp_path / "md.h5", source="MD")
+        converted(folder, tmp_path / "out.h5", source="out")
+        with Trajectory(tmp_path / "md.h5") as md, Trajectory(tmp_path / "out.h5") as out:
+            np.testing.assert_array_equal(md.forces()[:-1], out.forces()[1:])
+            assert np.isfinite(out.forces()).all()
+            assert np.isnan(md.forces()[-1]).all()
+            last = read_fa(next(folder.glob("*.FA")))
+            np.testing.assert_allclose(out.forces()[-1], last, atol=6e-7)
+            np.testing.assert_allclose(md.parameter("last_forces"), last)
+            if run == "nve_lih8":
+                # Newton, with SIESTA's factor: velocities change by F dt / m from step to step.
+                change = np.diff(md.velocities()[:-1].astype(float), axis=0) / 0.5e-3
+                pull = md.forces()[:-1].astype(float) / md.masses[:, None] * 9579.038
+                np.testing.assert_allclose(change, 0.5 * (pull[1:] + pull[:-1]), atol=1.0)
+                assert np.abs(change).max() > 6000
+    converted(data / "short/molecule_auto_cell", tmp_path / "a.h5")  # forces are not printed
+    with Trajectory(tmp_path / "a.h5") as t:
+        assert not t.has_forces
+        assert np.isfinite(t.observable("potential_energy")[:-1]).all()
 
 
 def test_first_geometry_can_be_included(data, tmp_path):
@@ -233,43 +258,6 @@ def test_md_byte_orders_and_records(tmp_path, order, with_cell):
     np.testing.assert_array_equal(steps, np.arange(1, 31))
     if with_cell:
         np.testing.assert_array_equal(got_cells, cells * BOHR)
-
-
-def test_netcdf4_and_units_of_version_5(data, tmp_path):
-    """A file as 5.x writes it: attributes `info` and `unit`, conserved energy in `etot`."""
-    import netCDF4
-
-    with netCDF4.Dataset(data / "short/nve_lih8/lih.MD.nc") as old:
-        old.set_auto_mask(False)
-        values = {name: old.variables[name][:] for name in old.variables}
-        places = {name: old.variables[name].dimensions for name in old.variables}
-    for kind in ("NETCDF4", "NETCDF3_CLASSIC", "NETCDF3_64BIT_OFFSET", "NETCDF3_64BIT_DATA"):
-        path = tmp_path / "lih.MD.nc"
-        with netCDF4.Dataset(path, "w", format=kind) as new:
-            for name, size in (("xyz", 3), ("abc", 3), ("atom", 8), ("step", None)):
-                new.createDimension(name, size)
-            for name, content in values.items():
-                variable = new.createVariable(name, content.dtype, places[name])
-                variable.info, variable.unit = "a quantity", "Bohr"
-                variable[:] = content
-        source = MdNcFile(path)
-        frames = next(iter(source.frames()))
-        np.testing.assert_allclose(frames.positions, values["xa"] * 0.529177210903, rtol=1e-14)
-        np.testing.assert_allclose(
-            frames.observables["conserved_energy"], values["etot"] * 13.605693122994
-        )
-        for pack, end in ((gzip.compress, ".gz"), (lzma.compress, ".xz")):
-            (tmp_path / f"lih.MD.nc{end}").write_bytes(pack(path.read_bytes()))
-            packed, *_ = everything(MdNcFile(tmp_path / f"lih.MD.nc{end}"))
-            np.testing.assert_array_equal(packed, frames.positions)
-    old_style = next(iter(MdNcFile(data / "short/nve_lih8/lih.MD.nc").frames()))
-    assert "conserved_energy" not in old_style.observables  # it repeats the potential energy
-
-
-def test_unit_constants_of_the_version():
-    assert constants_of("v4.1.5") == constants_of("siesta-4.0--582") == UP_TO_4_1
-    assert constants_of("v4.1-b4-133") == constants_of("") == constants_of("3.2") == UP_TO_4_1
-    assert constants_of("5.0.1") == constants_of("v5.2.0-12-g1234") == FROM_5_0
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """ZnH5MD, and by it ASE, opens what is written. Runs where ZnH5MD is installed."""
 
+import MDAnalysis
 import numpy as np
 import pytest
 from siesta_runs import converted
@@ -23,3 +24,15 @@ def test_znh5md_reads_the_same(data, tmp_path):
             if i < len(frames) - 1:
                 # ZnH5MD hands the numbers on as they are: Angstrom/ps.
                 np.testing.assert_allclose(atoms.get_velocities(), ours.velocities()[i], rtol=1e-5)
+
+
+def test_forces_reach_ase(data, tmp_path):
+    """In eV/Angstrom, with the energies left where MDAnalysis finds them."""
+    converted(data / "short/nve_lih8", tmp_path / "a.h5")
+    frames = list(znh5md.IO(tmp_path / "a.h5", particles_group="trajectory")[:])
+    with Trajectory(tmp_path / "a.h5") as ours:
+        for atoms, forces in zip(frames[:-1], ours.forces(), strict=False):
+            np.testing.assert_allclose(atoms.get_forces(), forces)
+    universe = MDAnalysis.Universe.empty(8, trajectory=True, velocities=True)
+    universe.load_new(str(tmp_path / "a.h5"), format="H5MD")
+    assert universe.trajectory.n_frames == 40
