@@ -7,10 +7,11 @@ import os
 import shlex
 import subprocess
 import sys
+import threading
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from mdgan_hpc import __version__
 from mdgan_hpc.errors import DataError
@@ -68,11 +69,65 @@ def file_sha256(path: str | Path) -> str:
         raise DataError(f"cannot be read ({error.strerror})", where=path) from None
 
 
+class Fingerprints:
+    """SHA-256 of files, computed beside other work: a thread that reads ahead of it.
+
+    Used as a context manager: leaving it ends the thread, finished or not.
+
+    Parameters
+    ----------
+    paths : paths
+    """
+
+    _PIECE_BYTES = 2**20
+
+    def __init__(self, paths: Iterable[str | Path]) -> None:
+        self._paths = list(paths)
+        self._found: dict[str, str] = {}
+        self._error: OSError | None = None
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        self._thread.join()
+
+    def _work(self) -> None:
+        try:
+            for path in self._paths:
+                digest = hashlib.sha256()
+                with open(path, "rb", buffering=0) as stream:
+                    while piece := stream.read(self._PIECE_BYTES):
+                        if self._stopped.is_set():
+                            return
+                        digest.update(piece)
+                self._found[str(path)] = digest.hexdigest()
+        except OSError as error:
+            self._error = error
+
+    def result(self) -> dict[str, str]:
+        """Return the fingerprints by path when they are there.
+
+        Raises
+        ------
+        DataError
+            If a file cannot be read.
+        """
+        self._thread.join()
+        if self._error is not None:
+            raise DataError(f"cannot be read ({self._error.strerror})", where=self._error.filename)
+        return self._found
+
+
 def provenance(
     *,
     config: Mapping[str, Any] | None = None,
     seed: int | None = None,
-    inputs: Iterable[str | Path] = (),
+    inputs: Iterable[str | Path] | Mapping[str, str] = (),
     ranks: int = 1,
 ) -> dict[str, Any]:
     """Return the record of how an output came to be, ready for JSON.
@@ -83,11 +138,13 @@ def provenance(
         The full configuration of the command.
     seed : int, optional
         Seed of every random number drawn.
-    inputs : paths
-        Files read; each is fingerprinted.
+    inputs : paths, or mapping of path to SHA-256
+        Files read; each is fingerprinted, unless it is already.
     ranks : int
         Number of processes that took part.
     """
+    if not isinstance(inputs, Mapping):
+        inputs = {str(path): file_sha256(path) for path in inputs}
     return {
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -96,7 +153,7 @@ def provenance(
         "libraries": library_versions(),
         "config": dict(config or {}),
         "seed": seed,
-        "inputs": {str(path): file_sha256(path) for path in inputs},
+        "inputs": dict(inputs),
         "ranks": ranks,
     }
 

@@ -12,7 +12,7 @@ from mdgan_hpc.config import as_mapping
 from mdgan_hpc.errors import DataError, DataWarning, MdganError, UsageError
 from mdgan_hpc.outputs import refuse_existing
 from mdgan_hpc.progress import Progress
-from mdgan_hpc.provenance import provenance
+from mdgan_hpc.provenance import Fingerprints, provenance
 from mdgan_hpc.siesta.chain import Chain, ChainRules
 from mdgan_hpc.siesta.drift import RunStatistics
 from mdgan_hpc.siesta.fa import read_fa
@@ -149,6 +149,73 @@ def _convert(
     config: ConvertConfig, summary: Summary, silent: bool, ranks: int, caught: list
 ) -> None:
     run = open_as_configured(config)
+    atoms = _chosen_atoms(config, run)
+    initial = run.initial_geometry() if config.include_initial and run.source.ahead else None
+    chain = Chain(_rules(config, run))
+    statistics = RunStatistics(run.masses, atoms.reference, atoms.rest)
+    unwrapper = Unwrapper(unwrap=config.unwrap, where=run.files.folder)
+    dt = run.time_steps_fs[0]
+    writer = TrajectoryWriter(
+        config.output,
+        species=run.atomic_numbers[atoms.chosen],
+        cell=run.cell,
+        masses=run.masses[atoms.chosen],
+        parameters={
+            "drift": atoms.drift,
+            "source": f"{run.source.kind} ({source_name(run)})",
+            "pairing": PAIRING,
+            "time_step_fs": dt,
+            "stored_interval_ps": dt * config.every / FS_PER_PS,
+            "siesta_version": run.version,
+            "species_labels": ",".join(np.array(run.labels)[atoms.chosen]),
+        },
+        force=config.force,
+    )
+    inputs = [*run.files.files.values(), *run.files.outputs, *run.files.inputs]
+    with (
+        writer,
+        Fingerprints(inputs) as fingerprints,
+        Progress(run.files.label, 0, "frames", silent=silent) as progress,
+    ):
+        raw = _in_range(complete_frames(run, check=config.check), config.records)
+        for piece in _thinned(gathered(chain.frames(raw, initial)), config.every):
+            cells = run.cell if piece.cells is None else piece.cells
+            positions = unwrapper.apply(piece.positions, cells, piece.steps)
+            positions = statistics.without_drift(positions, piece.observables.get("temperature"))
+            _append(writer, piece, positions, atoms.chosen)
+            progress.update(len(piece.steps))
+        unwrapper.finish()
+        writer.set_parameters(statistics.parameters(run.atomic_numbers, atoms.rest))
+        writer.set_parameters(_last_forces(run, atoms.chosen))
+        writer.set_parameters(
+            {
+                "restart_steps": np.array(chain.seams, np.int64),
+                "notes": "\n".join(chain.notes),
+                "warnings": "\n".join(_texts(caught)),
+            }
+        )
+        fingerprint = fingerprints.result()
+        writer.set_provenance(
+            provenance(config=as_mapping(config), inputs=fingerprint, ranks=ranks)
+        )
+    summary.source, summary.n_records = run.source.kind, writer.n_records
+    summary.n_atoms, summary.time_step_fs = int(atoms.chosen.sum()), dt
+    summary.temperature = statistics.temperature.mean
+    summary.temperature_spread = statistics.temperature.spread
+    summary.drift_length, summary.notes = statistics.drift_length, chain.notes
+
+
+@dataclass(frozen=True)
+class _Atoms:
+    """Which atoms are kept, which are the framework, and whose centre of mass stands still."""
+
+    chosen: np.ndarray  # [N] bool, as the others
+    rest: np.ndarray
+    reference: np.ndarray
+    drift: str
+
+
+def _chosen_atoms(config: ConvertConfig, run: Run) -> _Atoms:
     real = run.atomic_numbers > 0
     if not real.any():
         raise DataError("holds ghost atoms only", where=config.run)
@@ -163,76 +230,34 @@ def _convert(
             remedy="select fewer, or use --drift all",
         )
     reference = {"framework": rest, "all": real, "none": np.zeros_like(real)}[drift]
-    chain = Chain(
-        ChainRules(
-            where=run.files.folder,
-            ahead=run.source.ahead,
-            first_step=_first_step(run),
-            time_steps_fs=run.time_steps_fs,
-            given_time_step=config.time_step_fs > 0,
-            velocities_tell_time=run.velocities_tell_time,
-            dynamics=not run.relaxation,
-            cell=_reference_cell(run),
-        )
+    return _Atoms(chosen, rest, reference, drift)
+
+
+def _rules(config: ConvertConfig, run: Run) -> ChainRules:
+    return ChainRules(
+        where=run.files.folder,
+        ahead=run.source.ahead,
+        first_step=_first_step(run),
+        time_steps_fs=run.time_steps_fs,
+        given_time_step=config.time_step_fs > 0,
+        velocities_tell_time=run.velocities_tell_time,
+        dynamics=not run.relaxation,
+        cell=_reference_cell(run),
     )
-    initial = run.initial_geometry() if config.include_initial else None
-    if run.source.ahead == 0:
-        initial = None  # the source begins with it
-    inputs = [*run.files.files.values(), *run.files.outputs, *run.files.inputs]
-    statistics = RunStatistics(run.masses, reference, rest)
-    unwrapper = Unwrapper(unwrap=config.unwrap, where=run.files.folder)
-    dt = run.time_steps_fs[0]
-    writer = TrajectoryWriter(
-        config.output,
-        species=run.atomic_numbers[chosen],
-        cell=run.cell,
-        masses=run.masses[chosen],
-        parameters={
-            "drift": drift,
-            "source": f"{run.source.kind} ({source_name(run)})",
-            "pairing": PAIRING,
-            "time_step_fs": dt,
-            "stored_interval_ps": dt * config.every / FS_PER_PS,
-            "siesta_version": run.version,
-            "species_labels": ",".join(np.array(run.labels)[chosen]),
-        },
-        provenance=provenance(config=as_mapping(config), inputs=inputs, ranks=ranks),
-        force=config.force,
+
+
+def _append(
+    writer: TrajectoryWriter, piece: TimedFrames, positions: np.ndarray, chosen: np.ndarray
+) -> None:
+    writer.append(
+        positions[:, chosen],
+        piece.steps,
+        piece.times_ps,
+        cells=piece.cells,
+        velocities=None if piece.velocities is None else piece.velocities[:, chosen],
+        forces=None if piece.forces is None else piece.forces[:, chosen],
+        observables={name: (values, UNITS[name]) for name, values in piece.observables.items()},
     )
-    with writer, Progress(run.files.label, 0, "frames", silent=silent) as progress:
-        raw = _in_range(complete_frames(run, check=config.check), config.records)
-        timed = chain.frames(raw, initial)
-        for piece in _thinned(gathered(timed), config.every):
-            cells = run.cell if piece.cells is None else piece.cells
-            positions = unwrapper.apply(piece.positions, cells, piece.steps)
-            positions = statistics.without_drift(positions, piece.observables.get("temperature"))
-            writer.append(
-                positions[:, chosen],
-                piece.steps,
-                piece.times_ps,
-                cells=piece.cells,
-                velocities=None if piece.velocities is None else piece.velocities[:, chosen],
-                forces=None if piece.forces is None else piece.forces[:, chosen],
-                observables={
-                    name: (values, UNITS[name]) for name, values in piece.observables.items()
-                },
-            )
-            progress.update(len(piece.steps))
-        unwrapper.finish()
-        writer.set_parameters(statistics.parameters(run.atomic_numbers, rest))
-        writer.set_parameters(_last_forces(run, chosen))
-        writer.set_parameters(
-            {
-                "restart_steps": np.array(chain.seams, np.int64),
-                "notes": "\n".join(chain.notes),
-                "warnings": "\n".join(_texts(caught)),
-            }
-        )
-    summary.source, summary.n_records = run.source.kind, writer.n_records
-    summary.n_atoms, summary.time_step_fs = int(chosen.sum()), dt
-    summary.temperature = statistics.temperature.mean
-    summary.temperature_spread = statistics.temperature.spread
-    summary.drift_length, summary.notes = statistics.drift_length, chain.notes
 
 
 def open_as_configured(config: ConvertConfig) -> Run:

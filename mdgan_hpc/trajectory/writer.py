@@ -66,8 +66,6 @@ class TrajectoryWriter:
         Atomic mass units.
     parameters : mapping, optional
         Constants for ``parameters/`` (see `layout.write_parameters`).
-    provenance : mapping, optional
-        Record of `mdgan_hpc.provenance.provenance`.
     force : bool
         Replace an existing file.
 
@@ -85,7 +83,6 @@ class TrajectoryWriter:
         cell: np.ndarray | None = None,
         masses: np.ndarray | None = None,
         parameters: Mapping[str, Any] | None = None,
-        provenance: Mapping[str, Any] | None = None,
         force: bool = False,
     ) -> None:
         refuse_existing(path, force=force)
@@ -96,7 +93,7 @@ class TrajectoryWriter:
         self._species = np.asarray(species, np.int32)
         self._cell = None if cell is None else np.asarray(cell, np.float64)
         self._parameters: dict[str, Any] = dict(parameters or {})
-        self._provenance = dict(provenance or {})
+        self._provenance: dict[str, Any] = {}
         self._partial = partial_path(path)
         try:
             self._target = _Target(self._partial, "w+")
@@ -128,6 +125,10 @@ class TrajectoryWriter:
     def set_parameters(self, values: Mapping[str, Any]) -> None:
         """Add constants known only after reading, such as the mean framework."""
         self._parameters.update(values)
+
+    def set_provenance(self, record: Mapping[str, Any]) -> None:
+        """Store how the file came to be (`mdgan_hpc.provenance.provenance`)."""
+        self._provenance = dict(record)
 
     def append(
         self,
