@@ -19,18 +19,19 @@ from mdgan_hpc.trajectory import layout
 class _Target(io.FileIO):
     """The file below HDF5, which keeps a failed write to itself.
 
-    HDF5 cannot close a file that it failed to write, and ends the program; so the first failure
-    is kept in `error`, whatever follows is dropped, and the writer gives up in good order.
+    HDF5 cannot close a file that it failed to write, and ends the program; so the first failure,
+    or an interrupt that arrives meanwhile, is kept in `error`, whatever follows is dropped, and
+    the writer gives up in good order.
     """
 
-    error: OSError | None = None
+    error: BaseException | None = None
 
     def write(self, data: Any) -> int:
         view, done = memoryview(data), 0
         try:
             while self.error is None and done < len(view):
                 done += super().write(view[done:])
-        except OSError as error:
+        except BaseException as error:
             self.error = error
         return len(view)
 
@@ -42,7 +43,7 @@ class _Target(io.FileIO):
             return 0
         try:
             return super().truncate(size)
-        except OSError as error:
+        except BaseException as error:
             self.error = error
             return 0
 
@@ -217,12 +218,15 @@ class TrajectoryWriter:
         self._check_written()
 
     def _check_written(self) -> None:
-        if self._target.error is not None:
+        error = self._target.error
+        if isinstance(error, OSError):
             raise DataError(
-                f"cannot be written ({self._target.error.strerror})",
+                f"cannot be written ({error.strerror})",
                 where=self.path,
                 remedy="make room, or choose another place",
             )
+        if error is not None:
+            raise error
 
     def _finish(self) -> None:
         if not self._elements:

@@ -37,6 +37,7 @@ TARGETS = (
 )
 RUNS = ("nve_lih8", "pr_lih8", "anneal_lih8", "restart_xv_only", "molecule_auto_cell", "out_only")
 SOURCES = {"MD": ".MD", "MD.nc": ".MD.nc", "ANI": ".ANI", "MD_CAR": ".MD_CAR", "out": ".out"}
+#: Processor time that a conversion may take; they take some hundredths of a second.
 SECONDS = 20
 #: Numbers that a count may turn into.
 HUGE = (b"-1", b"0", b"99999999", b"2147483647", b"4294967295", b"9999999999999999999", b"nan")
@@ -156,8 +157,8 @@ class Mutations:
             force=True,
         )
         output.unlink(missing_ok=True)
-        signal.signal(signal.SIGALRM, _alarm)
-        signal.alarm(SECONDS)
+        signal.signal(signal.SIGPROF, _alarm)
+        signal.setitimer(signal.ITIMER_PROF, SECONDS)
         label = f"seed {self.seed} number {number}, {run.name}/{damaged.name}"
         try:
             self._converted(config, output, label)
@@ -166,7 +167,7 @@ class Mutations:
         except Exception:
             self.failures.append(f"{label}: {traceback.format_exc()}")
         finally:
-            signal.alarm(0)
+            signal.setitimer(signal.ITIMER_PROF, 0)
             if packed:
                 damaged.unlink()
             target.write_bytes(original)
