@@ -53,6 +53,8 @@ class ChainRules:
         Velocities are exactly (x[s+1] - x[s-1]) / 2 dt: Verlet and Nose at constant cell.
     dynamics : bool
         Not a relaxation, whose steps have no usual length.
+    appended : bool
+        Every start of the program appends to the file, as SIESTA does.
     cell : array, [3, 3], or None
         To recognise jumps across the cell.
     """
@@ -64,6 +66,7 @@ class ChainRules:
     given_time_step: bool = False
     velocities_tell_time: bool = False
     dynamics: bool = True
+    appended: bool = True
     cell: np.ndarray | None = None
 
 
@@ -181,9 +184,9 @@ class Chain:
         odd |= np.diff(piece.record, prepend=record) != 1
         if self.rules.dynamics:
             odd |= moved > max(_JUMP * self._usual, _JUMP_LENGTH)
-            if self._first is not None and piece.steps is None:
+            if self.rules.appended and piece.steps is None:
                 for row in np.flatnonzero(moved > _AGAIN * self._usual):
-                    odd[row] |= self._is_first(piece.positions[row])
+                    odd[row] |= self._begins_again(piece, int(row))
         return [int(row) for row in np.flatnonzero(odd)]
 
     def _set_initial(
@@ -229,7 +232,7 @@ class Chain:
                 )
             return self._go_on(1 if ahead < 1 else ahead, a)
         if ahead == 1 and lost == 0:
-            if piece.steps is None and self._is_first(x):
+            if self.rules.appended and piece.steps is None and self._is_first(x):
                 return self._begin_skip(piece, raw, a, b)
             if repeat <= max(_JUMP * usual, _JUMP_LENGTH):
                 return a  # an atom crossed the cell
@@ -265,6 +268,17 @@ class Chain:
 
     def _is_first(self, x: np.ndarray) -> bool:
         return self._first is not None and self._distance(x, self._first) <= _SAME * self._usual
+
+    def _begins_again(self, piece: Frames, row: int) -> bool:
+        """Whether a row is the first record again, and not only passed by in a motion."""
+        last = self._last
+        track = [] if last is None else [last.before, last.frame.positions[0]]
+        track = [x for x in track if x is not None] + list(
+            piece.positions[max(row - 2, 0) : row + 1]
+        )
+        if len(track) > 2 and goes_on(track[-2] - track[-3], track[-1] - track[-2]):
+            return False
+        return self._is_first(piece.positions[row])
 
     def _continues(self, x: np.ndarray, n_steps: int) -> bool:
         """Whether `x` lies where the last two records point to, `n_steps` on."""

@@ -242,6 +242,7 @@ def _rules(config: ConvertConfig, run: Run) -> ChainRules:
         given_time_step=config.time_step_fs > 0,
         velocities_tell_time=run.velocities_tell_time,
         dynamics=not run.relaxation,
+        appended=not config.format,
         cell=_reference_cell(run),
     )
 

@@ -82,13 +82,13 @@ class Fdf:
         DataError
             For a block without an end, a missing file, or files that include each other.
         """
-        values, blocks = _parse(read_small(path), path, 0)
+        values, blocks = _parse(read_small(path), path, path.parent, 0)
         return cls(values, blocks, path, constants)
 
     @classmethod
     def of_text(cls, text: str, path: Path, constants: Constants = UP_TO_4_1) -> "Fdf":
         """Read the copy of an input that the output file `path` holds; it is flat."""
-        values, blocks = _parse(text, path, _MAX_DEPTH)
+        values, blocks = _parse(text, path, path.parent, _MAX_DEPTH)
         return cls(values, blocks, path, constants)
 
     def text(self, label: str, default: str = "") -> str:
@@ -284,8 +284,13 @@ def _from_parameters(values: np.ndarray, where: Path) -> np.ndarray:
     )
 
 
+#: What comes before a comment; a comment sign within quotes is none.
+_CONTENT = re.compile(r"""(?:"[^"]*"|'[^']*'|[^#;!])*""")
+
+
 def _uncommented(line: str) -> str:
-    return re.split(r"[#;!]", line, maxsplit=1)[0]
+    match = _CONTENT.match(line)
+    return match[0] if match else line
 
 
 def _words(line: str) -> list[str]:
@@ -298,16 +303,24 @@ def _words(line: str) -> list[str]:
     return words
 
 
-def _included(name: str, path: Path, depth: int) -> tuple[dict, dict]:
+def _found(name: str, path: Path, folder: Path) -> Path:
+    """Return a file that `path` names: in the run folder, where SIESTA looks, or beside it."""
+    for target in (folder / name, path.parent / name):
+        if target.is_file():
+            return target
+    raise DataError(f"takes from {name}, which is not there", where=path)
+
+
+def _included(name: str, path: Path, folder: Path, depth: int) -> tuple[dict, dict]:
     if depth >= _MAX_DEPTH:
         raise DataError(f"includes {name} more than {_MAX_DEPTH} levels deep", where=path)
-    target = path.parent / name
-    if not target.is_file():
-        raise DataError(f"includes {name}, which is not there", where=path)
-    return _parse(read_small(target), target, depth + 1)
+    target = _found(name, path, folder)
+    return _parse(read_small(target), target, folder, depth + 1)
 
 
-def _parse(text: str, path: Path, depth: int) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+def _parse(
+    text: str, path: Path, folder: Path, depth: int
+) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
     values: dict[str, list[str]] = {}
     blocks: dict[str, list[str]] = {}
 
@@ -327,12 +340,12 @@ def _parse(text: str, path: Path, depth: int) -> tuple[dict[str, list[str]], dic
             continue
         first = words[0].lower()
         if first == "%include" and len(words) > 1:
-            adopt(_included(words[1], path, depth))
+            adopt(_included(words[1], path, folder, depth))
         elif first == "%block" and len(words) > 1:
             name = normal(words[1])
             if "<" in words and words.index("<") + 1 < len(words):
                 source = words[words.index("<") + 1]
-                blocks.setdefault(name, _redirected_block(name, source, path, depth))
+                blocks.setdefault(name, _redirected_block(name, source, path, folder, depth))
                 continue
             content = []
             for inner in lines:
@@ -347,20 +360,20 @@ def _parse(text: str, path: Path, depth: int) -> tuple[dict[str, list[str]], dic
             at = words.index("<")
             if at + 1 < len(words):
                 names = [normal(word) for word in words[:at]]
-                adopt(_included(words[at + 1], path, depth), names)
+                adopt(_included(words[at + 1], path, folder, depth), names)
         else:
             values.setdefault(normal(words[0]), words[1:])
     return values, blocks
 
 
-def _redirected_block(name: str, source: str, path: Path, depth: int) -> list[str]:
+def _redirected_block(name: str, source: str, path: Path, folder: Path, depth: int) -> list[str]:
     """Return the block `name` of another file, or the whole file where it has no such block."""
-    target = path.parent / source
-    if depth >= _MAX_DEPTH or not target.is_file():
-        raise DataError(f"block {name} is to come from {source}, which is not there", where=path)
+    if depth >= _MAX_DEPTH:
+        raise DataError(f"takes block {name} from {source}, which is not there", where=path)
+    target = _found(source, path, folder)
     text = read_small(target)
     if "%block" in text.lower():
-        _, blocks = _parse(text, target, depth + 1)
+        _, blocks = _parse(text, target, folder, depth + 1)
         if name in blocks:
             return blocks[name]
     return [_uncommented(line) for line in text.splitlines() if _uncommented(line).strip()]

@@ -28,6 +28,7 @@ _TYPES |= {7: ">u1", 8: ">u2", 9: ">u4", 10: ">i8", 11: ">u8"}
 _STREAMING = 0xFFFFFFFF
 _MAX_ITEMS = 10_000
 _MAX_HEADER_BYTES = 2**24
+_MAX_RECORD_BYTES = 2**30
 
 
 @dataclass
@@ -147,7 +148,7 @@ class _Header:
         size = sum(v.n_bytes + -v.n_bytes % pad for v in members.values())
         offsets = [v.begin - begin for v in members.values()]
         ends = [o + v.n_bytes for o, v in zip(offsets, members.values(), strict=True)]
-        if max(ends) > size:
+        if max(ends) > size or size > _MAX_RECORD_BYTES:
             self._fail("has a damaged header")
         return np.dtype(
             {

@@ -168,8 +168,8 @@ class Outputs:
         left = self._without_record + self._left()
         told = []
         if self._without_step:
-            told.append(f"{self._without_step} records are in no output")
+            told.append(f"records in no output: {self._without_step}")
         if left:
-            told.append(f"{left} steps of the outputs are in no record")
+            told.append(f"steps of the outputs in no record: {left}")
         if told and not self._unused + self._waiting:
             warnings.warn(f"{self._where}: {', '.join(told)}", DataWarning, stacklevel=3)

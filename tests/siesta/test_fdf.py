@@ -30,7 +30,14 @@ def test_labels_ignore_case_and_separators(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("1.5 fs", 1.5), ("0.0015 ps", 1.5), ("1.5", 1.5), ("1.5d0 FS", 1.5), ("2.d-15 s", 2.0)],
+    [
+        ("1.5 fs", 1.5),
+        ("0.0015 ps", 1.5),
+        ("1.5", 1.5),
+        ("1.5d0 FS", 1.5),
+        ("2.d-15 s", 2.0),
+        ("1d-18 day", 86.4),
+    ],
 )
 def test_time_units(tmp_path, text, expected):
     fdf = parsed(tmp_path, f"MD.LengthTimeStep {text}\n")
@@ -61,10 +68,34 @@ def test_includes_and_redirections(tmp_path):
     assert fdf.integer("NumberOfAtoms", 0) == 7
     assert fdf.masses() == {1: 7.5}
     np.testing.assert_allclose(fdf.cell(), np.diag([2.0, 4.0, 6.0]))
-    with pytest.raises(DataError, match=r"includes gone\.fdf, which is not there"):
+    with pytest.raises(DataError, match=r"takes from gone\.fdf, which is not there"):
         parsed(tmp_path, "%include gone.fdf\n")
     with pytest.raises(DataError, match="levels deep"):
         parsed(tmp_path, "%include in.fdf\n")
+
+
+def test_included_files_are_those_of_the_run_folder(tmp_path):
+    """SIESTA opens them where it runs, also those named in an included file."""
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub/a.fdf").write_text("%include b.fdf\n%include c.fdf\n")
+    (tmp_path / "sub/b.fdf").write_text("MD.LengthTimeStep 7 fs\n")
+    (tmp_path / "sub/c.fdf").write_text("SystemLabel beside\n")
+    fdf = parsed(tmp_path, "%include sub/a.fdf\n", b_fdf="MD.LengthTimeStep 8 fs\n")
+    assert fdf.time_step_fs() == 8.0
+    assert fdf.text("SystemLabel") == "beside"
+
+
+def test_quotes_and_comments(tmp_path):
+    fdf = parsed(tmp_path, "SystemLabel \"my #1 run\" ! Li's\nMD.Quench T # 'on'\n")
+    assert fdf.text("SystemLabel") == "my #1 run"
+    assert fdf.flag("MD.Quench")
+
+
+def test_atoms_that_only_siesta_places(tmp_path):
+    atoms = "%block AtomicCoordinatesAndAtomicSpecies\n 1 2 3 1\n%endblock\n"
+    assert parsed(tmp_path, atoms).atoms() is not None
+    assert parsed(tmp_path, "AtomicCoordinatesOrigin COP\n" + atoms).atoms() is None
+    assert parsed(tmp_path, "MD.UseStructFile T\n" + atoms).atoms() is None
 
 
 def test_cells(tmp_path):

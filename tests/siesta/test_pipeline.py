@@ -177,9 +177,26 @@ def test_other_codes(tmp_path):
         converted(tmp_path / "bad.extxyz", tmp_path / "c.h5", format="extxyz", time_step_fs=1.0)
 
 
+@pytest.mark.parametrize("n_atoms", [1, 4])
+def test_motion_that_comes_back_is_kept(tmp_path, n_atoms):
+    """A vibration passes its first positions in every period: nothing was started again."""
+    times = np.arange(600.0)[:, None, None]
+    x = np.arange(3.0 * n_atoms).reshape(n_atoms, 3) + 0.3 * np.sin(2 * np.pi * times / 50)
+    frames = [Atoms(["Li"] * n_atoms, positions=p) for p in x]
+    ase_write(tmp_path / "a.extxyz", frames)
+    summary, warned = converted(
+        tmp_path / "a.extxyz", tmp_path / "a.h5", format="extxyz", time_step_fs=1.0
+    )
+    assert (summary.n_records, warned) == (600, [])
+    (tmp_path / "run").mkdir()
+    write_ani(tmp_path / "run/a.ANI", x, ["Li"] * n_atoms)
+    summary, warned = converted(tmp_path / "run", tmp_path / "b.h5", time_step_fs=1.0)
+    assert (summary.n_records, warned) == (600, [])
+
+
 def test_lammps_dump_in_pieces(tmp_path, monkeypatch):
     """A folded dump with atoms in any order, read some frames at a time."""
-    monkeypatch.setattr("mdgan_hpc.siesta.ase_source._DUMP_BYTES", 2000)
+    monkeypatch.setattr("mdgan_hpc.siesta.ase_source._PIECE_BYTES", 2000)
     x = walk(200) * 3
     generator = np.random.default_rng(9)
     lengths = np.array([8.0, 9.0, 10.0])
@@ -201,6 +218,39 @@ def test_lammps_dump_in_pieces(tmp_path, monkeypatch):
         assert list(t.species) == [3, 8, 3, 8]
         np.testing.assert_allclose(t.positions() - t.positions()[:1], x - x[:1], atol=3e-5)
         np.testing.assert_allclose(t.cells()[7], np.diag(lengths))
+    (tmp_path / "md.dump").write_text((tmp_path / "md.dump").read_text()[:-40])
+    summary, warned = converted(tmp_path / "md.dump", tmp_path / "a.h5", species="Li,O", **options)
+    assert summary.n_records == 199
+    assert (len(warned), "frame 199 is torn" in warned[0]) == (1, True)
+
+
+def test_xdatcar_in_pieces(tmp_path, monkeypatch):
+    """Read some frames at a time, with a constant and a changing cell, and a torn last frame."""
+    monkeypatch.setattr("mdgan_hpc.siesta.ase_source._PIECE_BYTES", 2000)
+    x = walk(200)
+    for growth in (0.0, 0.001):
+        cells = [np.diag([8.0, 9.0, 10.0]) * (1 + growth * i) for i in range(200)]
+        frames = [Atoms("LiOLiO", positions=p, cell=c, pbc=True) for p, c in zip(x, cells)]  # noqa: B905
+        path = tmp_path / "XDATCAR"
+        ase_write(path, frames, format="vasp-xdatcar")
+        if growth:
+            with open(path, "w") as out:
+                for i, p in enumerate(x):
+                    rows = "".join(f"{a:.9f} {b:.9f} {c:.9f}\n" for a, b, c in cells[i])
+                    out.write(f"run\n1.0\n{rows}Li O Li O\n1 1 1 1\n")
+                    out.write(f"Direct configuration= {i + 1:5d}\n")
+                    for row in p @ np.linalg.inv(cells[i]):
+                        out.write("{:.8f} {:.8f} {:.8f}\n".format(*row))
+        for format in ("vasp-xdatcar", "auto"):
+            summary, warned = converted(path, tmp_path / "a.h5", format=format, time_step_fs=1.0)
+            assert (summary.n_records, warned) == (200, [])
+            with Trajectory(tmp_path / "a.h5") as t:
+                np.testing.assert_allclose(t.positions(), x, atol=1e-5)
+                np.testing.assert_allclose(t.cells(), cells, atol=1e-6)
+        path.write_text(path.read_text()[:-20])
+        summary, warned = converted(path, tmp_path / "a.h5", format="auto", time_step_fs=1.0)
+        assert summary.n_records == 199
+        assert (len(warned), "frame 199 is torn" in warned[0]) == (1, True)
 
 
 def test_other_readers_agree(data, tmp_path):

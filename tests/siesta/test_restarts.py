@@ -268,7 +268,7 @@ def test_outputs_go_with_their_records(data, tmp_path, ani, lost):
             known = np.isfinite(values)
             np.testing.assert_array_equal(np.flatnonzero(~known), missing)
             np.testing.assert_allclose(values[known], expected[known], atol=tolerance)
-    assert [("records are in no output" in text) for text in warned] == [True] * bool(lost)
+    assert [("records in no output" in text) for text in warned] == [True] * bool(lost)
 
 
 def test_output_of_another_run_is_left_out(data, tmp_path):
