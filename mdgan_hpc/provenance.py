@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,6 +20,7 @@ from mdgan_hpc.errors import DataError
 _LIBRARIES = ("numpy", "h5py", "torch", "mpi4py", "ase", "spglib")
 
 
+@cache
 def git_hash() -> str:
     """Return the commit of the source tree the package runs from, or an empty string.
 
@@ -41,6 +43,7 @@ def git_hash() -> str:
     return answer.stdout.strip()
 
 
+@cache
 def library_versions() -> dict[str, str]:
     """Return the versions of Python and of the installed libraries that shape results."""
     versions = {"python": ".".join(map(str, sys.version_info[:3]))}

@@ -1,6 +1,6 @@
 """Damaged copies of run folders, from a seed, and what a conversion made of them.
 
-As a program it goes on over night: ``python tests/siesta/mutations.py --count 100000 --seed 1``.
+As a program it goes on until it is stopped: ``python tests/siesta/mutations.py --seed 1``.
 """
 
 import argparse
@@ -197,20 +197,23 @@ class Mutations:
 def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=5000)
+    parser.add_argument("--count", type=int, default=0, help="0: without end")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--first", type=int, default=0)
     options = parser.parse_args()
+    last = options.first + options.count if options.count else sys.maxsize
     folder = Path(tempfile.mkdtemp())
     mutations = Mutations(folder, options.seed)
     try:
-        for number in range(options.first, options.first + options.count):
+        for number in range(options.first, last):
             known = len(mutations.failures)
             mutations.one(number)
             print(*mutations.failures[known:], sep="\n", end="", flush=True)
             if (number + 1) % 500 == 0:
                 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
                 print(number + 1, dict(mutations.outcomes), f"peak {peak} MB", flush=True)
+    except KeyboardInterrupt:
+        pass
     finally:
         shutil.rmtree(folder)
     sys.exit(bool(mutations.failures))

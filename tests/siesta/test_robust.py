@@ -1,7 +1,6 @@
 """Damaged files and killed conversions: a right result, a named warning or one line."""
 
 import gzip
-import os
 import random
 import resource
 import shutil
@@ -17,8 +16,8 @@ from siesta_runs import command, converted
 
 from mdgan_hpc.trajectory import Trajectory
 
-#: Fuzzing over night raises it: MDGAN_MUTATIONS=100000 make test.
-COUNT = int(os.environ.get("MDGAN_MUTATIONS", "150"))
+#: More of them: `pytest -m slow`; without end: `python tests/siesta/mutations.py`.
+COUNT = 300
 
 
 def tried(folder, first, count):
