@@ -19,7 +19,8 @@ await() {
 ask() {
     if [ "$1" = USR2 ]; then
         trap '' USR2 # which may be sent to all processes of a step
-        while sleep 1 && kill -USR2 "$2"; do :; done 2>/dev/null
+        sleep 0.2 # a child just started is not yet deaf to it, and would die
+        while kill -USR2 "$2"; do sleep 1; done 2>/dev/null
     else
         kill "-$1" "$2" 2>/dev/null
     fi

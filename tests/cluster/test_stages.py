@@ -149,7 +149,7 @@ def test_ensemble_trains_each_replica_apart(
 def test_requeued_twice_gives_the_bits_of_an_uninterrupted_training(
     slurm: Slurm, small_config: Path, md_files: list[Path], tmp_path: Path
 ) -> None:
-    steps = {"steps": 200, "log_every": 2, "checkpoint_every": 5000}
+    steps = {"steps": 800, "log_every": 2, "checkpoint_every": 5000}
 
     def submit(name: str, start: str) -> str:
         words = train_arguments(small_config, md_files, tmp_path / name, **steps)
@@ -200,7 +200,7 @@ def test_the_time_limit_saves_and_requeues_only_so_often(
 def test_array_tasks_requeue_one_by_one(
     slurm: Slurm, small_config: Path, md_files: list[Path]
 ) -> None:
-    words = [str(small_config), "--set", "train.steps=150", "--set", "train.log_every=2"]
+    words = [str(small_config), "--set", "train.steps=800", "--set", "train.log_every=2"]
     for path in md_files:
         words += ["--data", str(path)]
     array = slurm.submit("jobs/train-ensemble.slurm", *words, options=("--array=1-2",))
@@ -232,7 +232,7 @@ def test_a_cancelled_job_saves_and_stays_ended(
 def test_a_preempted_job_saves_and_goes_on_afterwards(
     slurm: Slurm, small_config: Path, md_files: list[Path], tmp_path: Path
 ) -> None:
-    steps = {"steps": 200, "log_every": 2, "checkpoint_every": 5000}
+    steps = {"steps": 800, "log_every": 2, "checkpoint_every": 5000}
     words = train_arguments(small_config, md_files, tmp_path / "run", **steps)
     job = slurm.submit("jobs/train.slurm", *words, options=("--exclusive", "--nodelist=n4"))
     wait_until((tmp_path / "run/metrics.jsonl").exists)
