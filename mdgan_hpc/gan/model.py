@@ -66,7 +66,7 @@ def load_model(path: str | Path) -> Model:
     Raises
     ------
     DataError
-        If there is none, or it is not a model of this package.
+        If there is none, or it is not a model of this package and version.
     """
     from mdgan_hpc.gan.registry import build
 
@@ -89,8 +89,15 @@ def load_model(path: str | Path) -> Model:
         ) from error
     if not recognised:
         raise DataError(f"has the format {content['format']!r}, not {FORMAT!r}", where=file)
-    generator = build(content["generator"])
-    generator.load_state_dict(content["weights"])
+    try:
+        generator = build(content["generator"])
+        generator.load_state_dict(content["weights"])
+    except (RuntimeError, TypeError) as error:
+        raise DataError(
+            "holds a network of another version",
+            where=file,
+            remedy="use the version of mdgan_hpc that trained it, or train again",
+        ) from error
     generator.eval().requires_grad_(False)
     cell = content["cell"]
     return Model(

@@ -423,7 +423,14 @@ def _train(
     processes.barrier()
     found = Checkpoints(folder / "checkpoints", config.train.checkpoints_kept).load_newest()
     if found:
-        trainer.load_state(found[1])
+        try:
+            trainer.load_state(found[1])
+        except RuntimeError as error:
+            raise DataError(
+                "holds checkpoints of a network of another version",
+                where=folder,
+                remedy="go on with the version that began it, or choose another folder for --out",
+            ) from error
     if first:
         print(
             f"{len(runs.positions)} runs{_KEPT_OUT[config.data.validation]}, "

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from mdgan_hpc.errors import EXIT_STOPPED, UsageError
+from mdgan_hpc.errors import EXIT_STOPPED, DataError, UsageError
 from mdgan_hpc.gan.checkpoints import Checkpoints
 from mdgan_hpc.gan.critics import CRITICS
 from mdgan_hpc.gan.losses import LOSSES
@@ -157,6 +157,24 @@ def test_non_finite_loss_stops_before_the_step_and_names_the_checkpoint(runs, tm
     )
     assert state["step"] == step
     assert not (tmp_path / "run" / "model.pt").exists()
+
+
+def test_network_of_another_version_is_named(runs, whole, tmp_path):
+    line = command(runs, tmp_path / "run", KINDS["transition"])
+    assert run([*line, "--wall-time", "1e-6"]).returncode == EXIT_STOPPED
+    checkpoints = Checkpoints(tmp_path / "run" / "checkpoints", 3)
+    step, state = checkpoints.load_newest()
+    state["generator"]["a_former_weight"] = state["generator"].pop("mix")
+    checkpoints.save(step, state)
+    done = run(line)
+    assert done.returncode == 1
+    assert "checkpoints of a network of another version" in done.stderr
+    assert "Traceback" not in done.stderr
+    content = torch.load(whole["transition"] / "model.pt", weights_only=True)
+    content["generator"]["arguments"]["a_former_argument"] = 1
+    torch.save(content, tmp_path / "model.pt")
+    with pytest.raises(DataError, match="network of another version"):
+        load_model(tmp_path / "model.pt")
 
 
 def test_damaged_checkpoint_falls_back_with_a_warning(tmp_path):
