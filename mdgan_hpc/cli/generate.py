@@ -70,7 +70,7 @@ from mdgan_hpc.cli.common import PATH, command, dry_run_option, force_option
 @click.option(
     "--block-particles",
     default=0,
-    help="Particles computed together.  [default: 256; 32768 on a GPU]",
+    help="Particles computed together.  [default: 256 to 1024, an eighth of all; 32768 on a GPU]",
 )
 @click.option(
     "--block-records", default=0, help="Records computed at once.  [default: 1024; 128 on a GPU]"

@@ -47,18 +47,24 @@ class GeneratorSettings:
     kind: Literal["transition", "latent"] = key(
         "transition", "transition: recurrent density; latent: MD-GAN of Endo et al. (2018)"
     )
-    hidden: int = key(144, "units | transition: memory; latent: width of the layers")
-    records_per_step: int = key(5, "records | transition only: made together by one step")
-    head: int = key(64, "units | transition only: between memory and mixture, for each mode")
+    hidden: int = key(128, "units | transition: memory; latent: width of the layers")
+    records_per_step: int = key(
+        0,
+        "records | transition only: made together by one step; 0: 5 where the last displacements "
+        "tell more than half of the next one, else 1",
+    )
+    head: int = key(48, "units | transition only: between memory and mixture, for each mode")
     components: int = key(6, "Gaussians | transition only: in the mixture of a mode")
     latent: int = key(32, "numbers | latent only: size of z")
     window: int = key(32, "records | latent only: records of one window")
     relaxation: int = key(10, "steps | latent only: transitions before the first window")
 
     def __post_init__(self) -> None:
+        require(
+            self.records_per_step >= 0, "generator.records_per_step", self.records_per_step, ">= 0"
+        )
         for name in (
             "hidden",
-            "records_per_step",
             "head",
             "components",
             "latent",
@@ -120,7 +126,7 @@ class LossSettings:
 class TrainSettings:
     """How it is minimised."""
 
-    steps: int = key(4000, "generator steps")
+    steps: int = key(6000, "generator steps")
     batch: int = key(32, "windows | per step over all ranks together")
     generator_rate: float = key(6e-3, "learning rate of the generator")
     critic_rate: float = key(2e-4, "learning rate of the critic")

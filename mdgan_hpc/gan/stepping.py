@@ -19,9 +19,11 @@ DIRECTION = 1.2
 LOG_WIDTH = (-6.0, 0.5)
 #: Stretched directions of each Gaussian.
 DIRECTIONS = 2
+#: Added to an activity (mean 1) before its logarithm is taken.
+QUIET = 0.1
 
 
-def saturated(vectors: Tensor, limit: float, dim: int = -1) -> Tensor:
+def saturated(vectors: Tensor, limit: float | Tensor, dim: int = -1) -> Tensor:
     """Shorten vectors along `dim` smoothly to less than `limit`; short ones stay as they are."""
     length = vectors.square().sum(dim, keepdim=True).add(1e-8).sqrt()
     return vectors * (torch.tanh(length / limit) * limit / length)
@@ -51,6 +53,12 @@ class Stepper:
         Next displacements from the last ones and the residual.
     place : (Tensor [w, 3], Tensor [3, 3]) or None
         Reciprocal vectors, and from Angstrom to the primitive cell.
+    reach : list of float, [r]
+        How far the mixture of each mode may reach.
+    keep : Tensor, [k, 1]
+        What a step leaves of each trace.
+    trace_scales : Tensor, [k, 1, 1]
+        Angstrom.
     components : int
     """
 
@@ -65,6 +73,9 @@ class Stepper:
     differences: Tensor
     motion: Tensor
     place: tuple[Tensor, Tensor] | None
+    reach: list[float]
+    keep: Tensor
+    trace_scales: Tensor
     components: int
 
     @classmethod
@@ -74,6 +85,9 @@ class Stepper:
         differences: Tensor,
         motion: Tensor,
         place: tuple[Tensor, Tensor] | None,
+        reach: list[float],
+        keep: Tensor,
+        trace_scales: Tensor,
         components: int,
     ) -> "Stepper":
         """Put the dense weights of a generator together."""
@@ -97,6 +111,9 @@ class Stepper:
             differences=differences,
             motion=motion,
             place=place,
+            reach=reach,
+            keep=keep,
+            trace_scales=trace_scales,
             components=components,
         )
 
@@ -126,16 +143,20 @@ class Stepper:
         past = torch.cat([state["displacements"], state["residual"]], 1).permute(1, 2, 0)
         memory = state["memory"].T
         place = state["place"].T if "place" in state else None
+        trace, activity = state["trace"].permute(1, 2, 0), state["activity"].T
+        shrink, keep_trace = 1 / self.trace_scales, self.keep[:, None]
         noise = noise.transpose(1, 2).contiguous()  # [n, noise_size, B]
         one = noise.new_ones(1, n_samples)
         emitted = []
         for draw in noise:
             flat = past.reshape(p + r, -1)
-            seen = torch.cat([self.differences @ flat[:p], flat[p:]])
-            inputs = [saturated(seen.view(-1, 3, n_samples), SATURATION, 1).view(-1, n_samples)]
+            seen = torch.cat([self.differences @ flat[:p], flat[p:]]).view(-1, 3, n_samples)
+            seen = torch.cat([seen, trace * shrink])
+            inputs = [saturated(seen, SATURATION, 1).view(-1, n_samples)]
             if place is not None and self.place is not None:
                 phase = self.place[0] @ place
                 inputs += [phase.cos(), phase.sin()]
+            inputs.append((activity + QUIET).log())
             embedded = functional.silu(embed @ torch.cat([*inputs, one]).to(precision))
             embedded = functional.silu(mix @ torch.cat([embedded, one]).to(precision))
             known = torch.cat([embedded, one, memory]).to(precision)
@@ -143,15 +164,19 @@ class Stepper:
             candidate = torch.addcmul(fresh @ known[: h + 1], reset, old @ known[h:])
             memory = torch.lerp(_tanh(candidate).float(), memory, keep.float())
             known = torch.cat([known[: h + 1], memory.to(precision)])
-            residual = sample(draw, head @ known, earlier, out, self.components)
+            residual = sample(draw, head @ known, earlier, out, self.reach, self.components)
             moved = (self.motion @ torch.cat([past[:p], residual]).view(p + r, -1)).view(r, 3, -1)
             past = torch.cat([moved.flip(0), past[: p - r], residual])
             if place is not None and self.place is not None:
                 place = torch.addmm(place, self.place[1], moved.sum(0))
                 place = place - place.floor()
+            trace = (trace + moved.sum(0)) * keep_trace
+            squared = (trace[:1] * shrink[:1]).square().sum(1) / 3
+            activity = torch.lerp(squared, activity, self.keep)
             emitted.append(moved)
         last = past.permute(2, 0, 1)
         after = {"displacements": last[:, :p], "residual": last[:, p:], "memory": memory.T}
+        after |= {"trace": trace.permute(2, 0, 1), "activity": activity.T}
         if place is not None:
             after["place"] = place.T
         return torch.cat(emitted).transpose(1, 2)[:, :, None], after
@@ -167,6 +192,7 @@ def sample(
     heads: Tensor,
     earlier: list[Tensor],
     out: list[Tensor],
+    reach: list[float],
     components: int,
 ) -> Tensor:
     """Draw the residual of a step mode by mode, each from its mixture given the slower ones.
@@ -177,7 +203,7 @@ def sample(
         Standard normal numbers: r choose the Gaussians, r by 3 spread them.
     heads : Tensor, [r e, B]
         What the head of each mode gets from the past.
-    earlier, out : list of Tensor
+    earlier, out, reach : list
         As in `Stepper`.
     components : int
         K.
@@ -192,19 +218,23 @@ def sample(
     normal = draw[r:].view(r, 3, n)
     heads = heads.view(r, -1, n)
     one = heads.new_ones(1, n)
+    limits = draw.new_tensor([[SATURATION * far] + [DIRECTION] * DIRECTIONS for far in reach])
+    widest = [LOG_WIDTH[1] + math.log(far) for far in reach]
     modes: list[Tensor] = []
     seen = heads.new_empty(0, n)
     for mode in range(r):
         inner = functional.silu(torch.addmm(heads[mode], earlier[mode], seen))
         given = (out[mode] @ torch.cat([inner, one])).float()
         chosen = (given[:k].softmax(0).cumsum(0)[:-1] < uniform[mode]).sum(0)
-        width = given[k : 2 * k].gather(0, chosen[None]).clamp(*LOG_WIDTH).exp()
+        width = given[k : 2 * k].gather(0, chosen[None])
+        width = width.clamp(LOG_WIDTH[0], widest[mode]).exp()
         vectors = given[2 * k :].view(k, -1, n).gather(0, chosen.expand(1, 3 * (1 + DIRECTIONS), n))
-        mean, *directions = vectors.view(1 + DIRECTIONS, 3, n).unbind()
+        mean, *directions = saturated(
+            vectors.view(1 + DIRECTIONS, 3, n), limits[mode, :, None, None], 1
+        ).unbind()
         step = normal[mode]
         for direction in directions:
-            direction = saturated(direction, DIRECTION, 0)
             step = torch.addcmul(step, direction, (direction * step).sum(0))
-        modes.append(torch.addcmul(saturated(mean, SATURATION, 0), width, step))
+        modes.append(torch.addcmul(mean, width, step))
         seen = torch.cat([seen, saturated(modes[-1], SATURATION, 0).to(seen.dtype)])
     return torch.stack(modes)

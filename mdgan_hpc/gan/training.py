@@ -22,7 +22,12 @@ from mdgan_hpc.gan.randomness import stream
 from mdgan_hpc.gan.registry import create
 from mdgan_hpc.gan.settings import TrainingConfig
 from mdgan_hpc.gan.trainer import Trainer, train
-from mdgan_hpc.gan.transition import fit_extrapolation, group_of
+from mdgan_hpc.gan.transition import (
+    fit_extrapolation,
+    fit_traces,
+    group_of,
+    predictable,
+)
 from mdgan_hpc.gan.windows import Windows
 from mdgan_hpc.outputs import written_whole
 from mdgan_hpc.provenance import provenance
@@ -41,6 +46,9 @@ MakeEvaluation = Callable[[list[np.ndarray], float, np.ndarray | None], Evaluati
 _KEPT_OUT = {"none": "", "run": " (the last for validation)", "span": " (4/5 of each trained on)"}
 _EVALUATION_IONS = 128
 _BURN_IN_PS = 1.0
+#: Records a step where inertia is resolved, and records in which the traces relax.
+_PER_STEP = 5
+_RELAXATIONS = (40.0, 120.0, 360.0)
 
 
 @dataclass
@@ -251,10 +259,12 @@ def build_generator(
                 "scales": every.std(0).tolist(),
             },
         )
+    per_step = settings.records_per_step or (_PER_STEP if predictable(steps) else 1)
     return create(
         "transition",
         {
-            **fit_extrapolation(steps, settings.records_per_step),
+            **fit_extrapolation(steps, per_step),
+            **fit_traces(steps, per_step, _RELAXATIONS),
             **group_of(symmetry),
             "hidden": settings.hidden,
             "components": settings.components,

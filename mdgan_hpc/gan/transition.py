@@ -3,8 +3,11 @@
 At each step the network gives the joint density of the next few displacements: a linear
 extrapolation of the last ones leaves a residual, turned into uncorrelated modes, and each mode
 gets a mixture of Gaussians whose weights, means and covariances depend on the slower modes, on the
-last displacements, on the place in the primitive cell, and on a memory (a gated recurrent unit). A
-step spans several records because the force on an ion stays alike for tens of
+last displacements, on the place in the primitive cell, on traces, and on a memory (a gated
+recurrent unit). A trace is where the ion is, seen from an exponential mean of where it was; its
+activity is a like mean of the square of the shortest trace. They hold what a recurrent unit
+trained on windows of a picosecond does not learn to keep: where the ion came from, and whether it
+moved much of late. A step spans several records because the force on an ion stays alike for tens of
 femtoseconds: errors of shorter steps are not independent and add up in free runs. Because the
 density is tractable, the rate of rare events (hops) is held by the likelihood of the data, which
 an adversarial game alone does not hold still.
@@ -17,6 +20,7 @@ through cosines and sines of reciprocal lattice vectors, so that lattice transla
 
 import itertools
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -25,11 +29,23 @@ from torch.nn import functional
 
 from mdgan_hpc.gan.generator import Generator, State
 from mdgan_hpc.gan.mixture import Mixture
-from mdgan_hpc.gan.stepping import DIRECTION, DIRECTIONS, LOG_WIDTH, SATURATION, Stepper, saturated
+from mdgan_hpc.gan.stepping import (
+    DIRECTION,
+    DIRECTIONS,
+    LOG_WIDTH,
+    QUIET,
+    SATURATION,
+    Stepper,
+    saturated,
+)
 from mdgan_hpc.gan.symmetry import Symmetry
 
 #: Records of data that fill the memory before a free run, about.
 _HISTORY = 96
+#: Of this, times the longest relaxation of the traces, windows begin with.
+_TRACE_HISTORY = 1.5
+#: So many relaxations a run must hold for a trace to be worth its history.
+RELAXATIONS_A_RUN = 12
 
 
 class TransitionGenerator(Generator):
@@ -42,6 +58,8 @@ class TransitionGenerator(Generator):
     modes : list of list of float, [r, r]
         Rows turn the residuals of the extrapolation (Angstrom) into uncorrelated modes of
         variance one.
+    reach : list of float, [r]
+        How far the mixture of each mode may reach, beside one for a mode that is Gaussian.
     scales : list of float, [4]
         Standard deviations, Angstrom: displacement over r records, its first and second
         difference, displacement of one record.
@@ -49,6 +67,10 @@ class TransitionGenerator(Generator):
         The group (`Symmetry`).
     primitive : nested list, [3, 3], or None
         Primitive cell; without it the place is not seen.
+    relaxations : list of float
+        Of the traces, steps, ascending; may be empty.
+    trace_scales : list of float
+        Standard deviation of each trace, Angstrom.
     hidden : int
         Units of the memory, a multiple of n at least.
     components : int
@@ -64,11 +86,14 @@ class TransitionGenerator(Generator):
     extrapolation: Tensor
     modes: Tensor
     inverse_modes: Tensor
+    reach: Tensor
     scales: Tensor
     rotations: Tensor
     cell: Tensor
     inverse_cell: Tensor
     waves: Tensor
+    keep: Tensor
+    trace_scales: Tensor
     _product: Tensor
     _input_action: Tensor
 
@@ -77,10 +102,13 @@ class TransitionGenerator(Generator):
         *,
         extrapolation: list[list[float]],
         modes: list[list[float]],
+        reach: list[float],
         scales: list[float],
         rotations: list[list[list[float]]],
         translations: list[list[float]],
         primitive: list[list[float]] | None,
+        relaxations: list[float],
+        trace_scales: list[float],
         hidden: int,
         components: int,
         head: int = 64,
@@ -101,14 +129,19 @@ class TransitionGenerator(Generator):
         self.start_size = 1
         self.noise_size = r * (1 + 3)
         self.head_channels = max(1, round(head / n))
+        self.n_traces = len(relaxations)
+        self.trace_steps = math.ceil(_TRACE_HISTORY * max(relaxations, default=0.0))
         self.history_records = self.whole_window(_HISTORY)
         self.pool_size = pool
         self._buffer("extrapolation", extrapolation)
         self._buffer("modes", modes)
         self._buffer("inverse_modes", np.linalg.inv(modes))
+        self._buffer("reach", np.array(reach)[:, None, None])
         # One record a step: the displacement over the step is that of the last record.
         self._buffer("scales", scales[: 3 if r == 1 else 4])
-        n_vectors = len(self.scales) + r
+        self._buffer("keep", np.exp(-1 / np.array(relaxations)))
+        self._buffer("trace_scales", trace_scales)
+        n_vectors = len(self.scales) + r + self.n_traces
         self._buffer("rotations", group)
         product = np.array([[_find(group, a.T @ b) for b in group] for a in group])
         self.register_buffer("_product", torch.from_numpy(product))  # index of a^-1 b
@@ -121,11 +154,13 @@ class TransitionGenerator(Generator):
             self._buffer("cell", cell)
             self._buffer("waves", 2 * np.pi * waves.T)
         n_waves = lattice_action.shape[1]
-        self.n_inputs = n_inputs = 3 * n_vectors + n_waves
+        n_moved = 3 * n_vectors + n_waves
+        self.n_inputs = n_inputs = n_moved + self.n_traces
         action = np.zeros((n, n_inputs, n_inputs))
         for g in range(n):
             action[g, : 3 * n_vectors, : 3 * n_vectors] = np.kron(np.eye(n_vectors), group[g])
-            action[g, 3 * n_vectors :, 3 * n_vectors :] = lattice_action[g]
+            action[g, 3 * n_vectors : n_moved, 3 * n_vectors : n_moved] = lattice_action[g]
+            action[g, n_moved:, n_moved:] = np.eye(self.n_traces)
         inverse = [_find(group, g.T) for g in group]
         self._buffer("_input_action", action[inverse])
         self._make_weights()
@@ -208,18 +243,38 @@ class TransitionGenerator(Generator):
 
     # What the network sees and gives ---------------------------------------------------------
 
-    def _inputs(self, place: Tensor | None, lagged: Tensor, residual: Tensor) -> Tensor:
+    def _inputs(self, known: dict[str, Tensor]) -> Tensor:
         """Return the inputs [..., n_inputs].
 
-        `place` [..., 3] is fractional in the primitive cell, `lagged` [..., p, 3] are the last
-        displacements, newest first, `residual` [..., r, 3] the modes of the last step.
+        Parameters
+        ----------
+        known : dict
+            `lagged` [..., p, 3], the last displacements, newest first; `residual` [..., r, 3], the
+            modes of the last step; `trace` [..., k, 3] and `activity` [..., k]; with a lattice
+            `place` [..., 3], fractional in the primitive cell.
         """
-        seen = torch.cat([self._differences(lagged), residual], -2)
+        trace = known["trace"] / self.trace_scales[:, None]
+        seen = torch.cat([self._differences(known["lagged"]), known["residual"], trace], -2)
         parts = [saturated(seen, SATURATION).flatten(-2)]
-        if place is not None:
-            phase = place @ self.waves
+        if self.has_lattice:
+            phase = known["place"] @ self.waves
             parts += [phase.cos(), phase.sin()]
+        parts.append((known["activity"] + QUIET).log())
         return torch.cat(parts, -1)
+
+    def _traces(self, steps: Tensor) -> tuple[Tensor, Tensor]:
+        """Return traces [B, n, k, 3] and activities [B, n, k] after displacements [B, n, 3]."""
+        n = steps.shape[1]
+        age = torch.arange(n, device=steps.device)
+        age = age[:, None] - age
+        power = torch.where(age >= 0, self.keep[:, None, None] ** age.clamp(min=0), 0.0)
+        trace = torch.einsum("kji,bid->bjkd", power * self.keep[:, None, None], steps)
+        if not self.n_traces:
+            return trace, trace[..., 0]
+        squared = trace[:, :, 0].square().sum(-1) / (3 * self.trace_scales[0] ** 2)
+        activity = torch.einsum("kji,bi->bjk", power * (1 - self.keep)[:, None, None], squared)
+        # Begun at its mean, one.
+        return trace, activity + power[:, :, 0].T * self.keep
 
     def _differences(self, lagged: Tensor) -> Tensor:
         """Return scaled differences [..., v, 3] of the last displacements [..., p, 3]."""
@@ -254,33 +309,46 @@ class TransitionGenerator(Generator):
         vectors = out[..., 2 * k :].unflatten(-1, (k, 1 + DIRECTIONS, 3))
         return Mixture(
             out[..., :k].log_softmax(-1),
-            out[..., k : 2 * k].clamp(*LOG_WIDTH),
-            saturated(vectors[..., 0, :], SATURATION),
+            out[..., k : 2 * k].clamp(min=LOG_WIDTH[0]).minimum(LOG_WIDTH[1] + self.reach.log()),
+            saturated(vectors[..., 0, :], SATURATION * self.reach[..., None]),
             saturated(vectors[..., 1:, :], DIRECTION),
         )
 
     # Likelihood -----------------------------------------------------------------------------
 
     def whole_window(self, records: int) -> int:
-        """Return the least window, in records, of at least this many that holds whole steps."""
+        """Return the least window, in records, of at least this many that holds whole steps.
+
+        What only fills the traces comes first.
+        """
         r = self.records_per_step
-        return 1 + self.n_lags + r * -(-records // r)
+        return 1 + self.n_lags + r * (self.trace_steps - (-records // r))
 
     def _teacher_forced(self, weights: dict[str, Tensor], positions: Tensor) -> dict[str, Tensor]:
-        """Run over data [B, L, 3] (float64) of n steps; return what each left, [B, n, ...]."""
+        """Run over data [B, L, 3] (float64); return what each of n steps left, [B, n, ...].
+
+        The steps that only fill the traces are not among the n.
+        """
         p, r = self.n_lags, self.records_per_step
+        first = r * self.trace_steps
+        steps = positions[:, p + r :: r] - positions[:, p:-r:r]
+        trace, activity = (t[:, self.trace_steps :] for t in self._traces(steps.float()))
+        positions = positions[:, first:]
         moved = (positions[:, 1:] - positions[:, :-1]).float()
         past = moved.unfold(1, p, r).flip(-1).swapaxes(2, 3)  # [B, n + 1, p, 3], newest first
         following = moved[:, p:].unflatten(1, (-1, r))  # [B, n, r, 3]
         extrapolated = torch.einsum("rp,bnpi->bnri", self.extrapolation, past[:, :-1])
         residual = torch.einsum("mr,bnri->bnmi", self.modes, following - extrapolated)
-        lagged = past[:, 1:]
-        place = None
+        known = {
+            "lagged": past[:, 1:],
+            "residual": residual,
+            "trace": trace,
+            "activity": activity,
+        }
         if self.has_lattice:
             fraction = positions[:, p + r :: r] @ self.inverse_cell.double()
-            place = (fraction - fraction.floor()).float()
-        inputs = self._inputs(place, lagged, residual)
-        embedded = inputs
+            known["place"] = (fraction - fraction.floor()).float()
+        embedded = self._inputs(known)
         for name in ("embed", "mix"):
             embedded = functional.silu(
                 functional.linear(embedded, weights[name], weights[f"{name}_bias"])
@@ -290,10 +358,7 @@ class TransitionGenerator(Generator):
         memory, _ = torch.gru(
             embedded, start, [weights[name] for name in order], True, 1, 0.0, False, False, True
         )
-        known = {"embedded": embedded, "memory": memory, "residual": residual, "lagged": lagged}
-        if place is not None:
-            known["place"] = place
-        return known
+        return {**known, "embedded": embedded, "memory": memory}
 
     def _predicted(self, positions: Tensor, warm_up: int) -> tuple[Tensor, Mixture]:
         """Return the modes [r, B * n, 3] of each step of the data and what was predicted."""
@@ -334,6 +399,8 @@ class TransitionGenerator(Generator):
         state = {
             "displacements": known["lagged"][:, -1],
             "residual": known["residual"][:, -1],
+            "trace": known["trace"][:, -1],
+            "activity": known["activity"][:, -1],
             # The memory does not hold the last displacement yet: the first step takes it in.
             "memory": known["memory"][:, -2],
         }
@@ -347,6 +414,8 @@ class TransitionGenerator(Generator):
         state = {
             "displacements": torch.zeros(n, self.n_lags, 3),
             "residual": torch.zeros(n, self.records_per_step, 3),
+            "trace": torch.zeros(n, self.n_traces, 3),
+            "activity": torch.ones(n, self.n_traces),
             "memory": torch.zeros(n, self.hidden),
         }
         if self.has_lattice:
@@ -389,6 +458,9 @@ class TransitionGenerator(Generator):
             differences=self._differences(unit)[..., 0].T.contiguous(),
             motion=torch.cat([self.extrapolation, self.inverse_modes], 1),
             place=place,
+            reach=self.reach.flatten().tolist(),
+            keep=self.keep[:, None],
+            trace_scales=self.trace_scales[:, None, None],
             components=self.components,
         )
 
@@ -413,24 +485,27 @@ def fit_extrapolation(
     Returns
     -------
     dict
-        The arguments `extrapolation`, `modes` and `scales` of `TransitionGenerator`.
+        The arguments `extrapolation`, `modes`, `reach` and `scales` of `TransitionGenerator`.
+        Reach is the root of 1 + alpha2 of a mode: rare and long moves, as hops within a record,
+        need a mixture that holds them.
     """
     r = records_per_step
     p = max(6, 3 * r)
-    # Normal equations of all windows [..., p + r], oldest first.
-    moments = np.zeros((p + r, p + r))
-    count = 0
-    for d in displacements:
-        windows = np.lib.stride_tricks.sliding_window_view(d, p + r, axis=0)
-        moments += np.tensordot(windows, windows, ((0, 1, 2), (0, 1, 2)))
-        count += windows[..., 0].size
-    moments /= count
+    moments = _moments(displacements, p + r)
     past, following = slice(p - 1, None, -1), slice(p, None)
     now = moments[past, past]
     weights = np.linalg.solve(now, moments[past, following]).T  # [r, p]
     residual = moments[following, following] - weights @ moments[past, following]
     values, vectors = np.linalg.eigh(residual)
     modes = (vectors / np.sqrt(values)).T[::-1]
+    lengths = np.zeros((2, r))  # sums of second and fourth powers
+    for d in displacements:
+        windows = np.lib.stride_tricks.sliding_window_view(d, p + r, axis=0)[::r]
+        squared = ((windows[..., following] - windows[..., past] @ weights.T) @ modes.T) ** 2
+        squared = squared.sum(2)  # over x, y, z
+        lengths += [squared.sum((0, 1)), (squared**2).sum((0, 1))]
+    samples = sum(-(-(len(d) - p - r + 1) // r) * d.shape[1] for d in displacements)
+    reach = np.sqrt(np.maximum(1.0, 0.6 * samples * lengths[1] / lengths[0] ** 2))
 
     def deviation(combination: list[float]) -> float:
         row = np.zeros(p)
@@ -442,8 +517,67 @@ def fit_extrapolation(
     return {
         "extrapolation": weights.tolist(),
         "modes": modes.tolist(),
+        "reach": reach.tolist(),
         "scales": [deviation(c) for c in scales],
     }
+
+
+def predictable(displacements: list[np.ndarray]) -> bool:
+    """Tell whether the last displacements [n, N, 3] tell more than half of the next one.
+
+    They do where the record interval resolves the inertia of an ion. Where they do not, what
+    happens within a step of several records is new at each record, and the steps are better short.
+    """
+    p = 6
+    moments = _moments(displacements, p + 1)
+    weights = np.linalg.solve(moments[:p, :p], moments[:p, p])
+    return bool(weights @ moments[:p, p] > 0.5 * moments[p, p])
+
+
+def _moments(displacements: list[np.ndarray], length: int) -> np.ndarray:
+    """Return the mean products [length, length] in windows of displacements, oldest first."""
+    moments, count = np.zeros((length, length)), 0
+    for d in displacements:
+        windows = np.lib.stride_tricks.sliding_window_view(d, length, axis=0)
+        moments += np.tensordot(windows, windows, ((0, 1, 2), (0, 1, 2)))
+        count += windows[..., 0].size
+    return moments / count
+
+
+def fit_traces(
+    displacements: list[np.ndarray], records_per_step: int, relaxations: Sequence[float]
+) -> dict[str, list[float]]:
+    """Measure the traces of data.
+
+    Parameters
+    ----------
+    displacements : list of array, [n, N, 3]
+        From record to record, Angstrom.
+    records_per_step : int
+        r.
+    relaxations : sequence of float
+        Of the traces, records.
+
+    Returns
+    -------
+    dict
+        The arguments `relaxations` and `trace_scales` of `TransitionGenerator`. Relaxations that
+        fewer than `RELAXATIONS_A_RUN` fit into the longest run are left out.
+    """
+    r = records_per_step
+    longest = max(map(len, displacements)) / RELAXATIONS_A_RUN
+    steps = [t / r for t in relaxations if t <= longest]
+    scales = []
+    for relaxation in steps:
+        keep, squares, count = math.exp(-1 / relaxation), 0.0, 0
+        for d in displacements:
+            trace = np.zeros_like(d[0])
+            for number, moved in enumerate(d[: len(d) // r * r].reshape(-1, r, *d[0].shape).sum(1)):
+                trace = keep * (trace + moved)
+                if number >= relaxation:
+                    squares, count = squares + (trace**2).sum(), count + trace.size
+        scales.append(math.sqrt(squares / count))
+    return {"relaxations": steps, "trace_scales": scales}
 
 
 def group_of(symmetry: Symmetry) -> dict[str, list | None]:

@@ -33,9 +33,11 @@ from mdgan_hpc.trajectory.blocks.plan import (
     read_plan,
 )
 
-#: Particles and records of a block: a GPU needs many particles to be busy, and then fewer records
-#: to keep what is in memory below 64 MiB.
-_BLOCK = {"cpu": (256, 1024), "cuda": (32768, 128)}
+#: Particles (at most) and records of a block: a GPU needs many particles to be busy, and then fewer
+#: records to keep what is in memory below 64 MiB.
+_BLOCK = {"cpu": (1024, 1024), "cuda": (32768, 128)}
+#: Wide blocks cost less a record, but on a CPU a few processes should all find work.
+_LEAST, _BLOCKS = 256, 8
 
 Settings = dict[str, Any]
 
@@ -141,7 +143,10 @@ class Preparation:
         device, found = device_kind(config.device), found or {}
         particles = config.block_particles or found.get("block_particles", 0)
         if particles == 0:
-            particles = -(-min(_BLOCK[device][0], config.particles) // k) * k
+            particles = _BLOCK[device][0]
+            while device == "cpu" and particles > max(_LEAST, config.particles // _BLOCKS):
+                particles //= 2
+            particles = -(-min(particles, config.particles) // k) * k
         if particles % k:
             raise UsageError(
                 f"--block-particles {particles} is not a multiple of the {k} particles that the "

@@ -33,7 +33,8 @@ class GenerateConfig:
     burn_in : int
         Records dropped between the start state and the first record.
     block_particles : int
-        P; 0 takes 256, or 32768 on a GPU, and never more than the particles asked for.
+        P; 0 takes an eighth of the particles between 256 and 1024, or 32768 on a GPU, and never
+        more than the particles asked for.
     block_records : int
         R, records of one random stream; 0 takes 1024, or 128 on a GPU. Rounded down to whole steps
         of the generator.

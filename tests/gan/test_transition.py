@@ -9,7 +9,13 @@ from mdgan_hpc.gan.mixture import Mixture
 from mdgan_hpc.gan.registry import build, create, describe
 from mdgan_hpc.gan.stepping import sample
 from mdgan_hpc.gan.symmetry import Symmetry, isotropic
-from mdgan_hpc.gan.transition import TransitionGenerator, fit_extrapolation, group_of
+from mdgan_hpc.gan.transition import (
+    TransitionGenerator,
+    fit_extrapolation,
+    fit_traces,
+    group_of,
+    predictable,
+)
 from tests.gan.conftest import underdamped
 
 
@@ -24,7 +30,9 @@ def cubic(edge: float) -> Symmetry:
 
 def make(symmetry: Symmetry, records_per_step: int, **more: int) -> TransitionGenerator:
     torch.manual_seed(3)
-    fitted = fit_extrapolation([np.diff(underdamped(400, 4, 1), axis=0)], records_per_step)
+    displacements = [np.diff(underdamped(400, 4, 1), axis=0)]
+    fitted = fit_extrapolation(displacements, records_per_step)
+    fitted |= fit_traces(displacements, records_per_step, [6.0, 18.0])
     arguments = {**fitted, **group_of(symmetry), "hidden": 48, "components": 3, "pool": 64, **more}
     generator = create("transition", arguments)
     assert isinstance(generator, TransitionGenerator)
@@ -88,9 +96,9 @@ def test_density_equals_torch_distributions():
 def drawn(generator: TransitionGenerator, heads: torch.Tensor, draw: torch.Tensor) -> torch.Tensor:
     """Residuals [B, r, 3] for heads [B, r * e] and normal numbers [B, noise_size]."""
     stepper = generator._stepper()
-    return sample(draw.T, heads.T, stepper.earlier, stepper.out, generator.components).permute(
-        2, 0, 1
-    )
+    return sample(
+        draw.T, heads.T, stepper.earlier, stepper.out, stepper.reach, generator.components
+    ).permute(2, 0, 1)
 
 
 def strengthen(generator: TransitionGenerator) -> None:
@@ -171,3 +179,47 @@ def test_extrapolation_is_the_least_squares_fit():
     np.testing.assert_allclose(fitted["extrapolation"], oracle, rtol=1e-6)
     modes = (following - past @ oracle.T) @ np.array(fitted["modes"]).T
     np.testing.assert_allclose(modes.T @ modes / len(modes), np.eye(2), atol=1e-6)
+
+
+def test_reach_grows_with_rare_long_moves():
+    random = np.random.default_rng(3)
+    moved = random.normal(size=(20_000, 10, 3))
+    assert fit_extrapolation([moved], 1)["reach"] == pytest.approx([1.0], abs=0.01)
+    hops = random.random((20_000, 10, 1)) < 0.05
+    moved = moved * np.where(hops, 5.0, 0.2)
+    squared = (moved**2).sum(-1)
+    alpha2 = 0.6 * (squared**2).mean() / squared.mean() ** 2 - 1
+    assert fit_extrapolation([moved], 1)["reach"] == pytest.approx([(1 + alpha2) ** 0.5], rel=0.01)
+
+
+def test_traces_are_a_naive_loop():
+    generator = make(isotropic(), 3)
+    assert generator.n_traces == 2
+    moved = np.random.default_rng(5).normal(size=(4, 20, 3))
+    trace, activity = generator._traces(torch.from_numpy(moved).float())
+    here, mean = np.zeros((4, 3)), np.zeros((2, 4, 3))
+    active = np.ones((2, 4))
+    keep, scale = generator.keep.numpy(), float(generator.trace_scales[0])
+    for step in range(20):
+        here = here + moved[:, step]
+        mean = keep[:, None, None] * mean + (1 - keep[:, None, None]) * here
+        squared = ((here - mean[0]) ** 2).sum(-1) / (3 * scale**2)
+        active = keep[:, None] * active + (1 - keep[:, None]) * squared
+        np.testing.assert_allclose(trace[:, step], (here - mean).swapaxes(0, 1), atol=1e-5)
+        np.testing.assert_allclose(activity[:, step], active.T, rtol=1e-4)
+
+
+def test_traces_have_the_scale_of_the_data():
+    """Of independent displacements: keep^2 / (1 - keep^2) times their variance."""
+    moved = np.random.default_rng(6).normal(size=(6000, 50, 3))
+    fitted = fit_traces([moved], 2, [10.0, 100.0, 600.0])
+    assert fitted["relaxations"] == [5.0, 50.0]  # the run holds 10 of the third
+    for relaxation, scale in zip(fitted["relaxations"], fitted["trace_scales"], strict=True):
+        share = np.exp(-2 / relaxation)
+        assert scale == pytest.approx((2 * share / (1 - share)) ** 0.5, rel=0.02)
+
+
+def test_inertia_is_told_from_random_steps():
+    moved = np.random.default_rng(7).normal(size=(500, 4, 3))
+    assert not predictable([moved])
+    assert predictable([np.diff(underdamped(400, 4, 1), axis=0)])

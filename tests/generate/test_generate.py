@@ -272,7 +272,10 @@ def network(folder):
         {
             "extrapolation": (0.5 * np.eye(step, lags)).tolist(),
             "modes": (np.eye(step) / 0.03).tolist(),
+            "reach": [1.0] * step,
             "scales": [0.1, 0.05, 0.05, 0.05],
+            "relaxations": [8.0, 24.0],
+            "trace_scales": [0.5, 1.0],
             "rotations": [np.eye(3).tolist(), (-np.eye(3)).tolist()],
             "translations": [[0.0, 0.0, 0.0]] * 2,
             "primitive": (8 * np.eye(3)).tolist(),
