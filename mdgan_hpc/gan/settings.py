@@ -50,7 +50,7 @@ class GeneratorSettings:
     hidden: int = key(128, "units | transition: memory; latent: width of the layers")
     records_per_step: int = key(
         0,
-        "records | transition only: made together by one step; 0: 8 where the last displacements "
+        "records | transition only: made together by one step; 0: 5 where the last displacements "
         "tell more than half of the next one, else 1",
     )
     head: int = key(48, "units | transition only: between memory and mixture, for each mode")

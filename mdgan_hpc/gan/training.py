@@ -47,7 +47,7 @@ _KEPT_OUT = {"none": "", "run": " (the last for validation)", "span": " (4/5 of 
 _EVALUATION_IONS = 128
 _BURN_IN_PS = 1.0
 #: Records a step where inertia is resolved, and records in which the traces relax.
-_PER_STEP = 8
+_PER_STEP = 5
 _RELAXATIONS = (40.0, 120.0, 360.0)
 
 
