@@ -72,6 +72,11 @@ class FidelityResult:
         return float(np.median(list(self.ratios.values())))
 
     @property
+    def root_mean_square(self) -> float:
+        """Root mean square of the ratios: low only if none is far off."""
+        return float(np.sqrt(np.mean(np.square(list(self.ratios.values())))))
+
+    @property
     def worst(self) -> tuple[str, float]:
         """Name and ratio of the observable that is farthest off."""
         name = max(self.ratios, key=lambda key: self.ratios[key])

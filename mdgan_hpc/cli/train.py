@@ -154,7 +154,7 @@ def _evaluation(
             err=True,
         )
         ratios = {f"fidelity {name}": round(value, 3) for name, value in result.ratios.items()}
-        return {"score": result.median, **ratios}
+        return {"score": round(result.root_mean_square, 4), **ratios}
 
     return compare
 

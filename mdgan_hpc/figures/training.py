@@ -52,7 +52,7 @@ def draw_training(metrics: Path, target: Path) -> None:
                 ratios = [row[kind] for row in judged]
                 axis.plot(steps, ratios, color="0.75", linewidth=0.8, label=label)
             scores = [row["score"] for row in judged]
-            axis.plot(steps, scores, marker="o", **style.GENERATED, label="median of all")
+            axis.plot(steps, scores, marker="o", **style.GENERATED, label="root mean square")
             axis.axhline(1, **style.MD, linewidth=0.8, label="another MD run")
             axis.annotate(
                 worst.removeprefix("fidelity "),

@@ -51,6 +51,8 @@ class Stepper:
         Of the last displacements, scaled, that the network sees.
     motion : Tensor, [r, p + r]
         Next displacements from the last ones and the residual.
+    ahead : Tensor, [1, p]
+        Displacement over a step, extrapolated from the last ones.
     place : (Tensor [w, 3], Tensor [3, 3]) or None
         Reciprocal vectors, and from Angstrom to the primitive cell.
     reach : list of float, [r]
@@ -72,6 +74,7 @@ class Stepper:
     out: list[Tensor]
     differences: Tensor
     motion: Tensor
+    ahead: Tensor
     place: tuple[Tensor, Tensor] | None
     reach: list[float]
     keep: Tensor
@@ -84,6 +87,7 @@ class Stepper:
         weights: dict[str, Tensor],
         differences: Tensor,
         motion: Tensor,
+        ahead: Tensor,
         place: tuple[Tensor, Tensor] | None,
         reach: list[float],
         keep: Tensor,
@@ -110,6 +114,7 @@ class Stepper:
             out=list(torch.cat([weights["out"], weights["out_bias"][..., None]], 2)),
             differences=differences,
             motion=motion,
+            ahead=ahead,
             place=place,
             reach=reach,
             keep=keep,
@@ -154,7 +159,8 @@ class Stepper:
             seen = torch.cat([seen, trace * shrink])
             inputs = [saturated(seen, SATURATION, 1).view(-1, n_samples)]
             if place is not None and self.place is not None:
-                phase = self.place[0] @ place
+                ahead = (self.ahead @ flat[:p]).view(3, -1)
+                phase = self.place[0] @ torch.addmm(place, self.place[1], ahead)
                 inputs += [phase.cos(), phase.sin()]
             inputs.append((activity + QUIET).log())
             embedded = functional.silu(embed @ torch.cat([*inputs, one]).to(precision))

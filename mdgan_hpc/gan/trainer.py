@@ -334,7 +334,7 @@ class Trainer:
             self.critic_optimiser.load_state_dict(state["critic_optimiser"])
 
     def judge(self, score: float) -> None:
-        """Keep the averaged generator of now if it is the best of the last fifth of training.
+        """Keep the averaged generator, just made ready, if it is the best of the last fifth.
 
         Adversarial and likelihood losses do not tell which generator moves as the ions do; the
         comparison of its free runs with MD does.
@@ -346,12 +346,13 @@ class Trainer:
 
     def best_generator(self) -> Generator:
         """Return the generator that was judged best, or the last one if none was judged."""
-        if self.best:
-            self.average.load_state_dict(self.best["weights"])
-        return self.ready_generator()
+        if not self.best:
+            return self.ready_generator()
+        self.average.load_state_dict(self.best["weights"])
+        return self.average
 
     def ready_generator(self) -> Generator:
-        """Return the averaged generator of now, with start states from the training data."""
+        """Return the averaged generator of now, as hot as the data, with start states from them."""
         if isinstance(self.average, TransitionGenerator):
             history = self.windows.draw(
                 self.average.pool_size,
@@ -359,6 +360,7 @@ class Trainer:
                 stream(self.config.train.seed, 0, "pool"),
             )
             self.average.set_pool(history)
+            self.average.hold_temperature(stream(self.config.train.seed, self.step, "temperature"))
         return self.average
 
 

@@ -44,7 +44,7 @@ Evaluation = Callable[[np.ndarray, float], Mapping[str, float]]
 MakeEvaluation = Callable[[list[np.ndarray], float, np.ndarray | None], Evaluation]
 
 _KEPT_OUT = {"none": "", "run": " (the last for validation)", "span": " (4/5 of each trained on)"}
-_EVALUATION_IONS = 128
+_EVALUATION_IONS = 256
 _BURN_IN_PS = 1.0
 #: Records a step where inertia is resolved, and records in which the traces relax.
 _PER_STEP = 5

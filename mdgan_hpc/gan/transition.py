@@ -1,16 +1,16 @@
 """A recurrent transition density of one ion, exactly symmetric under a finite group.
 
 At each step the network gives the joint density of the next few displacements: a linear
-extrapolation of the last ones leaves a residual, turned into uncorrelated modes, and each mode
-gets a mixture of Gaussians whose weights, means and covariances depend on the slower modes, on the
-last displacements, on the place in the primitive cell, on traces, and on a memory (a gated
-recurrent unit). A trace is where the ion is, seen from an exponential mean of where it was; its
-activity is a like mean of the square of the shortest trace. They hold what a recurrent unit
+extrapolation of the last ones leaves a residual, turned into uncorrelated modes, and each mode gets
+a mixture of Gaussians whose weights, means and covariances depend on the slower modes, on the last
+displacements, on the place in the primitive cell that they lead to, on traces, and on a memory (a
+gated recurrent unit). A trace is where the ion is, seen from an exponential mean of where it was;
+its activity is a like mean of the square of the shortest trace. They hold what a recurrent unit
 trained on windows of a picosecond does not learn to keep: where the ion came from, and whether it
 moved much of late. A step spans several records because the force on an ion stays alike for tens of
 femtoseconds: errors of shorter steps are not independent and add up in free runs. Because the
-density is tractable, the rate of rare events (hops) is held by the likelihood of the data, which
-an adversarial game alone does not hold still.
+density is tractable, the rate of rare events (hops) is held by the likelihood of the data, which an
+adversarial game alone does not hold still.
 
 Symmetry: hidden units carry the regular representation of a finite group, so that turning the
 past turns the predicted future (group convolutions, T. Cohen and M. Welling, ICML 2016, section
@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mdgan_hpc.gan.generator import Generator, State
+from mdgan_hpc.gan.generator import Generator, State, rollout
 from mdgan_hpc.gan.mixture import Mixture
 from mdgan_hpc.gan.stepping import (
     DIRECTION,
@@ -44,6 +44,9 @@ from mdgan_hpc.gan.symmetry import Symmetry
 _HISTORY = 96
 #: Of this, times the longest relaxation of the traces, windows begin with.
 _TRACE_HISTORY = 1.5
+#: Free runs and their records that tell how hot they are, and the noise (logarithm) tried.
+_THERMOMETER = (256, 1000)
+_NOISE_RANGE = 0.01
 #: So many relaxations a run must hold for a trace to be worth its history.
 RELAXATIONS_A_RUN = 12
 
@@ -94,6 +97,7 @@ class TransitionGenerator(Generator):
     waves: Tensor
     keep: Tensor
     trace_scales: Tensor
+    log_noise: Tensor
     _product: Tensor
     _input_action: Tensor
 
@@ -141,6 +145,7 @@ class TransitionGenerator(Generator):
         self._buffer("scales", scales[: 3 if r == 1 else 4])
         self._buffer("keep", np.exp(-1 / np.array(relaxations)))
         self._buffer("trace_scales", trace_scales)
+        self._buffer("log_noise", 0.0)
         n_vectors = len(self.scales) + r + self.n_traces
         self._buffer("rotations", group)
         product = np.array([[_find(group, a.T @ b) for b in group] for a in group])
@@ -219,6 +224,8 @@ class TransitionGenerator(Generator):
         turn = torch.einsum("mn,gij->gminj", torch.eye(r, device=looks.device), self.rotations.mT)
         scalars = self.scalars.repeat(1, 1, n)
         vectors = torch.einsum("gij,mkjc->mkigc", self.rotations, self.vectors)
+        weights_bias, width_bias = self.scalars_bias.chunk(2, 1)
+        scalars_bias = torch.cat([weights_bias, width_bias + self.log_noise], 1)
         return {
             "embed": torch.einsum("cu,guv->gcv", self.embed, self._input_action).reshape(
                 self.hidden, self.n_inputs
@@ -238,7 +245,7 @@ class TransitionGenerator(Generator):
                 "mcu,guv->mgcv", earlier, turn.reshape(n, 3 * r, 3 * r)
             ).reshape(r, n * e, 3 * r),
             "out": torch.cat([scalars, vectors.reshape(r, -1, n * e)], 1),
-            "out_bias": functional.pad(self.scalars_bias, (0, vectors.shape[1] * 3)),
+            "out_bias": functional.pad(scalars_bias, (0, vectors.shape[1] * 3)),
         }
 
     # What the network sees and gives ---------------------------------------------------------
@@ -257,7 +264,8 @@ class TransitionGenerator(Generator):
         seen = torch.cat([self._differences(known["lagged"]), known["residual"], trace], -2)
         parts = [saturated(seen, SATURATION).flatten(-2)]
         if self.has_lattice:
-            phase = known["place"] @ self.waves
+            ahead = torch.einsum("p,...pi->...i", self.extrapolation.sum(0), known["lagged"])
+            phase = (known["place"] + ahead @ self.inverse_cell) @ self.waves
             parts += [phase.cos(), phase.sin()]
         parts.append((known["activity"] + QUIET).log())
         return torch.cat(parts, -1)
@@ -428,6 +436,33 @@ class TransitionGenerator(Generator):
             for name, value in self.condition(positions).items():
                 getattr(self, f"pool_{name}").copy_(value)
 
+    def hold_temperature(self, random: torch.Generator) -> None:
+        """Scale the noise of all steps so that free runs are as hot as the data.
+
+        How hot an ion is, is the mean square of its displacement in one record. Free runs stray
+        from that of the data by a percent or two, as errors of many steps add up, and the rate of
+        hops by ten times as much. One number is set, `log_noise`: where a line through free runs
+        at three values of it meets the data.
+
+        Parameters
+        ----------
+        random : torch.Generator
+            Source of the random numbers of the free runs.
+        """
+        one_record = self.scales[-1] if self.records_per_step > 1 else self.scales[0]
+        wanted = 2 * math.log(float(one_record))
+        trials = torch.linspace(-_NOISE_RANGE, _NOISE_RANGE, 3, dtype=torch.float64)
+        hot = []
+        for trial in trials.tolist():
+            self.log_noise.fill_(trial)
+            path = rollout(self, *_THERMOMETER, random=random, burn_in_records=_HISTORY)
+            hot.append(path.double().diff(dim=0).square().mean().log())
+        excess = torch.stack(hot) - wanted
+        slope = float(trials @ excess / trials.square().sum())
+        # A network that is far off still is to be seen as it is: in half-trained ones for example.
+        found = -float(excess.mean()) / slope if slope > 0 else 0.0
+        self.log_noise.fill_(min(max(found, -2 * _NOISE_RANGE), 2 * _NOISE_RANGE))
+
     def start(self, uniform: Tensor) -> tuple[State, Tensor]:
         """Draw stored start states; see `Generator.start`."""
         index = (uniform[:, 0] * self.pool_size).long().clamp_(max=self.pool_size - 1)
@@ -442,8 +477,9 @@ class TransitionGenerator(Generator):
         """Go on step by step; see `Generator.advance`."""
         if torch.is_grad_enabled() and any(p.requires_grad for p in self.parameters()):
             return self._stepper().run(state, noise)
-        # Kept until a parameter changes.
-        version = hash(tuple((id(p), p._version, p.device) for p in self.parameters()))
+        # Kept until a weight changes.
+        weights = (*self.parameters(), self.log_noise)
+        version = hash(tuple((id(w), w._version, w.device) for w in weights))
         if self._frozen is None or self._frozen[0] != version:
             with torch.no_grad():
                 self._frozen = (version, self._stepper())
@@ -457,6 +493,7 @@ class TransitionGenerator(Generator):
             self.dense_weights(),
             differences=self._differences(unit)[..., 0].T.contiguous(),
             motion=torch.cat([self.extrapolation, self.inverse_modes], 1),
+            ahead=self.extrapolation.sum(0, keepdim=True),
             place=place,
             reach=self.reach.flatten().tolist(),
             keep=self.keep[:, None],

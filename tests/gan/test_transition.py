@@ -223,3 +223,21 @@ def test_inertia_is_told_from_random_steps():
     moved = np.random.default_rng(7).normal(size=(500, 4, 3))
     assert not predictable([moved])
     assert predictable([np.diff(underdamped(400, 4, 1), axis=0)])
+
+
+def test_noise_is_scaled_until_free_runs_are_as_hot_as_the_data():
+    generator = make(isotropic(), 1, components=1)
+    # White displacements of a variance that is known: no inertia, no network.
+    with torch.no_grad():
+        generator.extrapolation.zero_()
+        generator.scalars.zero_()
+        generator.vectors.zero_()
+        generator.scalars_bias.copy_(torch.tensor([[0.0, -0.008]]))
+        one_record = generator.inverse_modes[0, 0]
+        generator.scales[0] = one_record
+    generator.set_pool(windows(generator, generator.history_records, generator.pool_size))
+    generator.hold_temperature(torch.Generator().manual_seed(1))
+    assert generator.log_noise.item() == pytest.approx(0.008, abs=1.5e-3)
+    path = rollout(generator, 256, 500, random=torch.Generator().manual_seed(2))
+    moved = path.diff(dim=0).square().mean().sqrt()
+    assert moved.item() == pytest.approx(one_record.item(), rel=3e-3)
