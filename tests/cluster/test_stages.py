@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import sys
 import time
@@ -98,6 +99,14 @@ def test_pipeline_from_run_folders_to_report(slurm: Slurm, small_config: Path) -
     work = Path(slurm.environment["MDGAN_WORK"])
     for name in ("msd.json", "msd-md.json"):
         assert json.loads((work / name).read_text())
+    assert list((work / "report").glob("*.html"))
+
+    shutil.rmtree(work / "report")
+    done = slurm.run("jobs/pipeline.sh", "--from", "msd", env=env)
+    later = dict(line.split() for line in done.stdout.splitlines())
+    assert list(later) == ["msd", "report"]
+    assert "nothing to do" in slurm.done(later["msd"])
+    slurm.done(later["report"])
     assert list((work / "report").glob("*.html"))
 
     for stage in jobs:
