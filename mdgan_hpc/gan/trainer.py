@@ -333,14 +333,17 @@ class Trainer:
             self.critics.load_state_dict(state["critics"])
             self.critic_optimiser.load_state_dict(state["critic_optimiser"])
 
+    @property
+    def _late(self) -> bool:
+        return self.step >= _LATE * self.config.train.steps
+
     def judge(self, score: float) -> None:
         """Keep the averaged generator, just made ready, if it is the best of the last fifth.
 
         Adversarial and likelihood losses do not tell which generator moves as the ions do; the
         comparison of its free runs with MD does.
         """
-        late = self.step >= _LATE * self.config.train.steps
-        if late and score < self.best.get("score", math.inf):
+        if self._late and score < self.best.get("score", math.inf):
             weights = {k: v.detach().clone() for k, v in self.average.state_dict().items()}
             self.best = {"score": score, "step": self.step, "weights": weights}
 
@@ -352,7 +355,10 @@ class Trainer:
         return self.average
 
     def ready_generator(self) -> Generator:
-        """Return the averaged generator of now, as hot as the data, with start states from them."""
+        """Return the averaged generator of now, with start states from the data.
+
+        In the last fifth, where it may become the model, it is made as hot as they are.
+        """
         if isinstance(self.average, TransitionGenerator):
             history = self.windows.draw(
                 self.average.pool_size,
@@ -360,7 +366,9 @@ class Trainer:
                 stream(self.config.train.seed, 0, "pool"),
             )
             self.average.set_pool(history)
-            self.average.hold_temperature(stream(self.config.train.seed, self.step, "temperature"))
+            if self._late:
+                random = stream(self.config.train.seed, self.step, "temperature")
+                self.average.hold_temperature(random)
         return self.average
 
 

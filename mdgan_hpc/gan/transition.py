@@ -45,7 +45,7 @@ _HISTORY = 96
 #: Of this, times the longest relaxation of the traces, windows begin with.
 _TRACE_HISTORY = 1.5
 #: Free runs and their records that tell how hot they are, and the noise (logarithm) tried.
-_THERMOMETER = (256, 1000)
+_THERMOMETER = (512, 1500)
 _NOISE_RANGE = 0.01
 #: So many relaxations a run must hold for a trace to be worth its history.
 RELAXATIONS_A_RUN = 12
