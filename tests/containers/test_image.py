@@ -50,10 +50,13 @@ def test_own_test_section_passes() -> None:
     assert "This site works." in out
 
 
+def read_labels() -> dict[str, str]:
+    shown = json.loads(apptainer("inspect", "--json", IMAGE).stdout)
+    return shown["data"]["attributes"]["labels"]
+
+
 def test_labels_name_versions_and_commit() -> None:
-    labels = json.loads(apptainer("inspect", "--json", IMAGE).stdout)["data"]["attributes"][
-        "labels"
-    ]
+    labels = read_labels()
     assert labels["org.opencontainers.image.version"]
     assert labels["org.opencontainers.image.revision"]
     assert "h5py==" in labels["mdgan.pins"]
@@ -119,21 +122,33 @@ def test_whole_pipeline_inside(tmp_path: Path) -> None:
     assert list((tmp_path / "report").glob("*.html"))
 
 
-def test_two_ranks_write_one_parallel_file_under_slurm(slurm: Slurm, tmp_path: Path) -> None:
+@pytest.fixture
+def in_the_image() -> dict[str, str]:
+    """The environment in which the job scripts use the image."""
+    # What Debian's Open MPI and MPICH speak with srun.
+    speaks = {"openmpi": "pmix", "mpich": "pmi2"}[read_labels()["mdgan.mpi"]]
+    return {
+        "MDGAN_RUNTIME": "apptainer",
+        "MDGAN_IMAGE": str(IMAGE),
+        "MDGAN_MPI": speaks,
+        "PYTHONPATH": "",  # the package of the image, not of the checkout
+    }
+
+
+def test_two_ranks_write_one_parallel_file_under_slurm(
+    slurm: Slurm, in_the_image: dict[str, str], tmp_path: Path
+) -> None:
     """The job scripts with MDGAN_IMAGE: convert, train and generate on two nodes."""
     config = tmp_path / "small.toml"
     config.write_text(
         "[data]\nrecords = 16\nwarm_up = 4\n[generator]\nhidden = 8\n"
         "[train]\nsteps = 30\nbatch = 8\nevaluate_every = 0\n"
     )
-    env = {
-        "MDGAN_RUNTIME": "apptainer",
-        "MDGAN_IMAGE": str(IMAGE),
+    env = in_the_image | {
         "MDGAN_CONVERT": "--select Li --drift all",
         "MDGAN_CONFIG": str(config),
         "APPTAINER_BIND": f"{ROOT},{tmp_path}",
     }
-    env["PYTHONPATH"] = ""  # the package of the image, not of the checkout
     two = ("--nodes=2", "--ntasks-per-node=1", "--cpus-per-task=1")
     slurm.done(slurm.submit("jobs/convert.slurm", ROOT / "tests/data/long/run1", env=env))
     slurm.done(slurm.submit("jobs/train.slurm", options=two, env=env))
@@ -149,8 +164,7 @@ def test_two_ranks_write_one_parallel_file_under_slurm(slurm: Slurm, tmp_path: P
         assert positions[:].std() > 0
 
 
-def test_smoke_test_in_the_image_on_two_nodes(slurm: Slurm) -> None:
-    env = {"MDGAN_RUNTIME": "apptainer", "MDGAN_IMAGE": str(IMAGE), "PYTHONPATH": ""}
-    log = slurm.done(slurm.submit("jobs/smoke.slurm", env=env))
+def test_smoke_test_in_the_image_on_two_nodes(slurm: Slurm, in_the_image: dict[str, str]) -> None:
+    log = slurm.done(slurm.submit("jobs/smoke.slurm", env=in_the_image))
     assert "4 ranks by slurm on n1, n2" in log
     assert "This site works." in log
