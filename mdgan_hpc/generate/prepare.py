@@ -59,7 +59,16 @@ def prepare(config: GenerateConfig, model: Model, analysis: Analysis | None, ran
     preparation = Preparation(config, model, analysis, ranks)
     if exists:
         plan, settings = preparation.reopen()
-        completed = [p.completed for p in read_progress(config.output, plan)]
+        progress = read_progress(config.output, plan)
+        completed = [p.completed for p in progress]
+        damaged = sum(p.damaged for p in progress)
+        if damaged:
+            warnings.warn(
+                f"{config.output}: of {damaged} of {plan.n_blocks} particle blocks it is not known "
+                "how far they got; they are computed again, with the same result",
+                DataWarning,
+                stacklevel=2,
+            )
     else:
         plan, settings = preparation.create()
         completed = [0] * plan.n_blocks

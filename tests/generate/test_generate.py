@@ -203,6 +203,18 @@ def test_other_readers_open_it(model, reference, tmp_path):
         np.testing.assert_array_equal(position.value[3], reference[3])
 
 
+def test_a_block_whose_ledger_is_damaged_is_told_and_computed_again(model, reference, tmp_path):
+    here(model, "-o", tmp_path / "g.h5", *SMALL)
+    with h5py.File(tmp_path / "g.shards/part-00000.h5", "r+") as part:
+        slots = part["parameters/ledger/carry"]
+        slots[1] = slots[1] + np.uint8(1)
+        part["particles/trajectory/position/value"][:, 64:128] = 0
+    said = here(model, "-o", tmp_path / "g.h5", *SMALL).stderr
+    assert "of 1 of 3 particle blocks it is not known how far they got" in said
+    assert stored(tmp_path / "g.h5").tobytes() == reference.tobytes()
+    assert "not known" not in here(model, "-o", tmp_path / "g.h5", *SMALL).stderr
+
+
 def test_a_full_disk_is_one_clear_error_and_the_run_goes_on_later(tmp_path):
     namespace = ["unshare", "--mount", "--map-root-user", "--user"]
     if subprocess.run([*namespace, "true"], capture_output=True, check=False).returncode:

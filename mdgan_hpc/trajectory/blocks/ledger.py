@@ -37,11 +37,15 @@ def _checksum(sequence: int, completed: int, carry: bytes) -> int:
 
 @dataclass(frozen=True)
 class Progressed:
-    """Where a block stands: newest whole carry, its completed records and sequence number."""
+    """Where a block stands: newest whole carry, its completed records and sequence number.
+
+    A block is damaged where it was begun and no carry of it is whole: it begins anew.
+    """
 
     completed: int = 0
     carry: bytes = b""
     sequence: int = 0
+    damaged: bool = False
 
 
 def read_progress(
@@ -66,6 +70,8 @@ def read_progress(
                     if whole:
                         sequence, completed, carry = max(whole)
                         found[block] = Progressed(completed, carry, sequence)
+                    elif any(slot.any() for slot in slots):
+                        found[block] = Progressed(damaged=True)
         except (OSError, KeyError) as error:
             raise DataError(
                 "a part of the trajectory is missing or damaged",
