@@ -54,7 +54,9 @@ class GeneratorSettings:
         "tell more than half of the next one, else 1",
     )
     head: int = key(48, "units | transition only: between memory and mixture, for each mode")
-    components: int = key(6, "Gaussians | transition only: in the mixture of a mode")
+    components: int = key(
+        30, "Gaussians | transition only: in the mixtures of a step, shared by its modes"
+    )
     latent: int = key(32, "numbers | latent only: size of z")
     window: int = key(32, "records | latent only: records of one window")
     relaxation: int = key(10, "steps | latent only: transitions before the first window")

@@ -15,8 +15,8 @@ from torch.nn import functional
 #: Vector inputs, and means of the mixture, saturate at this many standard deviations; widths and
 #: directions at what rare data need. Away from all data the network can then not heat up an ion.
 SATURATION = 6.0
-DIRECTION = 1.2
-LOG_WIDTH = (-6.0, 0.5)
+DIRECTION = 0.9
+LOG_WIDTH = (-6.0, 0.0)
 #: Stretched directions of each Gaussian.
 DIRECTIONS = 2
 #: Added to an activity (mean 1) before its logarithm is taken.

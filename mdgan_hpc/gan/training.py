@@ -23,10 +23,12 @@ from mdgan_hpc.gan.registry import create
 from mdgan_hpc.gan.settings import TrainingConfig
 from mdgan_hpc.gan.trainer import Trainer, train
 from mdgan_hpc.gan.transition import (
+    TransitionGenerator,
     fit_extrapolation,
     fit_traces,
     group_of,
     predictable,
+    variance_shells,
 )
 from mdgan_hpc.gan.windows import Windows
 from mdgan_hpc.outputs import written_whole
@@ -260,10 +262,11 @@ def build_generator(
             },
         )
     per_step = settings.records_per_step or (_PER_STEP if predictable(steps) else 1)
-    return create(
+    fitted = fit_extrapolation(steps, per_step)
+    generator = create(
         "transition",
         {
-            **fit_extrapolation(steps, per_step),
+            **fitted,
             **fit_traces(steps, per_step, _RELAXATIONS),
             **group_of(symmetry),
             "hidden": settings.hidden,
@@ -271,6 +274,10 @@ def build_generator(
             "head": settings.head,
         },
     )
+    assert isinstance(generator, TransitionGenerator)
+    shells = variance_shells(steps, *(np.array(fitted[k]) for k in ("extrapolation", "modes")))
+    generator.begin_at(shells)
+    return generator
 
 
 def _displacement_scales(

@@ -47,6 +47,8 @@ _TRACE_HISTORY = 1.5
 #: Free runs and their records that tell how hot they are, and the noise (logarithm) tried.
 _THERMOMETER = (512, 1500)
 _NOISE_RANGE = 0.01
+#: In units of a mode's deviation: shells of its variance that no Gaussian mode has.
+_FAR = 4.0
 #: So many relaxations a run must hold for a trace to be worth its history.
 RELAXATIONS_A_RUN = 12
 
@@ -77,7 +79,7 @@ class TransitionGenerator(Generator):
     hidden : int
         Units of the memory, a multiple of n at least.
     components : int
-        Gaussians in the mixture of a mode.
+        Gaussians in the mixtures of a step, shared by its modes; a mode has a multiple of n.
     head : int
         Units between the memory and the mixture of a mode, a multiple of n at least.
     reciprocal_vectors : int
@@ -124,8 +126,9 @@ class TransitionGenerator(Generator):
         self.n_operations = n = len(group)
         self.channels = channels = max(1, round(hidden / n))
         self.hidden = n * channels
-        self.components = components
         self.records_per_step = r = len(extrapolation)
+        self.orbits = max(1, round(components / (r * n)))
+        self.components = n * self.orbits
         self.n_lags = p = len(extrapolation[0])
         if p < 3 * r:
             raise ValueError(f"{p} lags are too few for {r} records a step")
@@ -179,7 +182,7 @@ class TransitionGenerator(Generator):
 
     def _make_weights(self) -> None:
         """Free weights; `dense_weights` spreads them over the group."""
-        n, c, k, inputs = self.n_operations, self.channels, self.components, self.n_inputs
+        n, c, q, inputs = self.n_operations, self.channels, self.orbits, self.n_inputs
 
         def uniform(*shape: int, fan_in: float) -> nn.Parameter:
             return nn.Parameter((torch.rand(*shape) * 2 - 1) / math.sqrt(fan_in))
@@ -197,10 +200,31 @@ class TransitionGenerator(Generator):
         self.head_bias = nn.Parameter(torch.zeros(r * e))
         self.earlier = uniform(r, e, 3 * r, fan_in=3 * r)
         small = 0.1 / math.sqrt(n * e)
-        self.scalars = nn.Parameter(torch.randn(r, 2 * k, e) * small)
-        self.vectors = nn.Parameter(torch.randn(r, k * (1 + DIRECTIONS), 3, e) * small)
-        widths = torch.linspace(-1.0, 0.2, k) if k > 1 else torch.tensor([-0.3])
-        self.scalars_bias = nn.Parameter(torch.cat([torch.zeros(k), widths]).repeat(r, 1))
+        self.scalars = nn.Parameter(torch.randn(n, r, 2, q, e) * small)
+        self.vectors = nn.Parameter(torch.randn(n, r, q, 1 + DIRECTIONS, 3, e) * small)
+        widths = torch.linspace(-1.0, 0.2, q) if q > 1 else torch.tensor([-0.3])
+        self.scalars_bias = nn.Parameter(torch.stack([torch.zeros(q), widths]).repeat(r, 1, 1))
+        self.vectors_bias = nn.Parameter(0.3 * torch.randn(r, q, 1 + DIRECTIONS, 3))
+
+    def begin_at(self, shells: np.ndarray) -> None:
+        """Let Gaussians of the slowest mode begin where its variance is, if that is far out.
+
+        Likelihood moves a Gaussian by the data near it: the shell of hops of one length is found by
+        those that begin there.
+
+        Parameters
+        ----------
+        shells : array, [s]
+            Of `variance_shells`.
+        """
+        # Each orbit at its share of the variance.
+        at = ((np.arange(self.orbits) + 0.5) / self.orbits * len(shells)).astype(int)
+        radius = torch.from_numpy(shells[at]).float()
+        somewhere = functional.normalize(torch.randn(self.orbits, 3), dim=-1)
+        with torch.no_grad():
+            far = radius > _FAR
+            self.vectors_bias[0, far, 0] = (radius[:, None] * somewhere)[far]
+            self.scalars_bias[0, 1, far] = (radius / 3).log()[far]
 
     def _convolution(self, weight: Tensor) -> Tensor:
         """Spread [n, out, in] over the group: block (g, h) is the weight of g^-1 h."""
@@ -222,10 +246,14 @@ class TransitionGenerator(Generator):
         looks = torch.ones(r, r, device=self.earlier.device).tril(-1)
         earlier = self.earlier * looks.repeat_interleave(3, 1)[:, None]
         turn = torch.einsum("mn,gij->gminj", torch.eye(r, device=looks.device), self.rotations.mT)
-        scalars = self.scalars.repeat(1, 1, n)
-        vectors = torch.einsum("gij,mkjc->mkigc", self.rotations, self.vectors)
-        weights_bias, width_bias = self.scalars_bias.chunk(2, 1)
-        scalars_bias = torch.cat([weights_bias, width_bias + self.log_noise], 1)
+        # Gaussians form orbits, which the group maps onto themselves: without any direction in the
+        # past those of an orbit still lie about the origin and not at it.
+        scalars = self.scalars[self._product].permute(2, 3, 0, 4, 1, 5).reshape(r, -1, n * e)
+        vectors = torch.einsum("gij,ghmqvjc->mgqvihc", self.rotations, self.vectors[self._product])
+        weights_bias, width_bias = self.scalars_bias.unbind(1)
+        scalars_bias = torch.stack([weights_bias, width_bias + self.log_noise], 1)
+        scalars_bias = scalars_bias[:, :, None].expand(r, 2, n, -1).flatten(1)
+        vectors_bias = torch.einsum("gij,mqvj->mgqvi", self.rotations, self.vectors_bias)
         return {
             "embed": torch.einsum("cu,guv->gcv", self.embed, self._input_action).reshape(
                 self.hidden, self.n_inputs
@@ -245,7 +273,7 @@ class TransitionGenerator(Generator):
                 "mcu,guv->mgcv", earlier, turn.reshape(n, 3 * r, 3 * r)
             ).reshape(r, n * e, 3 * r),
             "out": torch.cat([scalars, vectors.reshape(r, -1, n * e)], 1),
-            "out_bias": functional.pad(scalars_bias, (0, vectors.shape[1] * 3)),
+            "out_bias": torch.cat([scalars_bias, vectors_bias.flatten(1)], 1),
         }
 
     # What the network sees and gives ---------------------------------------------------------
@@ -535,14 +563,8 @@ def fit_extrapolation(
     residual = moments[following, following] - weights @ moments[past, following]
     values, vectors = np.linalg.eigh(residual)
     modes = (vectors / np.sqrt(values)).T[::-1]
-    lengths = np.zeros((2, r))  # sums of second and fourth powers
-    for d in displacements:
-        windows = np.lib.stride_tricks.sliding_window_view(d, p + r, axis=0)[::r]
-        squared = ((windows[..., following] - windows[..., past] @ weights.T) @ modes.T) ** 2
-        squared = squared.sum(2)  # over x, y, z
-        lengths += [squared.sum((0, 1)), (squared**2).sum((0, 1))]
-    samples = sum(-(-(len(d) - p - r + 1) // r) * d.shape[1] for d in displacements)
-    reach = np.sqrt(np.maximum(1.0, 0.6 * samples * lengths[1] / lengths[0] ** 2))
+    squared = _squared_modes(displacements, weights, modes)
+    reach = np.sqrt(np.maximum(1.0, 0.6 * (squared**2).mean(0) / squared.mean(0) ** 2))
 
     def deviation(combination: list[float]) -> float:
         row = np.zeros(p)
@@ -557,6 +579,38 @@ def fit_extrapolation(
         "reach": reach.tolist(),
         "scales": [deviation(c) for c in scales],
     }
+
+
+def variance_shells(
+    displacements: list[np.ndarray], extrapolation: np.ndarray, modes: np.ndarray
+) -> np.ndarray:
+    """Return lengths [32] of the slowest mode at equal shares of its variance, in its deviations.
+
+    Of a Gaussian mode all but a hundredth of the variance lies within four deviations.
+
+    Parameters
+    ----------
+    displacements : list of array, [n, N, 3]
+    extrapolation, modes : array, [r, p] and [r, r]
+        What `fit_extrapolation` found in them.
+    """
+    squared = np.sort(_squared_modes(displacements, extrapolation, modes)[:, 0])
+    levels = (np.arange(32) + 0.5) / 32
+    return np.sqrt(squared[np.searchsorted(squared.cumsum() / squared.sum(), levels)])
+
+
+def _squared_modes(
+    displacements: list[np.ndarray], weights: np.ndarray, modes: np.ndarray
+) -> np.ndarray:
+    """Return the squared lengths [n, r] of the modes of all steps, extrapolated by `weights`."""
+    r, p = weights.shape
+    past, following = slice(p - 1, None, -1), slice(p, None)
+    squared = []
+    for d in displacements:
+        windows = np.lib.stride_tricks.sliding_window_view(d, p + r, axis=0)[::r]
+        residual = windows[..., following] - windows[..., past] @ weights.T
+        squared.append(((residual @ modes.T) ** 2).sum(2).reshape(-1, r))
+    return np.concatenate(squared)
 
 
 def predictable(displacements: list[np.ndarray]) -> bool:

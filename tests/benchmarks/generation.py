@@ -11,8 +11,10 @@ machine; records a second on an idle one follow as processes / cost.
 """
 
 import functools
+import multiprocessing
 import resource
 import shutil
+import statistics
 import sys
 import time
 from pathlib import Path
@@ -43,19 +45,49 @@ def cost(model, folder, particles, records, **options):
     return seconds / (particles * records) * 1e6
 
 
-def lengths(model, folder, total=3_200_000, rounds=3):
-    """About the same number of records as few long or many short trajectories.
+def _paired_cost(barrier, answers, model, folder, records, particles):
+    torch.set_num_threads(1)
+    folder.mkdir(exist_ok=True)
+    barrier.wait()
+    value = cost(model, folder, particles, records, block_particles=32, block_records=1000)
+    answers.put(value)
 
-    The least of some rounds in turn: the first pays for what Python loads on first use.
+
+def _pair(model, folder, total, *lengths):
+    """Return the costs of two lengths run side by side, about `total` records each."""
+    spawn = multiprocessing.get_context("spawn")
+    barrier = spawn.Barrier(2)
+    processes, answers = [], [spawn.SimpleQueue() for _ in lengths]
+    for number, records in enumerate(lengths):
+        shape = (records, max(32, total // records))
+        where = folder / f"side{number}"
+        arguments = (barrier, answers[number], model, where, *shape)
+        processes.append(spawn.Process(target=_paired_cost, args=arguments))
+        processes[-1].start()
+    values = [answer.get() for answer in answers]
+    for process in processes:
+        process.join()
+    return values
+
+
+def lengths(model, folder, rounds=5):
+    """Few long or many short trajectories of together as many records.
+
+    Each length runs beside ten thousand records, at the same time and for as long, since the
+    clock of a shared machine drifts by more than the difference looked for. The ratio of the two
+    is printed: median, and least and most of some rounds.
     """
-    shapes = [(n, max(32, total // n)) for n in (1_000, 10_000, 100_000, 1_000_000)]
-    least = dict.fromkeys(shapes, float("inf"))
-    for _ in range(rounds):
-        for records, particles in shapes:
-            value = cost(model, folder, particles, records, block_particles=32, block_records=1000)
-            least[records, particles] = min(least[records, particles], value)
-    for (records, particles), value in least.items():
-        print(f"| {records} | {particles} | {value:.2f} |", flush=True)
+    for records in (1_000, 10_000, 100_000, 1_000_000):
+        total = max(6_400_000, 32 * records)
+        pairs = [_pair(model, folder, total, records, 10_000) for _ in range(rounds)]
+        ratios = sorted(value / beside for value, beside in pairs)
+        least = min(value for value, _ in pairs)
+        middle = statistics.median(ratios)
+        print(
+            f"| {records} | {total // records} | {least:.2f} | {middle:.3f}"
+            f" ({ratios[0]:.3f} to {ratios[-1]:.3f}) |",
+            flush=True,
+        )
 
 
 def table(model, folder, total=1_500_000):

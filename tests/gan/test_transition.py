@@ -15,6 +15,7 @@ from mdgan_hpc.gan.transition import (
     fit_traces,
     group_of,
     predictable,
+    variance_shells,
 )
 from tests.gan.conftest import underdamped
 
@@ -33,7 +34,7 @@ def make(symmetry: Symmetry, records_per_step: int, **more: int) -> TransitionGe
     displacements = [np.diff(underdamped(400, 4, 1), axis=0)]
     fitted = fit_extrapolation(displacements, records_per_step)
     fitted |= fit_traces(displacements, records_per_step, [6.0, 18.0])
-    arguments = {**fitted, **group_of(symmetry), "hidden": 48, "components": 3, "pool": 64, **more}
+    arguments = {**fitted, **group_of(symmetry), "hidden": 48, "components": 6, "pool": 64, **more}
     generator = create("transition", arguments)
     assert isinstance(generator, TransitionGenerator)
     return generator
@@ -110,7 +111,7 @@ def strengthen(generator: TransitionGenerator) -> None:
 
 def test_density_of_a_sample_is_that_of_its_noise():
     """With one Gaussian the sample is a function x(e): log p(x) = log N(e) - log |dx / de|."""
-    generator = make(isotropic(), 3, components=1)
+    generator = make(Symmetry(), 3, components=1)
     strengthen(generator)
     weights = generator.dense_weights()
     random = torch.Generator().manual_seed(0)
@@ -130,7 +131,7 @@ def test_density_of_a_sample_is_that_of_its_noise():
 
 
 def test_components_are_drawn_by_their_weights():
-    generator = make(isotropic(), 1, components=3)
+    generator = make(isotropic(), 1, components=4)
     strengthen(generator)
     weights = generator.dense_weights()
     random = torch.Generator().manual_seed(0)
@@ -143,6 +144,37 @@ def test_components_are_drawn_by_their_weights():
     mean = mixture.log_weights[0, 0].exp() @ means
     error = 5 * made.std().item() / n**0.5
     torch.testing.assert_close(made.mean(0), mean, atol=error, rtol=0)
+
+
+def test_inversion_maps_gaussians_onto_each_other_where_nothing_shows_a_direction():
+    generator = make(isotropic(), 1)
+    nothing = torch.zeros(1, generator.dense_weights()["earlier"].shape[1])
+    with torch.no_grad():
+        mixture = generator._mixtures(generator.dense_weights(), nothing, torch.zeros(1, 1, 3))
+    here, there = mixture.means[0, 0].chunk(2)
+    torch.testing.assert_close(here, -there)
+    assert here.norm(dim=1).min() > 0.05
+    assert mixture.log_weights[0, 0].chunk(2)[0].equal(mixture.log_weights[0, 0].chunk(2)[1])
+
+
+def test_gaussians_begin_where_hops_are():
+    random = np.random.default_rng(6)
+    moved = random.normal(size=(4000, 8, 3))
+    hops = random.random((4000, 8)) < 0.02
+    moved[hops, random.integers(0, 3, hops.sum())] += random.choice([-20.0, 20.0], hops.sum())
+    fitted = fit_extrapolation([moved], 1)
+    shells = variance_shells([moved], *(np.array(fitted[k]) for k in ("extrapolation", "modes")))
+    deviation = moved.std()
+    expected = 20 / deviation
+    # Hops carry 0.02 * 400 / 3 of a variance of 1 + that.
+    share = (shells > 0.8 * expected).mean()
+    assert share == pytest.approx(8 / 11, abs=0.06)
+    assert np.median(shells) == pytest.approx(expected, rel=0.05)
+    generator = make(isotropic(), 1, components=16)
+    generator.begin_at(shells)
+    far = generator.vectors_bias[0, :, 0].norm(dim=1) > 0.8 * expected
+    assert far.sum() == 6
+    assert fit_extrapolation([random.normal(size=(4000, 8, 3))], 1)["reach"][0] < 1.02
 
 
 @pytest.mark.parametrize("symmetry", [isotropic(), cubic(4.0)], ids=["liquid", "crystal"])
@@ -226,13 +258,13 @@ def test_inertia_is_told_from_random_steps():
 
 
 def test_noise_is_scaled_until_free_runs_are_as_hot_as_the_data():
-    generator = make(isotropic(), 1, components=1)
+    generator = make(Symmetry(), 1, components=1)
     # White displacements of a variance that is known: no inertia, no network.
     with torch.no_grad():
         generator.extrapolation.zero_()
-        generator.scalars.zero_()
-        generator.vectors.zero_()
-        generator.scalars_bias.copy_(torch.tensor([[0.0, -0.008]]))
+        for weights in (generator.scalars, generator.vectors, generator.vectors_bias):
+            weights.zero_()
+        generator.scalars_bias.copy_(torch.tensor([0.0, -0.008])[None, :, None])
         one_record = generator.inverse_modes[0, 0]
         generator.scales[0] = one_record
     generator.set_pool(windows(generator, generator.history_records, generator.pool_size))
