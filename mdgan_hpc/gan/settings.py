@@ -57,6 +57,11 @@ class GeneratorSettings:
     components: int = key(
         30, "Gaussians | transition only: in the mixtures of a step, shared by its modes"
     )
+    neighbours: Literal["auto", "none"] = key(
+        "auto",
+        "transition only: auto: the ions of a simulation see each other, in a crystal and without "
+        "critics; none: each ion is alone",
+    )
     latent: int = key(32, "numbers | latent only: size of z")
     window: int = key(32, "records | latent only: records of one window")
     relaxation: int = key(10, "steps | latent only: transitions before the first window")
@@ -128,7 +133,7 @@ class LossSettings:
 class TrainSettings:
     """How it is minimised."""
 
-    steps: int = key(6000, "generator steps")
+    steps: int = key(4000, "generator steps")
     batch: int = key(32, "windows | per step over all ranks together")
     generator_rate: float = key(6e-3, "learning rate of the generator")
     critic_rate: float = key(2e-4, "learning rate of the critic")

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from mdgan_hpc.gan.surroundings import look_around
+
 #: Vector inputs, and means of the mixture, saturate at this many standard deviations; widths and
 #: directions at what rare data need. Away from all data the network can then not heat up an ion.
 SATURATION = 6.0
@@ -27,6 +29,33 @@ def saturated(vectors: Tensor, limit: float | Tensor, dim: int = -1) -> Tensor:
     """Shorten vectors along `dim` smoothly to less than `limit`; short ones stay as they are."""
     length = vectors.square().sum(dim, keepdim=True).add(1e-8).sqrt()
     return vectors * (torch.tanh(length / limit) * limit / length)
+
+
+@dataclass(frozen=True)
+class Sight:
+    """How ions of one simulation see each other.
+
+    Attributes
+    ----------
+    particles : int
+        k, in a simulation.
+    cell, images : Tensor
+        As in `look_around`.
+    mean, scale : Tensor, [A, 4]
+        Of what is seen.
+    """
+
+    particles: int
+    cell: Tensor
+    images: Tensor
+    mean: Tensor
+    scale: Tensor
+
+    def look(self, place: Tensor) -> tuple[Tensor, Tensor]:
+        """Return vectors [A, 3, B] and numbers [A, B] that ions at places [3, B] see, scaled."""
+        seen = look_around(place.unflatten(1, (-1, self.particles)), self.cell, self.images)
+        seen = (seen.flatten(2) - self.mean[..., None]) / self.scale[..., None]
+        return seen[:, :3], seen[:, 3]
 
 
 @dataclass(frozen=True)
@@ -54,7 +83,9 @@ class Stepper:
     ahead : Tensor, [1, p]
         Displacement over a step, extrapolated from the last ones.
     place : (Tensor [w, 3], Tensor [3, 3]) or None
-        Reciprocal vectors, and from Angstrom to the primitive cell.
+        Reciprocal vectors, and from Angstrom to fractions of the cell.
+    sight : Sight or None
+        Where ions see each other: then all those of a simulation are neighbouring columns.
     reach : list of float, [r]
         How far the mixture of each mode may reach.
     keep : Tensor, [k, 1]
@@ -76,6 +107,7 @@ class Stepper:
     motion: Tensor
     ahead: Tensor
     place: tuple[Tensor, Tensor] | None
+    sight: Sight | None
     reach: list[float]
     keep: Tensor
     trace_scales: Tensor
@@ -89,6 +121,7 @@ class Stepper:
         motion: Tensor,
         ahead: Tensor,
         place: tuple[Tensor, Tensor] | None,
+        sight: Sight | None,
         reach: list[float],
         keep: Tensor,
         trace_scales: Tensor,
@@ -116,6 +149,7 @@ class Stepper:
             motion=motion,
             ahead=ahead,
             place=place,
+            sight=sight,
             reach=reach,
             keep=keep,
             trace_scales=trace_scales,
@@ -123,7 +157,7 @@ class Stepper:
         )
 
     def run(self, state: dict[str, Tensor], noise: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Take one step for each row of `noise`; see `TransitionGenerator.advance`.
+        """Take one step for each row of `noise` [n, B, 4 r]; see `TransitionGenerator.advance`.
 
         Under autocast the network runs in the lower precision; displacements, places and their
         phases always in single.
@@ -157,12 +191,16 @@ class Stepper:
             flat = past.reshape(p + r, -1)
             seen = torch.cat([self.differences @ flat[:p], flat[p:]]).view(-1, 3, n_samples)
             seen = torch.cat([seen, trace * shrink])
+            numbers = []
+            if place is not None and self.sight is not None:
+                vectors, number = self.sight.look(place)
+                seen, numbers = torch.cat([seen, vectors]), [number]
             inputs = [saturated(seen, SATURATION, 1).view(-1, n_samples)]
             if place is not None and self.place is not None:
                 ahead = (self.ahead @ flat[:p]).view(3, -1)
                 phase = self.place[0] @ torch.addmm(place, self.place[1], ahead)
                 inputs += [phase.cos(), phase.sin()]
-            inputs.append((activity + QUIET).log())
+            inputs += [(activity + QUIET).log(), *numbers]
             embedded = functional.silu(embed @ torch.cat([*inputs, one]).to(precision))
             embedded = functional.silu(mix @ torch.cat([embedded, one]).to(precision))
             known = torch.cat([embedded, one, memory]).to(precision)
@@ -185,7 +223,7 @@ class Stepper:
         after |= {"trace": trace.permute(2, 0, 1), "activity": activity.T}
         if place is not None:
             after["place"] = place.T
-        return torch.cat(emitted).transpose(1, 2)[:, :, None], after
+        return torch.cat(emitted).transpose(1, 2), after
 
 
 def _tanh(values: Tensor) -> Tensor:

@@ -49,6 +49,9 @@ class Trainer:
     scales : dict of int to list of float
         Deviation of a displacement over so many records along x, y, z, for each critic.
     processes : Processes
+    starts : Windows, optional
+        Windows whose ends are start states: whole runs, unmoved, where ions see each other. The
+        training data if not given.
 
     Raises
     ------
@@ -63,6 +66,7 @@ class Trainer:
         windows: Windows,
         scales: dict[int, list[float]],
         processes: Processes,
+        starts: Windows | None = None,
     ) -> None:
         batch, size = config.train.batch, processes.size
         if batch % size:
@@ -71,6 +75,7 @@ class Trainer:
                 remedy=f"use a multiple of {size}",
             )
         self.config, self.windows, self.processes = config, windows, processes
+        self.starts = starts or windows
         self.step = 0
         self.seconds = 0.0
         #: Score (lower is better) and weights of the best averaged generator of the last fifth.
@@ -206,7 +211,7 @@ class Trainer:
     def _random(self, purpose: str) -> torch.Generator:
         return stream(self.config.train.seed, self.step, purpose)
 
-    def _draw(self, records: int, purpose: str, spacing: int = 1) -> Tensor:
+    def _draw(self, records: int, purpose: str, spacing: int = 1) -> tuple[Tensor, Tensor | None]:
         return self.windows.draw(
             self.config.train.batch,
             records,
@@ -220,15 +225,15 @@ class Trainer:
         assert isinstance(generator, TransitionGenerator)
         warm_up = self.config.data.warm_up
         records = generator.whole_window(self.config.data.records + warm_up)
-        window = self._draw(records, "data")
-        return generator.negative_log_likelihood(window, warm_up=warm_up, weighted=True)
+        window, seen = self._draw(records, "data")
+        return generator.negative_log_likelihood(window, seen, warm_up=warm_up, weighted=True)
 
     def _fake(self, purpose: str) -> Tensor:
         """Return free-run positions [B, n + 1, k, 3]; the gradient flows through the last n."""
         generator, batch = self.generator, self.config.train.batch
         random = self._random(purpose)
         if generator.history_records:
-            history = self._draw(generator.history_records, purpose + " history")
+            history, _ = self._draw(generator.history_records, purpose + " history")
             with torch.no_grad():
                 state = generator.condition(history)
             start = history[:, -1]
@@ -258,7 +263,7 @@ class Trainer:
         pairs = []
         for critic in self._critics:
             spacing = critic.spacing
-            real = self._draw(rows, f"{purpose} real {spacing}", spacing)
+            real, _ = self._draw(rows, f"{purpose} real {spacing}", spacing)
             pairs.append((critic.features(real), critic.features(fake[:, ::spacing][:, :rows])))
         return pairs
 
@@ -360,12 +365,12 @@ class Trainer:
         In the last fifth, where it may become the model, it is made as hot as they are.
         """
         if isinstance(self.average, TransitionGenerator):
-            history = self.windows.draw(
-                self.average.pool_size,
+            history = self.starts.draw(
+                self.average.pool_size // self.average.particles_per_sample,
                 self.average.history_records,
                 stream(self.config.train.seed, 0, "pool"),
             )
-            self.average.set_pool(history)
+            self.average.set_pool(*history)
             if self._late:
                 random = stream(self.config.train.seed, self.step, "temperature")
                 self.average.hold_temperature(random)

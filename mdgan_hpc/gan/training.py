@@ -1,6 +1,7 @@
 """From trajectory files to a trained model: read the runs, build the trainer, write the model."""
 
 import dataclasses
+import functools
 import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +14,7 @@ import torch
 
 from mdgan_hpc.config import as_mapping
 from mdgan_hpc.errors import DataError, DataWarning, UsageError
+from mdgan_hpc.gan import surroundings
 from mdgan_hpc.gan import symmetry as sym
 from mdgan_hpc.gan.checkpoints import Checkpoints
 from mdgan_hpc.gan.distributed import Processes
@@ -48,6 +50,8 @@ MakeEvaluation = Callable[[list[np.ndarray], float, np.ndarray | None], Evaluati
 _KEPT_OUT = {"none": "", "run": " (the last for validation)", "span": " (4/5 of each trained on)"}
 _EVALUATION_IONS = 256
 _BURN_IN_PS = 1.0
+#: Ions that see each other at most: the cost of a step grows with their square.
+_MOST_TOGETHER = 64
 #: Records a step where inertia is resolved, and records in which the traces relax.
 _PER_STEP = 5
 _RELAXATIONS = (40.0, 120.0, 360.0)
@@ -232,9 +236,15 @@ def split_validation(
 
 
 def build_generator(
-    config: TrainingConfig, runs: Sequence[np.ndarray], symmetry: sym.Symmetry
+    config: TrainingConfig,
+    runs: Sequence[np.ndarray],
+    symmetry: sym.Symmetry,
+    sight: Mapping[str, Any] | None = None,
 ) -> Generator:
-    """Build the generator with fresh weights; the same on every rank."""
+    """Build the generator with fresh weights; the same on every rank.
+
+    `sight` are the arguments of `TransitionGenerator` by which ions see each other.
+    """
     skip = config.data.step_skip
     steps = [
         np.diff(run[phase::skip], axis=0)
@@ -272,6 +282,7 @@ def build_generator(
             "hidden": settings.hidden,
             "components": settings.components,
             "head": settings.head,
+            **(sight or {}),
         },
     )
     assert isinstance(generator, TransitionGenerator)
@@ -310,17 +321,49 @@ def make_trainer(
     k = config.data.particles_per_sample
     whole = config.data.grouping == "nearest" and k > 1
     training = resample(kept, replica, config.train.seed, together=None if whole else k)
-    generator = build_generator(config, training, symmetry)
-    windows = Windows(
-        training,
-        step_skip=config.data.step_skip,
-        particles_per_sample=config.data.particles_per_sample,
-        symmetry=symmetry,
-        device=processes.device,
-        grouping=config.data.grouping,
-        cell=runs.cell,
+    make_windows = functools.partial(
+        Windows, step_skip=config.data.step_skip, device=processes.device, cell=runs.cell
     )
-    return Trainer(config, generator, windows, _displacement_scales(config, training), processes)
+    seen, sight, starts = None, {}, None
+    if runs.cell is not None and _see_each_other(config, kept, symmetry, runs.cell):
+        together = kept[0].shape[1]
+        all_seen = surroundings.of_runs(kept, runs.cell)
+        sight = {
+            "particles": together,
+            "box": runs.cell.tolist(),
+            "seen": surroundings.scales(all_seen).tolist(),
+        }
+        starts = make_windows(
+            kept,
+            particles_per_sample=together,
+            symmetry=sym.Symmetry(),
+            surroundings=all_seen,
+        )
+        seen = resample(all_seen, replica, config.train.seed)
+    generator = build_generator(config, training, symmetry, sight)
+    windows = make_windows(
+        training,
+        particles_per_sample=k,
+        symmetry=symmetry,
+        grouping=config.data.grouping,
+        surroundings=seen,
+    )
+    scales = _displacement_scales(config, training)
+    return Trainer(config, generator, windows, scales, processes, starts)
+
+
+def _see_each_other(
+    config: TrainingConfig, runs: Sequence[np.ndarray], symmetry: sym.Symmetry, cell: np.ndarray
+) -> bool:
+    """Tell whether the ions of a run are to see each other."""
+    settings = config.generator
+    if settings.kind != "transition" or settings.neighbours == "none" or config.loss.adversarial:
+        return False
+    numbers = {run.shape[1] for run in runs}
+    if symmetry.primitive is None or len(numbers) > 1 or not 1 < min(numbers) <= _MOST_TOGETHER:
+        return False
+    whole = cell @ np.linalg.inv(symmetry.primitive)
+    return bool(np.abs(whole - np.round(whole)).max() < 0.05)
 
 
 def run_training(
@@ -453,7 +496,9 @@ def _train(
             f"{len(runs.positions)} runs{_KEPT_OUT[config.data.validation]}, "
             f"{windows.count(config.data.records)} windows of "
             f"{config.data.records} records, {interval * 1e3:g} fs between records, "
-            f"symmetry {symmetry.name}, {processes.size} x {processes.device.type}"
+            f"symmetry {symmetry.name}, "
+            + (f"{k} ions see each other, " if (k := _seeing(trainer.generator)) > 1 else "")
+            + f"{processes.size} x {processes.device.type}"
             + (f", going on from step {trainer.step}" if found else "")
         )
 
@@ -489,6 +534,11 @@ def _train(
         save_model(folder / MODEL_NAME, model)
     processes.barrier()
     return folder / MODEL_NAME
+
+
+def _seeing(generator: Generator) -> int:
+    """Return how many ions see each other."""
+    return generator.particles_per_sample if isinstance(generator, TransitionGenerator) else 1
 
 
 def free_run(

@@ -7,10 +7,11 @@ displacements, on the place in the primitive cell that they lead to, on traces, 
 gated recurrent unit). A trace is where the ion is, seen from an exponential mean of where it was;
 its activity is a like mean of the square of the shortest trace. They hold what a recurrent unit
 trained on windows of a picosecond does not learn to keep: where the ion came from, and whether it
-moved much of late. A step spans several records because the force on an ion stays alike for tens of
-femtoseconds: errors of shorter steps are not independent and add up in free runs. Because the
-density is tractable, the rate of rare events (hops) is held by the likelihood of the data, which an
-adversarial game alone does not hold still.
+moved much of late. In a crystal the ions of one simulation see each other (`surroundings`): whether
+one hops depends on who is beside it. A step spans several records because the force on an ion stays
+alike for tens of femtoseconds: errors of shorter steps are not independent and add up in free runs.
+Because the density is tractable, the rate of rare events (hops) is held by the likelihood of the
+data, which an adversarial game alone does not hold still.
 
 Symmetry: hidden units carry the regular representation of a finite group, so that turning the
 past turns the predicted future (group convolutions, T. Cohen and M. Welling, ICML 2016, section
@@ -27,6 +28,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mdgan_hpc.gan import surroundings
 from mdgan_hpc.gan.generator import Generator, State, rollout
 from mdgan_hpc.gan.mixture import Mixture
 from mdgan_hpc.gan.stepping import (
@@ -35,6 +37,7 @@ from mdgan_hpc.gan.stepping import (
     LOG_WIDTH,
     QUIET,
     SATURATION,
+    Sight,
     Stepper,
     saturated,
 )
@@ -86,6 +89,12 @@ class TransitionGenerator(Generator):
         Least number of reciprocal vectors (whole shells are taken).
     pool : int
         Number of stored start states.
+    particles : int
+        k, of a simulation whose ions see each other.
+    box : nested list, [3, 3], or None
+        Cell of that simulation, whole primitive cells (rows, Angstrom); None: ions see none.
+    seen : nested list, [2, A, 4], or None
+        Mean and deviation of what they see (`surroundings.scales`).
     """
 
     extrapolation: Tensor
@@ -100,6 +109,8 @@ class TransitionGenerator(Generator):
     keep: Tensor
     trace_scales: Tensor
     log_noise: Tensor
+    images: Tensor
+    seen: Tensor
     _product: Tensor
     _input_action: Tensor
 
@@ -120,8 +131,17 @@ class TransitionGenerator(Generator):
         head: int = 64,
         reciprocal_vectors: int = 60,
         pool: int = 2048,
+        particles: int = 1,
+        box: list[list[float]] | None = None,
+        seen: list[list[list[float]]] | None = None,
     ) -> None:
         super().__init__()
+        self.particles_per_sample = particles
+        self.sees = box is not None and seen is not None and primitive is not None
+        if self.sees:
+            self._buffer("images", surroundings.images(np.array(box)))
+            self._buffer("seen", seen)
+        n_shells = len(self.seen[0]) if self.sees else 0
         group = np.array(rotations)
         self.n_operations = n = len(group)
         self.channels = channels = max(1, round(hidden / n))
@@ -134,12 +154,12 @@ class TransitionGenerator(Generator):
             raise ValueError(f"{p} lags are too few for {r} records a step")
         self.has_lattice = primitive is not None
         self.start_size = 1
-        self.noise_size = r * (1 + 3)
+        self.noise_size = r * (1 + 3) * particles
         self.head_channels = max(1, round(head / n))
         self.n_traces = len(relaxations)
         self.trace_steps = math.ceil(_TRACE_HISTORY * max(relaxations, default=0.0))
         self.history_records = self.whole_window(_HISTORY)
-        self.pool_size = pool
+        self.pool_size = pool // particles * particles
         self._buffer("extrapolation", extrapolation)
         self._buffer("modes", modes)
         self._buffer("inverse_modes", np.linalg.inv(modes))
@@ -149,7 +169,7 @@ class TransitionGenerator(Generator):
         self._buffer("keep", np.exp(-1 / np.array(relaxations)))
         self._buffer("trace_scales", trace_scales)
         self._buffer("log_noise", 0.0)
-        n_vectors = len(self.scales) + r + self.n_traces
+        n_vectors = len(self.scales) + r + self.n_traces + n_shells
         self._buffer("rotations", group)
         product = np.array([[_find(group, a.T @ b) for b in group] for a in group])
         self.register_buffer("_product", torch.from_numpy(product))  # index of a^-1 b
@@ -158,21 +178,23 @@ class TransitionGenerator(Generator):
             cell = np.array(primitive)
             waves = _reciprocal_shells(cell, reciprocal_vectors)
             lattice_action = _action_on_waves(cell, waves, group, np.array(translations))
-            self._buffer("inverse_cell", np.linalg.inv(cell))
-            self._buffer("cell", cell)
-            self._buffer("waves", 2 * np.pi * waves.T)
+            whole_cell = np.array(box) if self.sees else cell
+            whole = np.round(whole_cell @ np.linalg.inv(cell))
+            self._buffer("inverse_cell", np.linalg.inv(whole_cell))
+            self._buffer("cell", whole_cell)
+            self._buffer("waves", 2 * np.pi * whole @ waves.T)
         n_waves = lattice_action.shape[1]
         n_moved = 3 * n_vectors + n_waves
-        self.n_inputs = n_inputs = n_moved + self.n_traces
+        self.n_inputs = n_inputs = n_moved + self.n_traces + n_shells
         action = np.zeros((n, n_inputs, n_inputs))
         for g in range(n):
             action[g, : 3 * n_vectors, : 3 * n_vectors] = np.kron(np.eye(n_vectors), group[g])
             action[g, 3 * n_vectors : n_moved, 3 * n_vectors : n_moved] = lattice_action[g]
-            action[g, n_moved:, n_moved:] = np.eye(self.n_traces)
+            action[g, n_moved:, n_moved:] = np.eye(n_inputs - n_moved)
         inverse = [_find(group, g.T) for g in group]
         self._buffer("_input_action", action[inverse])
         self._make_weights()
-        states = self._zero_state(pool)
+        states = self._zero_state(self.pool_size)
         for name, value in states.items():
             self.register_buffer(f"pool_{name}", value)
         self._frozen: tuple[int, Stepper] | None = None
@@ -224,7 +246,7 @@ class TransitionGenerator(Generator):
         with torch.no_grad():
             far = radius > _FAR
             self.vectors_bias[0, far, 0] = (radius[:, None] * somewhere)[far]
-            self.scalars_bias[0, 1, far] = (radius / 3).log()[far]
+            self.scalars_bias[0, 1, far] = (radius / 5).log()[far]
 
     def _convolution(self, weight: Tensor) -> Tensor:
         """Spread [n, out, in] over the group: block (g, h) is the weight of g^-1 h."""
@@ -286,16 +308,22 @@ class TransitionGenerator(Generator):
         known : dict
             `lagged` [..., p, 3], the last displacements, newest first; `residual` [..., r, 3], the
             modes of the last step; `trace` [..., k, 3] and `activity` [..., k]; with a lattice
-            `place` [..., 3], fractional in the primitive cell.
+            `place` [..., 3], fractional in the cell; where ions see each other `seen` [..., A, 4].
         """
         trace = known["trace"] / self.trace_scales[:, None]
-        seen = torch.cat([self._differences(known["lagged"]), known["residual"], trace], -2)
+        vectors = [self._differences(known["lagged"]), known["residual"], trace]
+        numbers = []
+        if self.sees:
+            around = (known["seen"] - self.seen[0]) / self.seen[1]
+            vectors.append(around[..., :3])
+            numbers.append(around[..., 3])
+        seen = torch.cat(vectors, -2)
         parts = [saturated(seen, SATURATION).flatten(-2)]
         if self.has_lattice:
             ahead = torch.einsum("p,...pi->...i", self.extrapolation.sum(0), known["lagged"])
             phase = (known["place"] + ahead @ self.inverse_cell) @ self.waves
             parts += [phase.cos(), phase.sin()]
-        parts.append((known["activity"] + QUIET).log())
+        parts += [(known["activity"] + QUIET).log(), *numbers]
         return torch.cat(parts, -1)
 
     def _traces(self, steps: Tensor) -> tuple[Tensor, Tensor]:
@@ -343,9 +371,12 @@ class TransitionGenerator(Generator):
         out = torch.baddbmm(weights["out_bias"][..., None, :], inner, weights["out"].mT)
         k = self.components
         vectors = out[..., 2 * k :].unflatten(-1, (k, 1 + DIRECTIONS, 3))
+        widths = out[..., k : 2 * k]
+        bounded = widths.clamp(min=LOG_WIDTH[0]).minimum(LOG_WIDTH[1] + self.reach.log())
         return Mixture(
             out[..., :k].log_softmax(-1),
-            out[..., k : 2 * k].clamp(min=LOG_WIDTH[0]).minimum(LOG_WIDTH[1] + self.reach.log()),
+            # The gradient passes the bounds, or a Gaussian that has met one would stay there.
+            widths + (bounded - widths).detach(),
             saturated(vectors[..., 0, :], SATURATION * self.reach[..., None]),
             saturated(vectors[..., 1:, :], DIRECTION),
         )
@@ -360,12 +391,23 @@ class TransitionGenerator(Generator):
         r = self.records_per_step
         return 1 + self.n_lags + r * (self.trace_steps - (-records // r))
 
-    def _teacher_forced(self, weights: dict[str, Tensor], positions: Tensor) -> dict[str, Tensor]:
-        """Run over data [B, L, 3] (float64); return what each of n steps left, [B, n, ...].
+    def _teacher_forced(
+        self, weights: dict[str, Tensor], positions: Tensor, seen: Tensor | None
+    ) -> dict[str, Tensor]:
+        """Run over data; return what each of n steps left, [B k, n, ...].
 
         The steps that only fill the traces are not among the n.
+
+        Parameters
+        ----------
+        weights : dict
+            Of `dense_weights`.
+        positions : Tensor, [B, L, k, 3]
+            Angstrom, float64.
+        seen : Tensor, [B, L, k, A, 4], or None
         """
         p, r = self.n_lags, self.records_per_step
+        positions = positions.transpose(1, 2).flatten(0, 1)
         first = r * self.trace_steps
         steps = positions[:, p + r :: r] - positions[:, p:-r:r]
         trace, activity = (t[:, self.trace_steps :] for t in self._traces(steps.float()))
@@ -384,6 +426,10 @@ class TransitionGenerator(Generator):
         if self.has_lattice:
             fraction = positions[:, p + r :: r] @ self.inverse_cell.double()
             known["place"] = (fraction - fraction.floor()).float()
+        if self.sees:
+            if seen is None:
+                raise ValueError("the windows do not tell what the ions see")
+            known["seen"] = seen.transpose(1, 2).flatten(0, 1)[:, first:][:, p + r :: r]
         embedded = self._inputs(known)
         for name in ("embed", "mix"):
             embedded = functional.silu(
@@ -396,25 +442,34 @@ class TransitionGenerator(Generator):
         )
         return {**known, "embedded": embedded, "memory": memory}
 
-    def _predicted(self, positions: Tensor, warm_up: int) -> tuple[Tensor, Mixture]:
+    def _predicted(
+        self, positions: Tensor, warm_up: int, seen: Tensor | None = None
+    ) -> tuple[Tensor, Mixture]:
         """Return the modes [r, B * n, 3] of each step of the data and what was predicted."""
         skipped = -(-warm_up // self.records_per_step)
         weights = self.dense_weights()
-        known = self._teacher_forced(weights, positions[:, :, 0])
+        known = self._teacher_forced(weights, positions, seen)
         memory, embedded = known["memory"][:, skipped:-1], known["embedded"][:, skipped:-1]
         heads = self._heads(weights, memory, embedded).flatten(0, 1)
         residual = known["residual"][:, skipped + 1 :].flatten(0, 1)
         return residual.swapaxes(0, 1), self._mixtures(weights, heads, residual)
 
     def negative_log_likelihood(
-        self, positions: Tensor, *, warm_up: int, weighted: bool = False
+        self,
+        positions: Tensor,
+        seen: Tensor | None = None,
+        *,
+        warm_up: int,
+        weighted: bool = False,
     ) -> Tensor:
         """Return the mean negative log density of a record, in nats, in units of the modes.
 
         Parameters
         ----------
-        positions : Tensor, [B, L, 1, 3]
+        positions : Tensor, [B, L, k, 3]
             Windows of data, Angstrom, float64; L from `whole_window`.
+        seen : Tensor, [B, L, k, A, 4], optional
+            What the ions see, of `surroundings.of_runs`, where they see each other.
         warm_up : int
             First records of a window that only fill the memory.
         weighted : bool
@@ -422,16 +477,16 @@ class TransitionGenerator(Generator):
             and would claim the memory, slow ones move the ion. The true density is best either
             way.
         """
-        residual, mixture = self._predicted(positions, warm_up)
+        residual, mixture = self._predicted(positions, warm_up, seen)
         density = mixture.log_density(residual).mean(1)  # [r]
         if weighted:
             amplitude = self.inverse_modes.norm(dim=0)
             density = density * amplitude / amplitude.mean()
         return -density.mean()
 
-    def condition(self, positions: Tensor) -> State:
-        """Return the state at the end of windows of data [B, L, 1, 3]."""
-        known = self._teacher_forced(self.dense_weights(), positions[:, :, 0])
+    def condition(self, positions: Tensor, seen: Tensor | None = None) -> State:
+        """Return the state at the end of windows of data [B, L, k, 3] and what is seen there."""
+        known = self._teacher_forced(self.dense_weights(), positions, seen)
         state = {
             "displacements": known["lagged"][:, -1],
             "residual": known["residual"][:, -1],
@@ -458,10 +513,10 @@ class TransitionGenerator(Generator):
             state["place"] = torch.zeros(n, 3)
         return state
 
-    def set_pool(self, positions: Tensor) -> None:
-        """Take the ends of windows of data [pool, L, 1, 3] as the start states."""
+    def set_pool(self, positions: Tensor, seen: Tensor | None = None) -> None:
+        """Take the ends of windows of data [pool / k, L, k, 3] as the start states."""
         with torch.no_grad():
-            for name, value in self.condition(positions).items():
+            for name, value in self.condition(positions, seen).items():
                 getattr(self, f"pool_{name}").copy_(value)
 
     def hold_temperature(self, random: torch.Generator) -> None:
@@ -480,10 +535,12 @@ class TransitionGenerator(Generator):
         one_record = self.scales[-1] if self.records_per_step > 1 else self.scales[0]
         wanted = 2 * math.log(float(one_record))
         trials = torch.linspace(-_NOISE_RANGE, _NOISE_RANGE, 3, dtype=torch.float64)
+        ions, records = _THERMOMETER
+        samples = max(1, ions // self.particles_per_sample)
         hot = []
         for trial in trials.tolist():
             self.log_noise.fill_(trial)
-            path = rollout(self, *_THERMOMETER, random=random, burn_in_records=_HISTORY)
+            path = rollout(self, samples, records, random=random, burn_in_records=_HISTORY)
             hot.append(path.double().diff(dim=0).square().mean().log())
         excess = torch.stack(hot) - wanted
         slope = float(trials @ excess / trials.square().sum())
@@ -493,36 +550,49 @@ class TransitionGenerator(Generator):
 
     def start(self, uniform: Tensor) -> tuple[State, Tensor]:
         """Draw stored start states; see `Generator.start`."""
-        index = (uniform[:, 0] * self.pool_size).long().clamp_(max=self.pool_size - 1)
+        k = self.particles_per_sample
+        together = self.pool_size // k
+        index = (uniform[:, :1] * together).long().clamp_(max=together - 1)
+        index = (k * index + torch.arange(k, device=index.device)).flatten()
         names = self._zero_state(0)
         state = {name: getattr(self, f"pool_{name}")[index] for name in names}
-        position = uniform.new_zeros(len(uniform), 1, 3)
+        position = uniform.new_zeros(len(uniform), k, 3)
         if self.has_lattice:
-            position = (state["place"] @ self.cell)[:, None]
+            position = (state["place"] @ self.cell).view(-1, k, 3)
         return state, position
 
     def advance(self, state: State, noise: Tensor) -> tuple[Tensor, State]:
         """Go on step by step; see `Generator.advance`."""
+        k = self.particles_per_sample
+        noise = noise.unflatten(2, (k, -1)).flatten(1, 2)
+        displacement, after = self._current_stepper().run(state, noise)
+        return displacement.unflatten(1, (-1, k)), after
+
+    def _current_stepper(self) -> Stepper:
         if torch.is_grad_enabled() and any(p.requires_grad for p in self.parameters()):
-            return self._stepper().run(state, noise)
+            return self._stepper()
         # Kept until a weight changes.
         weights = (*self.parameters(), self.log_noise)
         version = hash(tuple((id(w), w._version, w.device) for w in weights))
         if self._frozen is None or self._frozen[0] != version:
             with torch.no_grad():
                 self._frozen = (version, self._stepper())
-        return self._frozen[1].run(state, noise)
+        return self._frozen[1]
 
     def _stepper(self) -> Stepper:
         """Return the network as `advance` uses it."""
         unit = torch.eye(self.n_lags, device=self.scales.device)[..., None]
         place = (self.waves.T, self.inverse_cell.T) if self.has_lattice else None
+        sight = None
+        if self.sees:
+            sight = Sight(self.particles_per_sample, self.cell, self.images, *self.seen)
         return Stepper.of(
             self.dense_weights(),
             differences=self._differences(unit)[..., 0].T.contiguous(),
             motion=torch.cat([self.extrapolation, self.inverse_modes], 1),
             ahead=self.extrapolation.sum(0, keepdim=True),
             place=place,
+            sight=sight,
             reach=self.reach.flatten().tolist(),
             keep=self.keep[:, None],
             trace_scales=self.trace_scales[:, None, None],

@@ -29,6 +29,8 @@ class Windows:
         particle with the k - 1 that are nearest to it where the window begins, nearest first.
     cell : array [3, 3], optional
         For the distance to the nearest image, Angstrom.
+    surroundings : sequence of array, [T, N, A, 4], optional
+        What the particles of each run see of each other (`mdgan_hpc.gan.surroundings`).
 
     Raises
     ------
@@ -46,6 +48,7 @@ class Windows:
         device: torch.device,
         grouping: str = "file",
         cell: np.ndarray | None = None,
+        surroundings: Sequence[np.ndarray] | None = None,
     ) -> None:
         k = particles_per_sample
         self.step_skip, self.k, self.symmetry, self.device = step_skip, k, symmetry, device
@@ -64,6 +67,10 @@ class Windows:
             owners += [(number, i if self._nearest else i * k) for i in range(n_samples)]
         # [all frames of all particles, 3]
         self.positions = torch.from_numpy(np.concatenate(pieces)).to(device)
+        self._surroundings = None
+        if surroundings is not None:
+            seen = [s.swapaxes(0, 1).reshape(-1, *s.shape[2:]) for s in surroundings]
+            self._surroundings = torch.from_numpy(np.concatenate(seen)).to(device)
         self.lengths = np.array(lengths)
         # Of each sample: its run, its first particle, and where the run begins in `positions`.
         self._run, self._particle = np.array(owners).T
@@ -86,7 +93,7 @@ class Windows:
         *,
         spacing: int = 1,
         part: slice = slice(None),
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor | None]:
         """Draw windows with equal probability and move each by a random symmetry operation.
 
         Parameters
@@ -103,8 +110,9 @@ class Windows:
 
         Returns
         -------
-        Tensor, [B, L, k, 3]
-            Positions, Angstrom, float64.
+        positions : Tensor, [B, L, k, 3]
+            Angstrom, float64.
+        surroundings : Tensor, [B, L, k, A, 4], or None
 
         Raises
         ------
@@ -130,16 +138,21 @@ class Windows:
             self._begin[sample, None] + self._members(sample, start) * (self.lengths[sample, None])
         )
         index = torch.from_numpy(rows[:, :, None] + firsts[:, None, :]).to(self.device)
-        window = self.positions[index]
         if self.symmetry.time_reversal:
-            flag = backwards[part].to(self.device)[:, None, None, None]
-            window = torch.where(flag, window.flip(1), window)
+            flag = backwards[part].to(self.device)[:, None, None]
+            index = torch.where(flag, index.flip(1), index)
+        window = self.positions[index]
         chosen = operation[part].to(self.device)
         rotation = self._rotations[chosen]
         if turn is not None:
             rotation = turn[part].to(self.device) @ rotation
         moved = torch.einsum("bij,blkj->blki", rotation, window)
-        return moved + self._translations[chosen][:, None, None, :]
+        moved = moved + self._translations[chosen][:, None, None, :]
+        if self._surroundings is None:
+            return moved, None
+        seen = self._surroundings[index]
+        vectors = torch.einsum("bij,blkaj->blkai", rotation.float(), seen[..., :3])
+        return moved, torch.cat([vectors, seen[..., 3:]], -1)
 
     def _members(self, sample: np.ndarray, frame: np.ndarray) -> np.ndarray:
         """Return the particles [B, k] of samples [B] for windows that begin at frames [B]."""

@@ -294,9 +294,10 @@ def test_windows_are_pieces_of_single_runs():
         for particle in range(2)
     }
     assert windows.count(4) == len(expected)
-    drawn = windows.draw(2000, 4, torch.Generator().manual_seed(0))
+    drawn, seen = windows.draw(2000, 4, torch.Generator().manual_seed(0))
+    assert seen is None
     assert {tuple(window.flatten().tolist()) for window in drawn} == expected
-    part = windows.draw(2000, 4, torch.Generator().manual_seed(0), part=slice(500, 1000))
+    part, _ = windows.draw(2000, 4, torch.Generator().manual_seed(0), part=slice(500, 1000))
     assert torch.equal(part, drawn[500:1000])
 
 
@@ -324,7 +325,7 @@ def test_neighbourhoods_are_the_nearest_images_where_the_window_begins():
                 assert members[0] == i
                 expected.add(tuple(run[start : start + 4 : 3, members].ravel()))
     assert windows.count(2) == len(expected)
-    drawn = windows.draw(3000, 2, torch.Generator().manual_seed(0))
+    drawn, _ = windows.draw(3000, 2, torch.Generator().manual_seed(0))
     assert drawn.shape == (3000, 2, 3, 3)
     assert {tuple(window.flatten().tolist()) for window in drawn} == expected
 

@@ -1,0 +1,184 @@
+"""What ions see of each other: a naive loop, and the same in training and in free runs."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from mdgan_hpc.config import load_config
+from mdgan_hpc.gan import surroundings
+from mdgan_hpc.gan.distributed import Processes
+from mdgan_hpc.gan.generator import rollout
+from mdgan_hpc.gan.settings import TrainingConfig
+from mdgan_hpc.gan.symmetry import Symmetry
+from mdgan_hpc.gan.training import Runs, make_trainer
+from mdgan_hpc.gan.transition import TransitionGenerator
+from mdgan_hpc.gan.windows import Windows
+from tests.gan.conftest import underdamped
+from tests.gan.test_transition import cubic, make
+
+SKEWED = np.array([[9.0, 0.0, 0.0], [-2.5, 6.0, 0.0], [0.4, -0.3, 11.0]])
+
+
+def ions(n_frames: int, n_ions: int, edge: float, seed: int) -> np.ndarray:
+    """Ions [T, N, 3] that start anywhere in a cube."""
+    start = edge * np.random.default_rng(seed).random((n_ions, 3))
+    return start + underdamped(n_frames, n_ions, seed)
+
+
+def naive(positions: np.ndarray, cell: np.ndarray) -> np.ndarray:
+    """One frame [N, 3] by loops over ions and many images: [N, A, 4]."""
+    seen = np.zeros((len(positions), len(surroundings.SHELLS), 4))
+    images = [np.array(i) @ cell for i in itertools.product(range(-4, 5), repeat=3)]
+    for (i, here), there, image in itertools.product(enumerate(positions), positions, images):
+        apart = there + image - here
+        distance = np.linalg.norm(apart)
+        if not 1e-3 < distance < surroundings.CUTOFF:
+            continue
+        end = 0.5 * (1 + np.cos(np.pi * distance / surroundings.CUTOFF))
+        for a, shell in enumerate(surroundings.SHELLS):
+            inside = end * np.exp(-(((distance - shell) / surroundings.WIDTH) ** 2) / 2)
+            seen[i, a] += inside * np.append(apart / distance, 1.0)
+    return seen
+
+
+def test_ions_and_their_images_are_seen_as_by_a_naive_loop():
+    random = np.random.default_rng(1)
+    run = 14 * random.random((3, 5, 3))
+    (seen,) = surroundings.of_runs([run], SKEWED)
+    for frame, expected in zip(seen, run, strict=True):
+        np.testing.assert_allclose(frame, naive(expected, SKEWED), atol=2e-5)
+    mean, deviation = surroundings.scales([seen])
+    np.testing.assert_allclose(mean[:, 3], seen[..., 3].mean((0, 1)), rtol=1e-5)
+    assert deviation.min() >= 0.05
+
+
+def sighted(records_per_step: int = 3) -> tuple[TransitionGenerator, np.ndarray]:
+    """A generator of four ions in eight cells of 4 Angstrom, and their box."""
+    box = 8.0 * np.eye(3)
+    seen = surroundings.of_runs([ions(50, 4, 8.0, 2)], box)
+    scales = surroundings.scales(seen).tolist()
+    return (
+        make(cubic(4.0), records_per_step, particles=4, box=box.tolist(), seen=scales),
+        box,
+    )
+
+
+def history(generator: TransitionGenerator, records: int) -> torch.Tensor:
+    """Windows [3, L, 4, 3]."""
+    length = generator.whole_window(records)
+    return torch.from_numpy(np.stack([ions(length, 4, 8.0, seed) for seed in (3, 4, 5)]))
+
+
+def view(windows: torch.Tensor, box: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.stack(surroundings.of_runs(list(windows.detach().numpy()), box)))
+
+
+def test_free_run_sees_what_the_likelihood_sees():
+    """Feeding a generated path back gives the states that made it."""
+    generator, box = sighted()
+    past = history(generator, 60)
+    state = generator.condition(past, view(past, box))
+    noise = torch.randn(8, 3, generator.noise_size, generator=torch.Generator().manual_seed(1))
+    moved, after = generator.advance(state, noise)
+    assert moved.shape == (24, 3, 4, 3)
+    path = torch.cat([past, past[:, -1:] + moved.swapaxes(0, 1).double().cumsum(1)], 1)
+    again = generator.condition(path, view(path, box))
+    for name, value in after.items():
+        torch.testing.assert_close(again[name], value, atol=3e-4, rtol=1e-3)
+
+
+def test_neighbours_matter_and_turn_with_the_ions():
+    generator, box = sighted()
+    x = history(generator, 40)
+    seen = view(x, box)
+    here = generator.negative_log_likelihood(x, seen, warm_up=6).item()
+    symmetry = cubic(4.0)
+    for rotation, translation in zip(symmetry.rotations, symmetry.translations, strict=True):
+        turn = torch.from_numpy(rotation)
+        turned = torch.einsum("ij,blkaj->blkai", turn.float(), seen[..., :3])
+        there = generator.negative_log_likelihood(
+            x @ turn.T + torch.from_numpy(translation),
+            torch.cat([turned, seen[..., 3:]], -1),
+            warm_up=6,
+        )
+        assert there.item() == pytest.approx(here, abs=2e-5)
+    alone = generator.negative_log_likelihood(x, torch.zeros_like(seen), warm_up=6).item()
+    assert abs(alone - here) > 1e-4
+    with pytest.raises(ValueError, match="what the ions see"):
+        generator.negative_log_likelihood(x, warm_up=6)
+
+
+def test_windows_bring_what_is_seen_at_their_frames():
+    run, box = ions(200, 4, 8.0, 6), 8.0 * np.eye(3)
+    symmetry = cubic(4.0)
+    windows = Windows(
+        [run],
+        step_skip=2,
+        particles_per_sample=1,
+        symmetry=symmetry,
+        device=torch.device("cpu"),
+        surroundings=surroundings.of_runs([run], box),
+    )
+    _, seen = windows.draw(64, 10, torch.Generator().manual_seed(2))
+    assert seen is not None
+    assert seen.shape == (64, 10, 1, len(surroundings.SHELLS), 4)
+    # Each is that of one ion at frames two apart, turned: lengths and numbers tell which.
+    (every,) = surroundings.of_runs([run], box)
+
+    def invariants(x: np.ndarray) -> np.ndarray:
+        return np.concatenate([np.linalg.norm(x[..., :3], axis=-1), x[..., 3]], -1)
+
+    known = invariants(every)  # [T, N, 2 A]
+    for window in invariants(seen[:, :, 0].numpy()):
+        apart = [np.abs(known - row).max(-1) for row in window]
+        frames = [np.unravel_index(a.argmin(), a.shape) for a in apart]
+        assert max(a.min() for a in apart) < 1e-5
+        assert len({ion for _, ion in frames}) == 1
+        assert set(np.diff([frame for frame, _ in frames])) in ({2}, {-2})
+
+
+@pytest.mark.parametrize(
+    ("override", "together"),
+    [("train.seed=1", 4), ("generator.neighbours='none'", 1), ("loss.adversarial=0.1", 1)],
+)
+def test_ions_of_a_crystal_see_each_other_unless_told_otherwise(override, together, tmp_path):
+    """One atom a simple cubic cell, eight cells: training and a free run."""
+    sites = 4.0 * np.array(list(itertools.product((0, 1), repeat=3)), float)
+    positions = [ions(700, 4, 8.0, seed) for seed in (1, 2)]
+    runs = Runs(positions, 0.001, 3, 8.0 * np.eye(3), (np.full(8, 8), sites))
+    config = load_config(
+        TrainingConfig,
+        overrides=[
+            "data.records=20",
+            "data.warm_up=10",
+            "data.step_skip=1",
+            "generator.hidden=8",
+            "generator.head=8",
+            "train.batch=4",
+            "critic.skips=[1]",
+            override,
+        ],
+    )
+    trainer = make_trainer(config, runs, Processes(tmp_path))
+    assert trainer.generator.particles_per_sample == together
+    for _ in range(2):
+        trainer.advance()
+    generator = trainer.ready_generator()
+    path = rollout(generator, 3, 30, random=torch.Generator().manual_seed(1))
+    assert path.shape == (31, 3, together, 3)
+    assert torch.isfinite(path).all()
+    if together == 4:
+        # Start states are whole simulations: their ions are as far apart as in a frame of the data.
+        assert isinstance(generator, TransitionGenerator)
+        place = generator.pool_place.reshape(-1, 4, 3)
+        frames = np.concatenate(positions) / 8.0
+        apart = (place[0, 1:] - place[0, :1]).numpy()
+        known = frames[:, 1:] - frames[:, :1]
+        difference = known - apart
+        assert np.abs(difference - np.round(difference)).max((1, 2)).min() < 1e-5
+
+
+def test_one_operation_and_one_ion_see_nothing():
+    assert not make(Symmetry(), 1).sees
