@@ -1,13 +1,17 @@
 """How far generated motion is from MD, in units of how far MD runs are from each other.
 
-For each observable the distance of a generated run *the size of an MD run* (as many ions, as long)
-to the pool of all MD runs is divided by the distance another MD run would have. That is estimated
-from the replicas, each against the pool of the others, or from runs drawn from the ions of the
-pool, whichever is larger: a few replicas may agree by chance. A perfect generator scores about 1,
-whatever the number of its ions; equal sizes make the noise and the bias of the estimators cancel.
+For each observable the distance from the generated ions, all together, to the pool of all MD runs
+is divided by the distance another MD run would have. That is estimated from the replicas, each
+against the pool of the others, or from runs drawn from the ions of the pool, whichever is larger: a
+few replicas may agree by chance. One more MD run scores about 1. Many generated ions average their
+own noise out; what remains is how far the model is off, and the noise of the pool: a perfect
+generator scores about (1 + R)^(-1/2) with R runs, one half with three.
+
+Beside it stands the same for generated ions in groups *the size of an MD run*. There a perfect
+generator scores about 1, and one whose runs differ more from each other than MD runs do more.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -39,6 +43,9 @@ ORIGINS_PER_LAG = 16
 #: Runs drawn from the ions of the pool.
 DRAWS = 100
 
+#: From this number of groups on their scatter tells the error of a mean.
+MANY_GROUPS = 16
+
 _WORK = 2**15
 
 Means = dict[str, np.ndarray]
@@ -52,24 +59,39 @@ class FidelityResult:
     ----------
     ratios : dict of str to float
         Distance generated to MD over distance among MD runs, by observable.
+    run_ratios : dict of str to float
+        The same for generated ions in groups the size of an MD run (root mean square).
     distances, references : dict of str to float
         The two distances.
     units : dict of str to str
         What the distances are.
+    msd_ratio : float
+        MSD of all generated ions over that of the MD at the longest lag, a quarter of an MD run.
+    msd_ps : float
+        That lag.
     drift_z : array, [3]
-        Mean displacement from first to last record over its standard error, each axis.
+        Mean displacement from first to last record over its standard error, each axis; where
+        there are many groups the size of an MD run, from those: ions of one cell move together.
     """
 
     ratios: dict[str, float]
+    run_ratios: dict[str, float]
     distances: dict[str, float]
     references: dict[str, float]
     units: dict[str, str]
+    msd_ratio: float
+    msd_ps: float
     drift_z: np.ndarray
 
     @property
     def median(self) -> float:
         """Median of the ratios."""
         return float(np.median(list(self.ratios.values())))
+
+    @property
+    def run_median(self) -> float:
+        """Median of the ratios of groups the size of an MD run."""
+        return float(np.median(list(self.run_ratios.values())))
 
     @property
     def root_mean_square(self) -> float:
@@ -83,8 +105,8 @@ class FidelityResult:
         return name, self.ratios[name]
 
     def table(self) -> list[list[str]]:
-        """Return rows of text: observable, distance, among MD runs, ratio."""
-        rows = [["observable", "generated to MD", "among MD runs", "ratio"]]
+        """Return rows of text: observable, distance, among MD runs, ratio, that of one run."""
+        rows = [["observable", "generated to MD", "among MD runs", "ratio", "one run"]]
         for name, ratio in self.ratios.items():
             unit = self.units[name]
             rows.append(
@@ -93,6 +115,7 @@ class FidelityResult:
                     f"{self.distances[name]:.3g} {unit}".strip(),
                     f"{self.references[name]:.3g} {unit}".strip(),
                     f"{ratio:.2f}",
+                    f"{self.run_ratios[name]:.2f}",
                 ]
             )
         return rows
@@ -101,11 +124,15 @@ class FidelityResult:
         """Return the result tree."""
         return {
             "ratios": self.ratios,
+            "run_ratios": self.run_ratios,
             "distances": self.distances,
             "references": self.references,
             "median": self.median,
+            "run_median": self.run_median,
             "worst": self.worst[1],
             "worst_observable": self.worst[0],
+            "msd_ratio": self.msd_ratio,
+            "msd_ps": self.msd_ps,
             "drift_z": self.drift_z,
             "table": self.table(),
         }
@@ -289,31 +316,48 @@ class _Prepared:
         )
         # Pieces as long as an MD run; what is left over at the end is not used.
         length = min(records, len(positions))
+        together = min(positions.shape[1], max(1, round(self.size / (length * interval_ps))))
         pieces = [
             _per_ion(positions[start : start + length], plan)
             for start in range(0, len(positions) - length + 1, length)
         ]
-        together = min(positions.shape[1], max(1, round(self.size / (length * interval_ps))))
-        squares = dict.fromkeys(self.observables, 0.0)
-        runs = 0
-        for piece in pieces:
-            for start in range(0, positions.shape[1] - together + 1, together):
-                part = {name: v[start : start + together] for name, v in piece.items()}
-                own = _observables(_mean(part, None), self.plan)
-                for name in squares:
-                    squares[name] += _distance(own[name], self.observables[name]) ** 2
-                runs += 1
-        distances = {name: float(np.sqrt(v / runs)) for name, v in squares.items()}
-        travel = (positions[-1].astype(np.float64) - positions[0]).reshape(-1, 3)
-        error = travel.std(0, ddof=1) / np.sqrt(len(travel)) if len(travel) > 1 else np.ones(3)
-        z = np.divide(travel.mean(0), error, out=np.zeros(3), where=error > 0)
+        ions = _join(pieces)
+        distances = self._distances(ions)
+        runs = [
+            self._distances({name: v[start : start + together] for name, v in piece.items()})
+            for piece in pieces
+            for start in range(0, positions.shape[1] - together + 1, together)
+        ]
+        run_distances = {
+            name: float(np.sqrt(np.mean([run[name] ** 2 for run in runs]))) for name in distances
+        }
         return FidelityResult(
-            {name: distances[name] / max(self.references[name], 1e-300) for name in distances},
+            self._ratios(distances),
+            self._ratios(run_distances),
             distances,
             self.references,
             {name: _UNITS.get(name.split(" at ")[0], "") for name in distances},
-            z,
+            float(ions["second"][:, -1].mean() / self.pool["second"][:, -1].mean()),
+            float(self.plan.lags[-1] * self.plan.interval_ps),
+            _drift_z(positions, together),
         )
+
+    def _distances(self, ions: Means) -> dict[str, float]:
+        """Distances of the mean over ions to the pool, by observable."""
+        own = _observables(_mean(ions, None), self.plan)
+        return {name: _distance(own[name], pool) for name, pool in self.observables.items()}
+
+    def _ratios(self, distances: Mapping[str, float]) -> dict[str, float]:
+        return {name: d / max(self.references[name], 1e-300) for name, d in distances.items()}
+
+
+def _drift_z(positions: np.ndarray, together: int) -> np.ndarray:
+    travel = positions[-1].astype(np.float64) - positions[0]
+    if len(travel) >= MANY_GROUPS * together:
+        whole = len(travel) // together * together
+        travel = travel[:whole].reshape(-1, together, 3).mean(1)
+    error = travel.std(0, ddof=1) / np.sqrt(len(travel)) if len(travel) > 1 else np.ones(3)
+    return np.divide(travel.mean(0), error, out=np.zeros(3), where=error > 0)
 
 
 def _distance(a: np.ndarray, b: np.ndarray) -> float:

@@ -135,6 +135,7 @@ def sentences(tree: Mapping[str, Any]) -> list[str]:
     z = ", ".join(f"{v:.1f}" for v in fidelity["drift_z"])
     lines.append(
         f"Fidelity (1: as far from MD as another MD run): median {fidelity['median']:.2f}, worst "
-        f"{fidelity['worst']:.2f} ({fidelity['worst_observable']}); drift z {z}"
+        f"{fidelity['worst']:.2f} ({fidelity['worst_observable']}); in groups the size of "
+        f"an MD run median {fidelity['run_median']:.2f}; drift z {z}"
     )
     return lines

@@ -150,11 +150,13 @@ def _evaluation(
         name, worst = result.worst
         click.echo(
             f"free runs against MD (1: as far as another MD run): median {result.median:.2f}, "
-            f"worst {worst:.2f} ({name}), drift z {abs(result.drift_z).max():.1f}",
+            f"worst {worst:.2f} ({name}), MSD at {result.msd_ps:.3g} ps {result.msd_ratio:.2f} "
+            f"times that of MD, drift z {abs(result.drift_z).max():.1f}",
             err=True,
         )
         ratios = {f"fidelity {name}": round(value, 3) for name, value in result.ratios.items()}
-        return {"score": round(result.root_mean_square, 4), **ratios}
+        msd = {"msd_ratio": round(result.msd_ratio, 4)}
+        return {"score": round(result.root_mean_square, 4), **msd, **ratios}
 
     return compare
 

@@ -70,6 +70,8 @@ def _fidelity(fidelity: Mapping[str, Any]) -> Table:
         for observable in fidelity[names[0]]["ratios"]
     ]
     rows.append(["median", *(f"{fidelity[n]['median']:.2f}" for n in names)])
+    in_groups = [f"{fidelity[n]['run_median']:.2f}" for n in names]
+    rows.append(["median, in groups the size of an MD run", *in_groups])
     return "Fidelity: distance to MD over the distance among MD runs", ("", *names), rows
 
 

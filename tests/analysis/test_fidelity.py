@@ -23,11 +23,45 @@ def reference():
     return Reference.from_arrays(runs, INTERVAL, np.eye(3) * HOP)
 
 
-def test_the_true_process_scores_about_one(reference):
-    result = reference.compare(process(np.random.default_rng(1), 240), INTERVAL)
-    assert 0.7 < result.median < 1.3
-    assert result.worst[1] < 2
-    assert (np.abs(result.drift_z) < 4).all()
+def test_the_true_process_scores_as_stated():
+    """One half with three runs and many ions; in groups the size of a run, and for one run, one."""
+    rng = np.random.default_rng(1)
+    many, groups, one = [], [], []
+    for _ in range(6):
+        reference = Reference.from_arrays(
+            [process(rng, 12) for _ in range(3)], INTERVAL, np.eye(3) * HOP
+        )
+        result = reference.compare(process(rng, 240), INTERVAL)
+        many.append(result.median)
+        groups.append(result.run_median)
+        one.append(reference.compare(process(rng, 12), INTERVAL).median)
+        assert result.worst[1] < 1.6
+        assert max(result.run_ratios.values()) < 2
+        assert (np.abs(result.drift_z) < 4).all()
+    assert np.mean(many) == pytest.approx(0.5, abs=0.1)
+    assert np.mean(groups) == pytest.approx(1.0, abs=0.15)
+    assert np.mean(one) == pytest.approx(1.0, abs=0.25)
+
+
+def test_cells_that_differ_too_much_are_seen_in_groups(reference):
+    """Half of the cells twice as fast, half without hops: right in the mean only."""
+    rng = np.random.default_rng(8)
+    cells = [process(rng, 12, rate=2.0 * (k % 2)) for k in range(20)]
+    result = reference.compare(np.concatenate(cells, 1), INTERVAL)
+    assert result.ratios["residence time"] < 1.5
+    assert result.run_ratios["residence time"] > 3
+
+
+def test_drift_of_whole_cells_has_the_error_of_cells():
+    """Twelve ions that move as one are one ion."""
+    rng = np.random.default_rng(9)
+
+    def cells(n):
+        return np.repeat(rng.normal(0, 1, (100, n, 3)), 12, 1).cumsum(0)
+
+    reference = Reference.from_arrays([cells(1), cells(1)], INTERVAL)
+    z = [reference.compare(cells(40), INTERVAL).drift_z for _ in range(8)]
+    assert 0.4 < np.mean(np.square(z)) < 2
 
 
 def test_sites_are_found_where_the_process_has_them(reference):
