@@ -69,6 +69,15 @@ def measure(config: MsdConfig) -> None:
                 **dynamics["nernst_einstein"]
             )
         )
+        collective = dynamics["diffusion"].get("collective", {})
+        if "haven_ratio" in collective:
+            dynamics["conductivity"] = _conductivity(charges, collective)
+            lines.append(
+                "Conductivity from the motion of all ions together: "
+                "{sigma_s_per_cm:.3g} +- {error_s_per_cm:.2g} S/cm".format(
+                    **dynamics["conductivity"]
+                )
+            )
     dynamics["provenance"] = provenance(
         config=asdict(config), inputs=config.files, ranks=communicator.size
     )
@@ -81,15 +90,15 @@ def measure(config: MsdConfig) -> None:
 def _charges(config: MsdConfig) -> dict[str, float]:
     """Return what the conductivity needs beside D: ions, their charge, volume, temperature."""
     with Trajectory(config.files[0]) as trajectory:
-        if trajectory.parameter("training_span_ps") is not None:
+        ions = trajectory.simulated_together
+        if trajectory.parameter("training_span_ps") is not None and ions == 1:
             raise UsageError(
-                "generated ions do not tell how many of them share a volume",
+                "ions generated one by one do not tell how many of them share a volume",
                 where=trajectory.path,
                 remedy="give the MD trajectories",
             )
         cell = trajectory.constant_cell
         measured = trajectory.observable("temperature")
-        ions = trajectory.n_particles
     if cell is None:
         raise DataError("has no constant cell, so no volume", where=config.files[0])
     temperature = config.temperature_k

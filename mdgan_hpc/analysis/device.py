@@ -41,6 +41,7 @@ class DeviceSums(RunSums):
 
     def add(self, positions: np.ndarray, number: int = 0) -> None:
         """Add particles, positions [T, n, 3] in Angstrom, unwrapped; see `RunSums.add`."""
+        self._begin_part()
         together = max(1, DEVICE_NUMBERS // (3 * self.length))
         for first in range(0, positions.shape[1], together):
             part = positions[:, first : first + together]
@@ -84,7 +85,9 @@ class DeviceSums(RunSums):
 
     def _full_on_device(self, x: Any) -> None:
         torch, stride = self.torch, self.plan.config.stride
-        self._sum("path", x.sum(0))
+        if self._collective:
+            for some in self._by_simulation(len(x)):
+                self._add_path(x[some].sum(0).cpu().numpy(), some.stop - some.start)
         steps = x[..., stride:] - x[..., :-stride]
         self._sum("velocity_power", self._power(steps, self.velocity_length).sum((0, 1)))
         moments = []

@@ -277,6 +277,44 @@ def independent_observations(
     }
 
 
+def collective_diffusion(dynamics: Mapping[str, Any], total: Diffusion) -> dict[str, Any]:
+    """Return D of the motion of all ions of a simulation together, and the Haven ratio.
+
+    The summed displacement of the N ions of a simulation, squared, over N, grows as 6 D_c t; the
+    charge they carry diffuses so. The Haven ratio is D / D_c: below one where ions move on behind
+    each other.
+
+    Parameters
+    ----------
+    dynamics : mapping
+        Of `dynamics.summarise`, with ``msd_collective``.
+    total : Diffusion
+        D of single ions; its window is used.
+
+    Returns
+    -------
+    dict
+        `Diffusion.tree` of D_c with ``haven_ratio`` and its standard error ``haven_error``, or
+        ``refused``, a sentence.
+
+    References
+    ----------
+    G. E. Murch, Solid State Ionics 7, 177 (1982), the Haven ratio.
+    """
+    curves, simulations = dynamics["curves"], dynamics["simulations"]
+    # One witness a simulation; a sum over many ions is as good as Gaussian.
+    runs = Runs(np.asarray(simulations["number"]), np.asarray(dynamics["span_ps"]))
+    try:
+        together = fit_diffusion(
+            curves["lag_ps"], curves["msd_collective"], runs, window_ps=total.window_ps
+        )
+    except NotDiffusiveError as refused:
+        return {"refused": refused.what}
+    ratio = total.d / together.d
+    error = ratio * np.hypot(total.error / total.d, together.error / together.d)
+    return together.tree() | {"haven_ratio": ratio, "haven_error": float(error)}
+
+
 def diffusion_tree(
     dynamics: Mapping[str, Any], *, window_ps: tuple[float, float] | None = None
 ) -> dict[str, Any]:
@@ -286,8 +324,8 @@ def diffusion_tree(
     -------
     dict
         ``total`` (`Diffusion.tree`) and ``x``, ``y``, ``z`` over the same window, ``choice`` (the
-        local slopes), ``independent_observations`` (where fourth moments are known); or
-        ``refused``, a sentence.
+        local slopes), ``independent_observations`` (where fourth moments are known),
+        ``collective`` (where ions were simulated together); or ``refused``, a sentence.
     """
     curves = dynamics["curves"]
     lag, msd = curves["lag_ps"], curves["msd"]
@@ -309,6 +347,8 @@ def diffusion_tree(
         tree["choice"] = shown
     if "fourth_moment" in curves:
         tree["independent_observations"] = independent_observations(curves, runs, (start, stop))
+    if "msd_collective" in curves:
+        tree["collective"] = collective_diffusion(dynamics, total)
     for axis, name in enumerate("xyz"):
         try:
             along = fit_diffusion(

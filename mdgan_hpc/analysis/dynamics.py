@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mdgan_hpc.analysis.correlation import autocorrelation, power, squared_displacements
+from mdgan_hpc.analysis.correlation import autocorrelation
 from mdgan_hpc.analysis.plan import DynamicsConfig, Plan, make_plan, plan_lags
 from mdgan_hpc.analysis.sums import BIN_WIDTH, N_BINS, RunSums
 from mdgan_hpc.errors import UsageError
@@ -61,6 +61,7 @@ def analyse(
                 t.n_records,
                 plan,
                 n_particles=t.n_particles,
+                together=t.simulated_together,
                 inverse_cell=_inverse_cell(t),
                 where=t.path,
             )
@@ -135,8 +136,11 @@ def particle_units(trajectory: Trajectory) -> list[slice]:
     """Share the particles into the pieces that ranks read: storage blocks where they fit."""
     n = trajectory.n_particles
     fits = max(1, READ_BYTES // (12 * trajectory.n_records))
-    together = min(fits, trajectory.chunk[1], max(1, math.ceil(n / 8)))
-    return [slice(start, min(start + together, n)) for start in range(0, n, together)]
+    unit = min(fits, trajectory.chunk[1], max(1, math.ceil(n / 8)))
+    together = trajectory.simulated_together
+    if together < n:
+        unit = max(unit // together, 1) * together
+    return [slice(start, min(start + unit, n)) for start in range(0, n, unit)]
 
 
 def summarise(runs: Sequence[RunSums], plan: Plan, *, label: str = "") -> dict[str, Any]:
@@ -147,8 +151,9 @@ def summarise(runs: Sequence[RunSums], plan: Plan, *, label: str = "") -> dict[s
     dict
         ``curves`` holds columns over lags: ``lag_ps``, ``msd`` and ``msd_axis`` (Angstrom^2),
         ``slope`` (d log MSD / d log t), ``n_independent`` (particles x run length / lag), and,
-        where computed, ``alpha2`` and ``msd_collective``. Further groups: ``van_hove``, ``vacf``,
-        ``spectrum``, ``replicas``.
+        where computed, ``alpha2`` and ``msd_collective`` (of the summed displacement of ions that
+        were simulated together, by their number). Further groups: ``van_hove``, ``vacf``,
+        ``spectrum``, ``replicas``, ``simulations`` (their number and size in each run).
     """
     lags = plan.lags
     squared = [run.squared()[:, lags] for run in runs]  # [3, L] each
@@ -218,10 +223,15 @@ def _add_full(tree: dict[str, Any], runs: Sequence[RunSums], plan: Plan) -> None
     fourth = _total(run.sums["fourth"] for run in runs) / counts
     curves["alpha2"] = alpha2(second, fourth)
     curves["fourth_moment"] = fourth
-    collective = _total(_collective(run)[lags] for run in runs)
-    curves["msd_collective"] = collective / _total(
-        run.n_particles * (run.n_records - lags) for run in runs
-    )
+    simulations = np.array([int(run.sums["simulations"][0]) for run in runs])
+    together = np.array([run.together for run in runs])
+    if simulations.any() and (together > 1).any():
+        counts = _total(
+            n * k * (run.n_records - lags)
+            for n, k, run in zip(simulations, together, runs, strict=True)
+        )
+        curves["msd_collective"] = _total(run.collective()[lags] for run in runs) / counts
+        tree["simulations"] = {"number": simulations, "particles": together}
     tree["van_hove"] = van_hove_tree(runs, plan)
     tree |= _velocities(runs, plan)
 
@@ -234,13 +244,6 @@ def alpha2(second: np.ndarray, fourth: np.ndarray) -> np.ndarray:
     A. Rahman, Phys. Rev. 136, A405 (1964), equation 14.
     """
     return 3 * fourth / (5 * np.where(second > 0, second, np.nan) ** 2) - 1
-
-
-def _collective(run: RunSums) -> np.ndarray:
-    """Sums over origins of the squared displacement of the sum of all positions, per lag."""
-    path = run.sums["path"]
-    n_lags = int(run.plan.lags[-1]) + 1
-    return squared_displacements(power(path, run.length), path**2, run.length, n_lags).sum(0)
 
 
 def _total(arrays: Iterable[Any]) -> np.ndarray:

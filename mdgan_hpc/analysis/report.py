@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mdgan_hpc.analysis.comparison import ReportConfig, compare, fingerprint
-from mdgan_hpc.analysis.text import diffusion_cells, ensemble_cells, with_error
+from mdgan_hpc.analysis.text import diffusion_cells, ensemble_cells, haven_line, with_error
 from mdgan_hpc.errors import DataError, OutputExistsError
 from mdgan_hpc.parallel import world
 from mdgan_hpc.provenance import provenance
@@ -109,6 +109,8 @@ def sentences(tree: Mapping[str, Any]) -> list[str]:
                 *(total[f"{k}_angstrom2_per_ps"] for k in ("d", "error", "low", "high"))
             )
             lines.append(f"D of {name} = {text}")
+            if "collective" in diffusion:
+                lines.append(f"{name}: {haven_line(diffusion['collective'])}")
     ensemble = tree["generated"].get("models", {}).get("ensemble")
     if ensemble:
         text = with_error(

@@ -41,6 +41,8 @@ class RunSums:
     plan : Plan
     n_particles : int
         Of the whole run: decides how origins of histograms and moments are thinned.
+    together : int, optional
+        Particles, following each other, that were simulated together; all of the run if not given.
     inverse_cell : array [3, 3], optional
         For the test that positions are unwrapped.
     where : str
@@ -53,6 +55,7 @@ class RunSums:
         plan: Plan,
         *,
         n_particles: int,
+        together: int | None = None,
         inverse_cell: np.ndarray | None = None,
         where: object = "",
     ) -> None:
@@ -62,6 +65,11 @@ class RunSums:
         self.padded = np.zeros((max(1, WORK_NUMBERS // self.length), self.length))
         self.ramp = np.arange(n_records) - 0.5 * (n_records - 1)
         self.inverse_cell = inverse_cell
+        self.together = together or n_particles
+        self._one_simulation = self.together == n_particles
+        # Many simulations of one particle each tell nothing of collective motion.
+        self._collective = self.together > 1 or self._one_simulation
+        self._in_path = 0
         n_lags, n_times = len(plan.lags), len(plan.histogram_lags)
         self.origin_step = max(1, math.ceil(n_particles * n_records / SAMPLES))
         self.moment_steps = np.maximum(self.origin_step, plan.lags // ORIGINS_PER_LAG)
@@ -78,6 +86,9 @@ class RunSums:
             self.sums |= {
                 "velocity_power": np.zeros(self.velocity_length // 2 + 1),
                 "path": np.zeros((3, n_records)),
+                "simulations": np.zeros(1),
+                "collective_power": np.zeros(self.length // 2 + 1),
+                "collective_squares": np.zeros(n_records),
                 "second": np.zeros(n_lags),
                 "tensor": np.zeros((n_times, 3, 3)),
                 "fourth": np.zeros(n_lags),
@@ -90,13 +101,15 @@ class RunSums:
     def add(self, positions: np.ndarray, number: int = 0) -> None:
         """Add particles, positions [T, n, 3] in Angstrom, unwrapped.
 
-        `number` is that of the first of them in the run, for messages.
+        `number` is that of the first of them in the run, for messages. Where the run holds several
+        simulations, it is the first of one.
 
         Raises
         ------
         DataError
             If positions are wrapped into the cell or not finite.
         """
+        self._begin_part()
         together = max(1, WORK_NUMBERS // (3 * self.n_records))
         for first, group in series(positions, self.scratch):
             self._add_squared(group, number + first)
@@ -165,13 +178,44 @@ class RunSums:
         sums, stride = self.sums, self.plan.config.stride
         x = self.scratch.array("centred", group.shape)
         np.subtract(group, group.mean(-1, dtype=np.float64, keepdims=True), out=x)
-        sums["path"] += x.sum(0)
+        if self._collective:
+            for some in self._by_simulation(len(x)):
+                self._add_path(x[some].sum(0), some.stop - some.start)
         steps = self.scratch.array("line", (*x.shape[:2], self.n_records - stride))
         np.subtract(x[..., stride:], x[..., :-stride], out=steps)
         steps = steps.reshape(-1, steps.shape[-1])
         sums["velocity_power"] += summed_power(steps, self.velocity_length)
         self._add_moments(x)
         self._add_histograms(x)
+
+    def _begin_part(self) -> None:
+        """Forget a simulation of which the part before held not all particles."""
+        if self.plan.config.full and not self._one_simulation:
+            self.sums["path"][...] = 0
+            self._in_path = 0
+
+    def _by_simulation(self, n: int) -> Iterator[slice]:
+        """Cut the next n particles where simulations end."""
+        start = 0
+        while start < n:
+            stop = min(n, start + self.together - self._in_path)
+            yield slice(start, stop)
+            start = stop
+
+    def _add_path(self, path: np.ndarray, n: int) -> None:
+        """Add the summed positions [3, T] of the next n particles of a simulation."""
+        self.sums["path"] += path
+        self._in_path += n
+        if self._in_path == self.together:
+            self._end_simulation()
+
+    def _end_simulation(self) -> None:
+        path, sums = self.sums["path"], self.sums
+        sums["collective_power"] += power(path, self.length).sum(0)
+        sums["collective_squares"] += (path**2).sum(0)
+        sums["simulations"] += 1
+        path[...] = 0
+        self._in_path = 0
 
     def _add_moments(self, x: np.ndarray) -> None:
         for index, (lag, step) in enumerate(zip(self.plan.lags, self.moment_steps, strict=True)):
@@ -197,6 +241,10 @@ class RunSums:
         for name in sorted(self.sums):
             self.sums[name] = communicator.sum_to_root(self.sums[name])
         pieces = communicator.gather(self.per_particle)
+        # The particles of a single simulation may be spread over the ranks.
+        spread = self.plan.config.full and self._one_simulation and not self.sums["simulations"][0]
+        if communicator.rank == 0 and spread and self.n_particles:
+            self._end_simulation()
         if pieces is not None:
             self.per_particle = [part for rank in pieces for part in rank]
 
@@ -208,6 +256,18 @@ class RunSums:
     def origins(self, lags: np.ndarray) -> np.ndarray:
         """Number of time origins of each lag, over all particles."""
         return self.n_particles * (self.n_records - lags)
+
+    def collective(self) -> np.ndarray:
+        """Sums over simulations and origins of (sum of the displacements of its particles)^2.
+
+        [lag] for all lags up to the longest.
+        """
+        return squared_displacements(
+            self.sums["collective_power"],
+            self.sums["collective_squares"],
+            self.length,
+            int(self.plan.lags[-1]) + 1,
+        )
 
     def squared(self) -> np.ndarray:
         """Sums of squared displacements per axis, [3, lag] for all lags up to the longest."""

@@ -31,7 +31,7 @@ def diffusion_lines(tree: Mapping[str, Any], name: str = "D") -> list[str]:
             f", independent observations (as kinisi) {counted['d_angstrom2_per_ps']:.3g} +- "
             f"{counted['error_angstrom2_per_ps']:.2g}"
         )
-    return [
+    lines = [
         f"{name} = "
         + with_error(
             total["d_angstrom2_per_ps"],
@@ -44,6 +44,21 @@ def diffusion_lines(tree: Mapping[str, Any], name: str = "D") -> list[str]:
         f"{total['n_independent']:.0f} independent observations",
         f"  to compare with other programs, A^2/ps: {compared}",
     ]
+    collective = tree.get("collective")
+    if collective is not None:
+        lines.append(f"  {haven_line(collective)}")
+    return lines
+
+
+def haven_line(collective: Mapping[str, Any]) -> str:
+    """Return what to print of a `diffusion.collective_diffusion`."""
+    if "refused" in collective:
+        return f"Haven ratio: {collective['refused']}"
+    return (
+        f"Haven ratio {collective['haven_ratio']:.2f} +- {collective['haven_error']:.2g}: the ions "
+        f"of a simulation together diffuse with {collective['d_angstrom2_per_ps']:.3g} +- "
+        f"{collective['error_angstrom2_per_ps']:.2g} A^2/ps"
+    )
 
 
 def diffusion_cells(total: Mapping[str, Any]) -> list[str]:

@@ -22,6 +22,8 @@ class Generator(nn.Module, ABC):
     ----------
     particles_per_sample : int
         k, particles whose records are made together.
+    simulated_together : int
+        k where these are all ions of a simulation and see each other, else 1.
     records_per_step : int
         Records emitted by one step.
     start_size : int
@@ -35,6 +37,7 @@ class Generator(nn.Module, ABC):
     #: How to build it again, set by `registry.create`.
     description: dict[str, Any]
     particles_per_sample: int = 1
+    simulated_together: int = 1
     records_per_step: int = 1
     start_size: int
     noise_size: int

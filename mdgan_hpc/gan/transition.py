@@ -139,6 +139,7 @@ class TransitionGenerator(Generator):
         self.particles_per_sample = particles
         self.sees = box is not None and seen is not None and primitive is not None
         if self.sees:
+            self.simulated_together = particles
             self._buffer("images", surroundings.images(np.array(box)))
             self._buffer("seen", seen)
         n_shells = len(self.seen[0]) if self.sees else 0

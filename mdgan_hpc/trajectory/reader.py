@@ -337,6 +337,11 @@ class Trajectory:
         return value.decode() if isinstance(value, bytes) else value
 
     @cached_property
+    def simulated_together(self) -> int:
+        """Particles, following each other, that saw each other; those of MD all do."""
+        return int(self.parameter("simulated_together") or self.n_particles)
+
+    @cached_property
     def framework(self) -> Framework | None:
         """The averaged atoms that were not selected, or None if unknown."""
         values = self.parameter("framework")

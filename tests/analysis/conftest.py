@@ -33,8 +33,19 @@ def cage_and_hops(
     return inside + site.cumsum(0)
 
 
+def dragging(n_records, cells, together, rng, *, drag=0.5, interval=0.05):
+    """Positions [T, cells * together, 3] of Brownian ions that drag those of their own cell along.
+
+    Each step is one's own, of variance 1 - drag in units of 2 D dt with D = 1, and one of the cell,
+    of variance drag: D is 1, and that of all together 1 + (together - 1) drag.
+    """
+    own = brownian(n_records, cells * together, rng, d=1 - drag, interval=interval)
+    cell = brownian(n_records, cells, rng, d=drag, interval=interval)
+    return own + np.repeat(cell, together, 1)
+
+
 def write(path, positions, *, interval=0.05, cell=None, **options):
-    """Write positions [T, N, 3] as a trajectory of lithium."""
+    """Write positions [T, N, 3] as a trajectory of lithium; options of `TrajectoryWriter`."""
     n_records, n_particles, _ = positions.shape
     with TrajectoryWriter(path, species=[3] * n_particles, cell=cell, **options) as writer:
         writer.append(positions, np.arange(n_records), np.arange(n_records) * interval)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mdgan_hpc.analysis.covariance import Runs, msd_covariance, runs_of
-from mdgan_hpc.analysis.diffusion import fit_diffusion
+from mdgan_hpc.analysis.diffusion import diffusion_tree, fit_diffusion
 from mdgan_hpc.analysis.transport import (
     arrhenius,
     ensemble,
@@ -15,7 +15,7 @@ from mdgan_hpc.analysis.transport import (
 )
 from mdgan_hpc.analysis.window import NotDiffusiveError, choose_window
 from mdgan_hpc.units import BOLTZMANN_EV_PER_K
-from tests.analysis.conftest import brownian, cage_and_hops, write
+from tests.analysis.conftest import brownian, cage_and_hops, dragging, write
 from tests.analysis.test_msd import dynamics, run
 from tests.benchmarks.calibration import coverage
 
@@ -102,6 +102,65 @@ def test_ensemble_error_is_the_spread_of_the_models():
     assert result["d_angstrom2_per_ps"] == pytest.approx(1.0)
     assert result["error_angstrom2_per_ps"] == pytest.approx(0.2)
     assert result["low_angstrom2_per_ps"] < 0.55
+
+
+def test_haven_ratio_of_ions_that_drag_each_other(tmp_path, rng):
+    """Cells of four, half of the motion shared: 1 / (1 + 3 / 2) = 0.4."""
+    path = write(
+        tmp_path / "cells.h5",
+        dragging(3000, 30, 4, rng),
+        cell=np.eye(3) * 20,
+        parameters={"simulated_together": 4, "training_span_ps": 40.0},
+    )
+    result = tmp_path / "msd.json"
+    options = ["--nernst-einstein", 1, "--temperature", 1000]
+    done = run("mdgan_hpc.cli.msd", path, "-o", result, *options)
+    assert done.returncode == 0, done.stderr
+    assert "Haven ratio 0.4" in done.stdout or "Haven ratio 0.3" in done.stdout
+    tree = json.loads(result.read_text())
+    found = tree["diffusion"]["collective"]
+    assert found["haven_error"] < 0.05
+    assert abs(found["haven_ratio"] - 0.4) < 3 * found["haven_error"]
+    independent = tree["nernst_einstein"]["sigma_s_per_cm"]
+    assert independent == pytest.approx(
+        nernst_einstein(
+            tree["diffusion"]["total"]["d_angstrom2_per_ps"],
+            n_ions=4,
+            volume_a3=8000.0,
+            charge=1.0,
+            temperature_k=1000.0,
+        )
+    )
+    assert tree["conductivity"]["sigma_s_per_cm"] == pytest.approx(
+        independent / found["haven_ratio"]
+    )
+
+
+def test_error_of_the_collective_coefficient_is_its_scatter():
+    rng = np.random.default_rng(4)
+    found = [
+        diffusion_tree(dynamics([dragging(600, 1, 12, rng) for _ in range(6)]), window_ps=(0.5, 5))
+        for _ in range(60)
+    ]
+    together = [tree["collective"]["d_angstrom2_per_ps"] for tree in found]
+    claimed = np.median([tree["collective"]["error_angstrom2_per_ps"] for tree in found])
+    assert np.mean(together) == pytest.approx(1 + 11 / 2, rel=0.1)
+    assert np.std(together) == pytest.approx(claimed, rel=0.35)
+
+
+def test_ions_generated_one_by_one_have_no_haven_ratio(tmp_path, rng):
+    path = write(
+        tmp_path / "alone.h5",
+        brownian(800, 24, rng),
+        cell=np.eye(3) * 20,
+        parameters={"simulated_together": 1, "training_span_ps": 40.0},
+    )
+    done = run("mdgan_hpc.cli.msd", path, "-o", tmp_path / "msd.json")
+    assert done.returncode == 0, done.stderr
+    assert "Haven" not in done.stdout
+    done = run("mdgan_hpc.cli.msd", path, "-o", tmp_path / "a.json", "--nernst-einstein", 1)
+    assert done.returncode != 0
+    assert "one by one" in done.stderr
 
 
 def test_commands_arrhenius_and_nernst_einstein(tmp_path, rng):

@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 
 from mdgan_hpc.analysis.diffusion import diffusion_tree
-from tests.analysis.conftest import brownian, cage_and_hops, write
+from mdgan_hpc.analysis.dynamics import analyse
+from mdgan_hpc.analysis.plan import DynamicsConfig
+from mdgan_hpc.parallel import SingleProcess
+from tests.analysis.conftest import brownian, cage_and_hops, dragging, write
 from tests.analysis.test_msd import dynamics
 
 
@@ -62,6 +65,20 @@ def test_collective_motion_is_that_of_the_centre_of_mass(rng):
     centre = positions.mean(1)
     expected = [((centre[m:] - centre[:-m]) ** 2).sum(1).mean() * 6 for m in (1, 5, 20)]
     np.testing.assert_allclose(curves["msd_collective"][[0, 4, 19]], expected, rtol=1e-9)
+
+
+def test_collective_motion_of_many_simulations_in_one_file(tmp_path, rng):
+    """Three whole ones and a piece of a fourth, read in parts, on the processor and by PyTorch."""
+    positions = dragging(200, 4, 5, rng)[:, :18].astype(np.float32)
+    path = write(tmp_path / "cells.h5", positions, parameters={"simulated_together": 5})
+    centres = positions[:, :15].astype(float).reshape(200, 3, 5, 3).sum(2)
+    for device in ("", "cpu"):
+        config = DynamicsConfig(every_lag=True, device=device)
+        tree = analyse([path], config, SingleProcess())
+        for lag in (1, 5, 20):
+            expected = ((centres[lag:] - centres[:-lag]) ** 2).sum(2).mean() / 5
+            found = tree["curves"]["msd_collective"][lag - 1]
+            assert found == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mdgan_hpc.results import load_results
-from tests.analysis.conftest import brownian, write
+from tests.analysis.conftest import brownian, dragging, write
 
 MPIEXEC = Path(sys.executable).with_name("mpiexec")
 
@@ -19,6 +19,8 @@ MPIEXEC = Path(sys.executable).with_name("mpiexec")
 )
 def test_result_does_not_depend_on_the_number_of_ranks(tmp_path, rng):
     files = [write(tmp_path / f"{k}.h5", brownian(300, n, rng)) for k, n in ((1, 3), (2, 1))]
+    cells = {"simulated_together": 3}
+    files.append(write(tmp_path / "3.h5", dragging(300, 9, 3, rng), parameters=cells))
     results = []
     for ranks in (1, 2, 3, 4, 6):
         out = tmp_path / f"msd{ranks}.h5"
