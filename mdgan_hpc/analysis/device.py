@@ -54,7 +54,7 @@ class DeviceSums(RunSums):
                 self._refuse_not_finite(group, number + first)
             self._squared_on_device(x)
             if self.plan.config.full:
-                self._full_on_device(x - x.mean(-1, keepdim=True))
+                self._full_on_device(x - x.mean(-1, keepdim=True), number + first)
 
     def _sum(self, name: str, values: Any) -> None:
         self.sums[name] += values.cpu().numpy()
@@ -83,18 +83,21 @@ class DeviceSums(RunSums):
             )
             self.per_particle.append(total[:, lags] / (self.n_records - lags))
 
-    def _full_on_device(self, x: Any) -> None:
+    def _full_on_device(self, x: Any, first: int) -> None:
         torch, stride = self.torch, self.plan.config.stride
         if self._collective:
             for some in self._by_simulation(len(x)):
                 self._add_path(x[some].sum(0).cpu().numpy(), some.stop - some.start)
         steps = x[..., stride:] - x[..., :-stride]
         self._sum("velocity_power", self._power(steps, self.velocity_length).sum((0, 1)))
-        moments = []
+        moments, each = [], []
         for lag, step in zip(self.plan.lags, self.moment_steps, strict=True):
             r2 = (x[..., lag::step] - x[..., : self.n_records - lag : step]).square().sum(1)
+            each.append(r2.sum(1))
             moments.append(torch.stack([r2.sum(), r2.square().sum()]))
         second, fourth = torch.stack(moments, dim=1)
+        bundles = self._bundles(first, len(x))
+        np.add.at(self.sums["bundle_squares"], bundles, torch.stack(each, 1).cpu().numpy())
         self._sum("second", second)
         self._sum("fourth", fourth)
         for index, lag in enumerate(self.plan.histogram_lags):

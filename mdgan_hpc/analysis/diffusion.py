@@ -191,8 +191,9 @@ def widened_by_replicas(
     """Widen the error where replicas scatter more than the motion of single ions explains.
 
     Ions of one run share their surroundings, so that they are fewer independent witnesses than
-    they are ions. The replicas tell: with D_f +- e_f of each alone, the error is multiplied by
-    the Birge ratio sqrt(sum ((D_f - D) / e_f)^2 / (F - 1)) if that is above one.
+    they are ions. The replicas, runs or bundles of the simulations in a run, tell: with D_f +- e_f
+    of each alone, the error is multiplied by the Birge ratio sqrt(sum ((D_f - D) / e_f)^2 / (F - 1))
+    if that is above one.
 
     Parameters
     ----------
@@ -338,7 +339,14 @@ def diffusion_tree(
         total = fit_diffusion(lag, msd, runs, window_ps=(start, stop))
     except NotDiffusiveError as error:
         return {"refused": error.what}
-    total, ratio = widened_by_replicas(total, lag, dynamics["replicas"]["msd"], runs)
+    # Simulations within a run, or else the runs.
+    bundles = dynamics.get("bundles")
+    if bundles is None:
+        witnesses, parts = dynamics["replicas"]["msd"], runs
+    else:
+        witnesses = bundles["msd"]
+        parts = replace(runs, n_particles=bundles["n_particles"], span_ps=bundles["span_ps"])
+    total, ratio = widened_by_replicas(total, lag, witnesses, parts)
     tree["total"] = total.tree() | {
         "window_chosen": "given" if window_ps else "by rule",
         "birge_ratio": ratio,

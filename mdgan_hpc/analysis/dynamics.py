@@ -153,7 +153,8 @@ def summarise(runs: Sequence[RunSums], plan: Plan, *, label: str = "") -> dict[s
         ``slope`` (d log MSD / d log t), ``n_independent`` (particles x run length / lag), and,
         where computed, ``alpha2`` and ``msd_collective`` (of the summed displacement of ions that
         were simulated together, by their number). Further groups: ``van_hove``, ``vacf``,
-        ``spectrum``, ``replicas``, ``simulations`` (their number and size in each run).
+        ``spectrum``, ``replicas``, ``simulations`` (their number and size in each run),
+        ``bundles`` (of them, where a run holds several).
     """
     lags = plan.lags
     squared = [run.squared()[:, lags] for run in runs]  # [3, L] each
@@ -232,8 +233,23 @@ def _add_full(tree: dict[str, Any], runs: Sequence[RunSums], plan: Plan) -> None
         )
         curves["msd_collective"] = _total(run.collective()[lags] for run in runs) / counts
         tree["simulations"] = {"number": simulations, "particles": together}
+    bundles = [_bundles(run) for run in runs if run.sums["simulations"][0] > 1]
+    if bundles:
+        tree["bundles"] = {name: np.concatenate([b[name] for b in bundles]) for name in bundles[0]}
     tree["van_hove"] = van_hove_tree(runs, plan)
     tree |= _velocities(runs, plan)
+
+
+def _bundles(run: RunSums) -> dict[str, np.ndarray]:
+    """MSD [B, L] of bundles of the simulations of a run, their particles and length (ps)."""
+    particles = run.sums["bundle_particles"]
+    filled = particles > 0
+    origins = -(-(run.n_records - run.plan.lags) // run.moment_steps)
+    return {
+        "msd": run.sums["bundle_squares"][filled] / (particles[filled, None] * origins),
+        "n_particles": particles[filled],
+        "span_ps": np.full(filled.sum(), (run.n_records - 1) * run.plan.interval_ps),
+    }
 
 
 def alpha2(second: np.ndarray, fourth: np.ndarray) -> np.ndarray:

@@ -31,6 +31,11 @@ SAMPLES = 5e7
 ORIGINS_PER_LAG = 16
 
 
+#: Simulations in one run are shared out over this many bundles, whose scatter tells how far their
+#: ions are independent.
+BUNDLES = 24
+
+
 class RunSums:
     """Sums over particles and time origins of one run.
 
@@ -87,6 +92,8 @@ class RunSums:
                 "velocity_power": np.zeros(self.velocity_length // 2 + 1),
                 "path": np.zeros((3, n_records)),
                 "simulations": np.zeros(1),
+                "bundle_particles": np.zeros(BUNDLES),
+                "bundle_squares": np.zeros((BUNDLES, n_lags)),
                 "collective_power": np.zeros(self.length // 2 + 1),
                 "collective_squares": np.zeros(n_records),
                 "second": np.zeros(n_lags),
@@ -118,7 +125,7 @@ class RunSums:
                 if self.inverse_cell is not None:
                     refuse_wrapped(x, self.inverse_cell, self.where)
                 if self.plan.config.full:
-                    self._add_full(x)
+                    self._add_full(x, number + first + start)
 
     def _add_squared(self, group: np.ndarray, first: int) -> None:
         """Add what the squared displacements of particles [n, 3, T] need."""
@@ -173,7 +180,7 @@ class RunSums:
             where=self.where,
         )
 
-    def _add_full(self, group: np.ndarray) -> None:
+    def _add_full(self, group: np.ndarray, first: int) -> None:
         """Add collective motion, velocities, moments and histograms of particles [n, 3, T]."""
         sums, stride = self.sums, self.plan.config.stride
         x = self.scratch.array("centred", group.shape)
@@ -185,7 +192,7 @@ class RunSums:
         np.subtract(x[..., stride:], x[..., :-stride], out=steps)
         steps = steps.reshape(-1, steps.shape[-1])
         sums["velocity_power"] += summed_power(steps, self.velocity_length)
-        self._add_moments(x)
+        self._add_moments(x, self._bundles(first, len(x)))
         self._add_histograms(x)
 
     def _begin_part(self) -> None:
@@ -217,13 +224,21 @@ class RunSums:
         path[...] = 0
         self._in_path = 0
 
-    def _add_moments(self, x: np.ndarray) -> None:
+    def _bundles(self, first: int, n: int) -> np.ndarray:
+        """Return the bundle of each of the next n particles."""
+        bundles = (first + np.arange(n)) // self.together % BUNDLES
+        np.add.at(self.sums["bundle_particles"], bundles, 1)
+        return bundles
+
+    def _add_moments(self, x: np.ndarray, bundles: np.ndarray) -> None:
         for index, (lag, step) in enumerate(zip(self.plan.lags, self.moment_steps, strict=True)):
             late, early = x[..., lag::step], x[..., : x.shape[-1] - lag : step]
             d = np.subtract(late, early, out=self.scratch.array("line", late.shape))
             r2 = self.scratch.array("square", (len(d), d.shape[-1]))
             np.einsum("nit,nit->nt", d, d, out=r2)
-            self.sums["second"][index] += r2.sum()
+            each = r2.sum(1)
+            self.sums["second"][index] += each.sum()
+            np.add.at(self.sums["bundle_squares"][:, index], bundles, each)
             self.sums["fourth"][index] += np.einsum("nt,nt->", r2, r2)
 
     def _add_histograms(self, x: np.ndarray) -> None:

@@ -7,6 +7,9 @@ import pytest
 
 from mdgan_hpc.analysis.covariance import Runs, msd_covariance, runs_of
 from mdgan_hpc.analysis.diffusion import diffusion_tree, fit_diffusion
+from mdgan_hpc.analysis.dynamics import summarise
+from mdgan_hpc.analysis.plan import DynamicsConfig, plan_lags
+from mdgan_hpc.analysis.sums import RunSums
 from mdgan_hpc.analysis.transport import (
     arrhenius,
     ensemble,
@@ -146,6 +149,25 @@ def test_error_of_the_collective_coefficient_is_its_scatter():
     claimed = np.median([tree["collective"]["error_angstrom2_per_ps"] for tree in found])
     assert np.mean(together) == pytest.approx(1 + 11 / 2, rel=0.1)
     assert np.std(together) == pytest.approx(claimed, rel=0.35)
+
+
+def test_error_of_d_knows_that_ions_of_a_simulation_move_together():
+    """Ions that drag each other: the error claimed is the scatter of D over many such files."""
+    rng = np.random.default_rng(5)
+    config = DynamicsConfig()
+
+    def fit(together):
+        positions = dragging(500, 48, 6, rng, drag=0.8)
+        plan = plan_lags(500, 0.05, config)
+        sums = RunSums(500, plan, n_particles=288, together=together)
+        sums.add(positions)
+        return diffusion_tree(summarise([sums], plan), window_ps=(0.5, 5))["total"]
+
+    found = [fit(6) for _ in range(40)]
+    scatter = np.std([total["d_angstrom2_per_ps"] for total in found])
+    claimed = np.median([total["error_angstrom2_per_ps"] for total in found])
+    assert claimed == pytest.approx(scatter, rel=0.35)
+    assert fit(1)["error_angstrom2_per_ps"] < 0.7 * claimed
 
 
 def test_ions_generated_one_by_one_have_no_haven_ratio(tmp_path, rng):
