@@ -192,8 +192,8 @@ def widened_by_replicas(
 
     Ions of one run share their surroundings, so that they are fewer independent witnesses than
     they are ions. The replicas, runs or bundles of the simulations in a run, tell: with D_f +- e_f
-    of each alone, the error is multiplied by the Birge ratio sqrt(sum ((D_f - D) / e_f)^2 / (F - 1))
-    if that is above one.
+    of each alone, the error is multiplied by the Birge ratio
+    sqrt(sum ((D_f - D) / e_f)^2 / (F - 1)) if that is above one.
 
     Parameters
     ----------

@@ -36,7 +36,8 @@ from mdgan_hpc.cli.common import PATH, command, force_option
     "charge",
     type=float,
     metavar="CHARGE",
-    help="Estimate the conductivity (S/cm) of ions of this charge as if they moved independently.",
+    help="Estimate the conductivity (S/cm) of ions of this charge as if they moved independently; "
+    "and tell that of their motion together where they were simulated together.",
 )
 @click.option(
     "--temperature",
