@@ -14,7 +14,7 @@ from mdgan_hpc.gan.settings import TrainingConfig
 from mdgan_hpc.gan.training import make_trainer, read_runs
 
 _COMMON = [
-    "train.batch=8",
+    "train.batch=32",
     "data.step_skip=1",
     "data.records=32",
     "data.warm_up=12",
