@@ -47,8 +47,9 @@ from mdgan_hpc.gan.symmetry import Symmetry
 _HISTORY = 96
 #: Of this, times the longest relaxation of the traces, windows begin with.
 _TRACE_HISTORY = 1.5
-#: Free runs and their records that tell how hot they are, and the noise (logarithm) tried.
-_THERMOMETER = (512, 1500)
+#: Free runs, the records they need to forget their start, those that then tell how hot they are,
+#: and the noise (logarithm) tried. The temperature of a cell wanders for hundreds of records.
+_THERMOMETER = (1024, 500, 2000)
 _NOISE_RANGE = 0.01
 #: In units of a mode's deviation: shells of its variance that no Gaussian mode has.
 _FAR = 4.0
@@ -526,7 +527,7 @@ class TransitionGenerator(Generator):
         How hot an ion is, is the mean square of its displacement in one record. Free runs stray
         from that of the data by a percent or two, as errors of many steps add up, and the rate of
         hops by ten times as much. One number is set, `log_noise`: where a line through free runs
-        at three values of it meets the data.
+        at two values of it meets the data.
 
         Parameters
         ----------
@@ -535,13 +536,13 @@ class TransitionGenerator(Generator):
         """
         one_record = self.scales[-1] if self.records_per_step > 1 else self.scales[0]
         wanted = 2 * math.log(float(one_record))
-        trials = torch.linspace(-_NOISE_RANGE, _NOISE_RANGE, 3, dtype=torch.float64)
-        ions, records = _THERMOMETER
+        trials = torch.tensor([-_NOISE_RANGE, _NOISE_RANGE], dtype=torch.float64)
+        ions, forgotten, records = _THERMOMETER
         samples = max(1, ions // self.particles_per_sample)
         hot = []
         for trial in trials.tolist():
             self.log_noise.fill_(trial)
-            path = rollout(self, samples, records, random=random, burn_in_records=_HISTORY)
+            path = rollout(self, samples, records, random=random, burn_in_records=forgotten)
             hot.append(path.double().diff(dim=0).square().mean().log())
         excess = torch.stack(hot) - wanted
         slope = float(trials @ excess / trials.square().sum())
