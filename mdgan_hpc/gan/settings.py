@@ -133,16 +133,21 @@ class LossSettings:
 class TrainSettings:
     """How it is minimised."""
 
-    steps: int = key(4000, "generator steps")
+    steps: int = key(8000, "generator steps")
     batch: int = key(32, "windows | per step over all ranks together")
     generator_rate: float = key(6e-3, "learning rate of the generator")
     critic_rate: float = key(2e-4, "learning rate of the critic")
+    weight_decay: float = key(
+        0.1, "per step and learning rate | pull of the generator's weights to zero, by likelihood"
+    )
     final_rate: float = key(0.02, "share of both learning rates left at the last step (cosine)")
     average: float = key(0.999, "decay per step of the averaged generator, which is the model")
     seed: int = key(1, "seed of every random number")
     checkpoint_every: int = key(500, "steps | between two checkpoints")
     checkpoints_kept: int = key(3, "checkpoints | kept, the newest")
-    evaluate_every: int = key(500, "steps | between two comparisons with MD; 0: never")
+    evaluate_every: int = key(
+        1000, "steps | between two comparisons with MD, another after the last step; 0: never"
+    )
     log_every: int = key(50, "steps | between two lines of metrics")
 
     def __post_init__(self) -> None:
@@ -158,6 +163,7 @@ class TrainSettings:
         require(0 < self.final_rate <= 1, "train.final_rate", self.final_rate, "in (0, 1]")
         for name in ("generator_rate", "critic_rate"):
             require(getattr(self, name) > 0, f"train.{name}", getattr(self, name), "above 0")
+        require(self.weight_decay >= 0, "train.weight_decay", self.weight_decay, "at least 0")
         require(self.seed >= 0, "train.seed", self.seed, "at least 0")
         require(self.evaluate_every >= 0, "train.evaluate_every", self.evaluate_every, ">= 0")
 

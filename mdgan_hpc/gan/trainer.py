@@ -29,8 +29,9 @@ from mdgan_hpc.stopping import StopRequest
 _WARM_UP_STEPS = 100
 #: Most records that a generator runs freely, unseen, before the critic looks.
 _FREE_RUN = 256
-#: From this share of the steps on a generator may be chosen: the learning rate is low by then.
-_LATE = 0.8
+#: From this share of the steps on a generator may be chosen. Not only at the end: of few data a
+#: long training learns too much by heart, and its free runs heat up.
+_LATE = 0.5
 #: Largest norm of the gradient of a term of weight one.
 _CLIP = 1.0
 _AFTER_DIVERGENCE = "lower train.generator_rate and train.critic_rate and train into a new folder"
@@ -78,7 +79,7 @@ class Trainer:
         self.starts = starts or windows
         self.step = 0
         self.seconds = 0.0
-        #: Score (lower is better) and weights of the best averaged generator of the last fifth.
+        #: Score (lower is better) and weights of the best averaged generator of the second half.
         self.best: dict[str, Any] = {}
         device = processes.device
         self.generator = generator.to(device)
@@ -108,11 +109,15 @@ class Trainer:
             )
         # Momentum serves a likelihood and unsettles a game.
         momentum = 0.9 if self._likelihood_weight else 0.0
+        # Biases say where Gaussians lie and how wide they are: nothing pulls them to zero.
+        named = dict(self.generator.named_parameters())
+        decay = config.train.weight_decay if self._likelihood_weight else 0.0
+        biases = [p for name, p in named.items() if name.endswith("bias")]
+        weights = [p for name, p in named.items() if not name.endswith("bias")]
         self.generator_optimiser = torch.optim.AdamW(
-            self.generator.parameters(),
+            [{"params": weights, "weight_decay": decay}, {"params": biases, "weight_decay": 0.0}],
             config.train.generator_rate,
             betas=(momentum, 0.99),
-            weight_decay=0.01 if self._likelihood_weight else 0.0,
         )
 
     @property
@@ -343,7 +348,7 @@ class Trainer:
         return self.step >= _LATE * self.config.train.steps
 
     def judge(self, score: float) -> None:
-        """Keep the averaged generator, just made ready, if it is the best of the last fifth.
+        """Keep the averaged generator, just made ready, if it is the best of the second half.
 
         Adversarial and likelihood losses do not tell which generator moves as the ions do; the
         comparison of its free runs with MD does.
@@ -362,7 +367,7 @@ class Trainer:
     def ready_generator(self) -> Generator:
         """Return the averaged generator of now, with start states from the data.
 
-        In the last fifth, where it may become the model, it is made as hot as they are.
+        In the second half, where it may become the model, it is made as hot as they are.
         """
         if isinstance(self.average, TransitionGenerator):
             history = self.starts.draw(
@@ -396,7 +401,8 @@ def train(
     stop : StopRequest
         Looked at before every step.
     on_evaluation : callable, optional
-        Called on all ranks every `evaluate_every` steps; its numbers join the metrics.
+        Called on all ranks every `evaluate_every` steps and after the last; its numbers join the
+        metrics. Not given if that is 0.
     watch : callable, optional
         Called by rank 0 after the numbers of an evaluation and those of the last step are written.
 
@@ -435,7 +441,7 @@ def train(
             step = trainer.step
             trainer.seconds = seconds_before + time.monotonic() - begin
             due = step == settings.steps
-            if settings.evaluate_every and step % settings.evaluate_every == 0 and on_evaluation:
+            if on_evaluation and (due or step % settings.evaluate_every == 0):
                 metrics |= on_evaluation(trainer)
                 due = True
             if log is not None and (due or step % settings.log_every == 0):

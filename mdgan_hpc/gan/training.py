@@ -485,7 +485,7 @@ def _train(
     if found:
         try:
             trainer.load_state(found[1])
-        except RuntimeError as error:
+        except (RuntimeError, ValueError) as error:
             raise DataError(
                 "holds checkpoints of a network of another version",
                 where=folder,
