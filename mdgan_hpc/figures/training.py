@@ -13,6 +13,7 @@ _LOSSES = {
     "critic_loss": "critic",
     "generator_loss": "generator",
 }
+_KEPT_OUT = "validation_loss"
 
 
 def draw_training(metrics: Path, target: Path) -> None:
@@ -41,6 +42,10 @@ def draw_training(metrics: Path, target: Path) -> None:
             width = max(1, len(values) // 20)
             smooth = np.convolve(values, np.ones(width) / width, "valid")
             axis.plot(steps[len(steps) - len(smooth) :], smooth, **style.GENERATED)
+            kept_out = [(row["step"], row[_KEPT_OUT]) for row in judged if _KEPT_OUT in row]
+            if name == "likelihood_loss" and kept_out:
+                axis.plot(*np.array(kept_out).T, marker="o", **style.MD, label="data kept out")
+                axis.legend()
             axis.set_title(_LOSSES[name], loc="left")
         if judged:
             axis = axes[-1, 0]

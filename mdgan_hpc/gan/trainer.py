@@ -27,6 +27,7 @@ from mdgan_hpc.progress import Progress
 from mdgan_hpc.stopping import StopRequest
 
 _WARM_UP_STEPS = 100
+_VALIDATION_BATCHES = 24
 #: Most records that a generator runs freely, unseen, before the critic looks.
 _FREE_RUN = 256
 #: From this share of the steps on a generator may be chosen. Not only at the end: of few data a
@@ -53,6 +54,8 @@ class Trainer:
     starts : Windows, optional
         Windows whose ends are start states: whole runs, unmoved, where ions see each other. The
         training data if not given.
+    held_out : Windows, optional
+        Data kept out of training.
 
     Raises
     ------
@@ -68,6 +71,7 @@ class Trainer:
         scales: dict[int, list[float]],
         processes: Processes,
         starts: Windows | None = None,
+        held_out: Windows | None = None,
     ) -> None:
         batch, size = config.train.batch, processes.size
         if batch % size:
@@ -76,7 +80,7 @@ class Trainer:
                 remedy=f"use a multiple of {size}",
             )
         self.config, self.windows, self.processes = config, windows, processes
-        self.starts = starts or windows
+        self.starts, self.held_out = starts or windows, held_out
         self.step = 0
         self.seconds = 0.0
         #: Score (lower is better) and weights of the best averaged generator of the second half.
@@ -226,12 +230,40 @@ class Trainer:
         )
 
     def _likelihood(self) -> Tensor:
-        generator = self.generator
+        window, seen = self._draw(self._window_of_likelihood, "data")
+        return self._loss_of(self.generator, window, seen)
+
+    @property
+    def _window_of_likelihood(self) -> int:
+        assert isinstance(self.generator, TransitionGenerator)
+        return self.generator.whole_window(self.config.data.records + self.config.data.warm_up)
+
+    def _loss_of(self, generator: Generator, window: Tensor, seen: Tensor | None) -> Tensor:
         assert isinstance(generator, TransitionGenerator)
         warm_up = self.config.data.warm_up
-        records = generator.whole_window(self.config.data.records + warm_up)
-        window, seen = self._draw(records, "data")
         return generator.negative_log_likelihood(window, seen, warm_up=warm_up, weighted=True)
+
+    def validation_loss(self) -> float | None:
+        """Return the likelihood loss of the averaged generator on data kept out of training.
+
+        Always on the same windows. None if no data were kept out, or none as long as a window, or
+        if nothing is learned by likelihood.
+        """
+        held_out = self.held_out
+        if held_out is None or not self._likelihood_weight:
+            return None
+        records = self._window_of_likelihood
+        if not held_out.count(records):
+            return None
+        seed, batch = self.config.train.seed, self.config.train.batch
+        with torch.no_grad():
+            losses = [
+                self._loss_of(
+                    self.average, *held_out.draw(batch, records, stream(seed, turn, "validation"))
+                )
+                for turn in range(_VALIDATION_BATCHES)
+            ]
+        return float(torch.stack(losses).mean())
 
     def _fake(self, purpose: str) -> Tensor:
         """Return free-run positions [B, n + 1, k, 3]; the gradient flows through the last n."""

@@ -317,14 +317,14 @@ def make_trainer(
         If the runs do not suit the configuration, or the batch not the number of ranks.
     """
     symmetry = find_symmetry(runs, config)
-    kept, _ = split_validation(runs.positions, config.data.validation)
+    kept, validation = split_validation(runs.positions, config.data.validation)
     k = config.data.particles_per_sample
     whole = config.data.grouping == "nearest" and k > 1
     training = resample(kept, replica, config.train.seed, together=None if whole else k)
     make_windows = functools.partial(
         Windows, step_skip=config.data.step_skip, device=processes.device, cell=runs.cell
     )
-    seen, sight, starts = None, {}, None
+    seen, sight, starts, seen_out = None, {}, None, None
     if runs.cell is not None and _see_each_other(config, kept, symmetry, runs.cell):
         together = kept[0].shape[1]
         all_seen = surroundings.of_runs(kept, runs.cell)
@@ -340,6 +340,7 @@ def make_trainer(
             surroundings=all_seen,
         )
         seen = resample(all_seen, replica, config.train.seed)
+        seen_out = surroundings.of_runs(validation, runs.cell)
     generator = build_generator(config, training, symmetry, sight)
     windows = make_windows(
         training,
@@ -348,8 +349,17 @@ def make_trainer(
         grouping=config.data.grouping,
         surroundings=seen,
     )
+    held_out = None
+    if config.data.validation != "none":
+        held_out = make_windows(
+            validation,
+            particles_per_sample=k,
+            symmetry=symmetry,
+            grouping=config.data.grouping,
+            surroundings=seen_out,
+        )
     scales = _displacement_scales(config, training)
-    return Trainer(config, generator, windows, scales, processes, starts)
+    return Trainer(config, generator, windows, scales, processes, starts, held_out)
 
 
 def _see_each_other(
@@ -511,10 +521,13 @@ def _train(
         def on_evaluation(trainer: Trainer) -> dict[str, float]:
             numbers: dict[str, float] = {}
             if compare is not None:
+                loss = trainer.validation_loss()
                 path = free_run(
                     trainer.ready_generator(), interval, longest, trainer.step, config.train.seed
                 )
                 numbers = dict(compare(path, interval))
+                if loss is not None:
+                    numbers["validation_loss"] = round(loss, 4)
             numbers = processes.broadcast(numbers)  # type: ignore[assignment]
             trainer.judge(numbers["score"])
             return numbers

@@ -141,7 +141,12 @@ def test_windows_bring_what_is_seen_at_their_frames():
 
 @pytest.mark.parametrize(
     ("override", "together"),
-    [("train.seed=1", 4), ("generator.neighbours='none'", 1), ("loss.adversarial=0.1", 1)],
+    [
+        ("train.seed=1", 4),
+        ("data.validation='run'", 4),
+        ("generator.neighbours='none'", 1),
+        ("loss.adversarial=0.1", 1),
+    ],
 )
 def test_ions_of_a_crystal_see_each_other_unless_told_otherwise(override, together, tmp_path):
     """One atom a simple cubic cell, eight cells: training and a free run."""
@@ -165,6 +170,13 @@ def test_ions_of_a_crystal_see_each_other_unless_told_otherwise(override, togeth
     assert trainer.generator.particles_per_sample == together
     for _ in range(2):
         trainer.advance()
+    before = trainer.validation_loss()
+    assert (before is None) == (config.data.validation == "none")
+    if before is not None:
+        assert before == trainer.validation_loss()  # the same windows
+        for _ in range(20):
+            trainer.advance()
+        assert trainer.validation_loss() < before
     generator = trainer.ready_generator()
     path = rollout(generator, 3, 30, random=torch.Generator().manual_seed(1))
     assert path.shape == (31, 3, together, 3)
