@@ -70,7 +70,7 @@ def draw_training(metrics: Path, target: Path) -> None:
             axis.set_yscale("log", base=2)
             axis.yaxis.set_major_formatter("{x:g}")
             axis.set_title("distance of free runs to MD over that of another MD run", loc="left")
-            axis.legend(ncols=3)
+            axis.legend(ncols=3, loc="upper right")
         axes[-1, 0].set_xlabel("training step")
         with written_whole(target) as partial:
             fig.savefig(partial, format="png")

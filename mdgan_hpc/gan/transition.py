@@ -53,6 +53,8 @@ _THERMOMETER = (1024, 500, 2000)
 _NOISE_RANGE = 0.01
 #: In units of a mode's deviation: shells of its variance that no Gaussian mode has.
 _FAR = 4.0
+#: Width of a Gaussian that begins there, over its distance.
+_FAR_WIDTH = 0.2
 #: So many relaxations a run must hold for a trace to be worth its history.
 RELAXATIONS_A_RUN = 12
 
@@ -248,7 +250,7 @@ class TransitionGenerator(Generator):
         with torch.no_grad():
             far = radius > _FAR
             self.vectors_bias[0, far, 0] = (radius[:, None] * somewhere)[far]
-            self.scalars_bias[0, 1, far] = (radius / 5).log()[far]
+            self.scalars_bias[0, 1, far] = (_FAR_WIDTH * radius).log()[far]
 
     def _convolution(self, weight: Tensor) -> Tensor:
         """Spread [n, out, in] over the group: block (g, h) is the weight of g^-1 h."""

@@ -29,6 +29,9 @@ from mdgan_hpc.generate.run import generate
 from mdgan_hpc.generate.settings import GenerateConfig
 from mdgan_hpc.trajectory.blocks.plan import parts_folder
 
+#: Of particles in `lengths`: a multiple of the ions of a cell that are generated together.
+BLOCK = 36
+
 
 def cost(model, folder, particles, records, **options):
     """Return processor seconds for a million records."""
@@ -49,7 +52,7 @@ def _paired_cost(barrier, answers, model, folder, records, particles):
     torch.set_num_threads(1)
     folder.mkdir(exist_ok=True)
     barrier.wait()
-    value = cost(model, folder, particles, records, block_particles=32, block_records=1000)
+    value = cost(model, folder, particles, records, block_particles=BLOCK, block_records=1000)
     answers.put(value)
 
 
@@ -59,7 +62,7 @@ def _pair(model, folder, total, *lengths):
     barrier = spawn.Barrier(2)
     processes, answers = [], [spawn.SimpleQueue() for _ in lengths]
     for number, records in enumerate(lengths):
-        shape = (records, max(32, total // records))
+        shape = (records, max(BLOCK, total // records // BLOCK * BLOCK))
         where = folder / f"side{number}"
         arguments = (barrier, answers[number], model, where, *shape)
         processes.append(spawn.Process(target=_paired_cost, args=arguments))
@@ -78,7 +81,7 @@ def lengths(model, folder, rounds=5):
     is printed: median, and least and most of some rounds.
     """
     for records in (1_000, 10_000, 100_000, 1_000_000):
-        total = max(6_400_000, 32 * records)
+        total = max(6_400_000, BLOCK * records)
         pairs = [_pair(model, folder, total, records, 10_000) for _ in range(rounds)]
         ratios = sorted(value / beside for value, beside in pairs)
         least = min(value for value, _ in pairs)
