@@ -95,7 +95,7 @@ def lengths(model, folder, rounds=5):
 
 def table(model, folder, total=1_500_000):
     """Blocks of several sizes, few and many of them."""
-    for block in (64, 256, 1024):
+    for block in (60, 252, 1020):
         for blocks in (1, 4):
             particles = block * blocks
             records = max(1026, total // particles // 1026 * 1026)
