@@ -326,7 +326,7 @@ def diffusion_tree(
     dict
         ``total`` (`Diffusion.tree`) and ``x``, ``y``, ``z`` over the same window, ``choice`` (the
         local slopes), ``independent_observations`` (where fourth moments are known),
-        ``collective`` (where ions were simulated together); or ``refused``, a sentence.
+        ``collective`` (of ions simulated together in a crystal); or ``refused``, a sentence.
     """
     curves = dynamics["curves"]
     lag, msd = curves["lag_ps"], curves["msd"]
@@ -355,7 +355,7 @@ def diffusion_tree(
         tree["choice"] = shown
     if "fourth_moment" in curves:
         tree["independent_observations"] = independent_observations(curves, runs, (start, stop))
-    if "msd_collective" in curves:
+    if dynamics.get("simulations", {}).get("in_crystal"):
         tree["collective"] = collective_diffusion(dynamics, total)
     for axis, name in enumerate("xyz"):
         try:

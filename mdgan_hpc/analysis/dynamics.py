@@ -14,6 +14,7 @@ import numpy as np
 
 from mdgan_hpc.analysis.correlation import autocorrelation
 from mdgan_hpc.analysis.plan import DynamicsConfig, Plan, make_plan, plan_lags
+from mdgan_hpc.analysis.sites import Lattice
 from mdgan_hpc.analysis.sums import BIN_WIDTH, N_BINS, RunSums
 from mdgan_hpc.errors import UsageError
 from mdgan_hpc.parallel import Communicator, share
@@ -84,7 +85,7 @@ def analyse(
             sums.reduce(communicator)
         if communicator.rank != 0:
             return None
-        result = summarise(runs, plan, label=label)
+        result = summarise(runs, plan, label=label, in_crystal=all(map(_in_crystal, trajectories)))
         result["files"] = [str(path) for path in paths]
         return result
 
@@ -127,6 +128,17 @@ def new_sums(n_records: int, plan: Plan, **options: Any) -> RunSums:
     return DeviceSums(n_records, plan, **options)
 
 
+def _in_crystal(trajectory: Trajectory) -> bool:
+    """Tell whether the ions move in a crystal that stands still.
+
+    In a liquid the other atoms give way, and the sum of the ions' displacements tells how, or what
+    was taken off as drift.
+    """
+    if trajectory.parameter("simulated_together"):  # generated
+        return trajectory.simulated_together > 1
+    return Lattice.of_framework(trajectory.framework, trajectory.constant_cell) is not None
+
+
 def _inverse_cell(trajectory: Trajectory) -> np.ndarray | None:
     cell = trajectory.constant_cell
     return None if cell is None or not np.linalg.det(cell) else np.linalg.inv(cell)
@@ -143,8 +155,10 @@ def particle_units(trajectory: Trajectory) -> list[slice]:
     return [slice(start, min(start + unit, n)) for start in range(0, n, unit)]
 
 
-def summarise(runs: Sequence[RunSums], plan: Plan, *, label: str = "") -> dict[str, Any]:
-    """Turn the sums of the replicas into the result tree.
+def summarise(
+    runs: Sequence[RunSums], plan: Plan, *, label: str = "", in_crystal: bool = True
+) -> dict[str, Any]:
+    """Turn the sums of the replicas into the result tree; `in_crystal` joins ``simulations``.
 
     Returns
     -------
@@ -189,6 +203,8 @@ def summarise(runs: Sequence[RunSums], plan: Plan, *, label: str = "") -> dict[s
         tree["particles"] = {"msd": np.concatenate([p for run in runs for p in run.per_particle])}
     if plan.config.full:
         _add_full(tree, runs, plan)
+        if "simulations" in tree:
+            tree["simulations"]["in_crystal"] = in_crystal
     return tree
 
 

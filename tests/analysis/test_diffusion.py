@@ -139,6 +139,26 @@ def test_haven_ratio_of_ions_that_drag_each_other(tmp_path, rng):
     )
 
 
+def test_only_ions_in_a_crystal_have_a_haven_ratio(tmp_path, rng):
+    """In a liquid the frame of reference moves with the ions."""
+    sites = 3.0 * np.stack(np.meshgrid(*[np.arange(3)] * 3), -1).reshape(-1, 3)
+    for name, moved in (("crystal", 0.1), ("liquid", 2.0)):
+        framework = {
+            "species": np.full(27, 8),
+            "position": sites,
+            "rms_displacement": np.full(27, moved),
+        }
+        path = write(
+            tmp_path / f"{name}.h5",
+            brownian(800, 12, rng),
+            cell=np.eye(3) * 9,
+            parameters={"framework": framework},
+        )
+        done = run("mdgan_hpc.cli.msd", path, "-o", tmp_path / f"{name}.json")
+        assert done.returncode == 0, done.stderr
+        assert ("Haven ratio" in done.stdout) == (name == "crystal")
+
+
 def test_error_of_the_collective_coefficient_is_its_scatter():
     rng = np.random.default_rng(4)
     found = [
