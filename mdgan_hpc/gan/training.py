@@ -324,6 +324,7 @@ def make_trainer(
     make_windows = functools.partial(
         Windows, step_skip=config.data.step_skip, device=processes.device, cell=runs.cell
     )
+    keeps_out = config.data.validation != "none"
     seen, sight, starts, seen_out = None, {}, None, None
     if runs.cell is not None and _see_each_other(config, kept, symmetry, runs.cell):
         together = kept[0].shape[1]
@@ -340,24 +341,16 @@ def make_trainer(
             surroundings=all_seen,
         )
         seen = resample(all_seen, replica, config.train.seed)
-        seen_out = surroundings.of_runs(validation, runs.cell)
+        seen_out = surroundings.of_runs(validation, runs.cell) if keeps_out else None
     generator = build_generator(config, training, symmetry, sight)
-    windows = make_windows(
-        training,
+    make_samples = functools.partial(
+        make_windows,
         particles_per_sample=k,
         symmetry=symmetry,
         grouping=config.data.grouping,
-        surroundings=seen,
     )
-    held_out = None
-    if config.data.validation != "none":
-        held_out = make_windows(
-            validation,
-            particles_per_sample=k,
-            symmetry=symmetry,
-            grouping=config.data.grouping,
-            surroundings=seen_out,
-        )
+    windows = make_samples(training, surroundings=seen)
+    held_out = make_samples(validation, surroundings=seen_out) if keeps_out else None
     scales = _displacement_scales(config, training)
     return Trainer(config, generator, windows, scales, processes, starts, held_out)
 
