@@ -220,12 +220,14 @@ def world() -> Communicator:
     return _world
 
 
-def share(total: int, rank: int, size: int) -> range:
+def share(total: int, rank: int, size: int, *, aside: int = 0) -> range:
     """Return the contiguous part of ``range(total)`` that `rank` of `size` owns, balanced to one.
 
-    More ranks than items leave some with an empty range.
+    More ranks than items leave some with an empty range. Rank 0 gets fewer where it has other work
+    `aside`, worth so many items.
     """
-    return range(total * rank // size, total * (rank + 1) // size)
+    bounds = ((total + aside) * r // size - aside for r in (rank, rank + 1))
+    return range(*(max(bound, 0) for bound in bounds))
 
 
 def run_together(work: Callable[[], None], *, debug: bool = False) -> None:

@@ -82,7 +82,7 @@ class Fingerprints:
     paths : paths
     """
 
-    _PIECE_BYTES = 2**20
+    _PIECE_BYTES = 2**24
 
     def __init__(self, paths: Iterable[str | Path]) -> None:
         self._paths = list(paths)

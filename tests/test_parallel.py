@@ -74,6 +74,15 @@ def test_shares_cover_everything_once(size: int) -> None:
         assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 7])
+@pytest.mark.parametrize("aside", [1, 6, 200])
+def test_the_first_share_is_smaller_by_what_it_has_to_do_aside(size: int, aside: int) -> None:
+    parts = [share(100, rank, size, aside=aside) for rank in range(size)]
+    assert [i for part in parts for i in part] == list(range(100))
+    work = [len(parts[0]) + aside, *map(len, parts[1:])]
+    assert size == 1 or not parts[0] or max(work) - min(work) <= 1
+
+
 def launch(
     ranks: int, body: str, *, python: str = sys.executable, debug: bool = False
 ) -> tuple[int, str, str, float]:

@@ -14,7 +14,7 @@ from mdgan_hpc.analysis.transport import arrhenius, nernst_einstein
 from mdgan_hpc.errors import DataError, UsageError
 from mdgan_hpc.outputs import refuse_existing
 from mdgan_hpc.parallel import world
-from mdgan_hpc.provenance import provenance
+from mdgan_hpc.provenance import Fingerprints, provenance
 from mdgan_hpc.results import check_suffix, load_results, save_results
 from mdgan_hpc.trajectory import Trajectory
 
@@ -51,14 +51,20 @@ def measure(config: MsdConfig) -> None:
     refuse_existing(config.output, force=config.force)
     communicator = world()
     # What the user may have got wrong comes first: the analysis may take long.
+    if not config.dynamics.full and (config.window_ps or config.charge is not None):
+        raise UsageError("--msd-only gives no D, so --fit and --nernst-einstein have no use")
     if config.window_ps is not None:
         lags_in_window(lags_of(config.files, config.dynamics), config.window_ps)
     charges = None if config.charge is None else _charges(config)
-    dynamics = analyse(config.files, config.dynamics, communicator)
-    if dynamics is None:
-        return
-    dynamics["diffusion"] = diffusion_tree(dynamics, window_ps=config.window_ps)
-    lines = diffusion_lines(dynamics["diffusion"])
+    with Fingerprints(config.files if communicator.rank == 0 else ()) as fingerprints:
+        dynamics = analyse(config.files, config.dynamics, communicator)
+        if dynamics is None:
+            return
+        inputs = fingerprints.result()
+    lines: list[str] = []
+    if config.dynamics.full:
+        dynamics["diffusion"] = diffusion_tree(dynamics, window_ps=config.window_ps)
+        lines += diffusion_lines(dynamics["diffusion"])
     if charges is not None and "total" not in dynamics["diffusion"]:
         lines.append("no conductivity without D")
     elif charges is not None:
@@ -79,7 +85,7 @@ def measure(config: MsdConfig) -> None:
                 )
             )
     dynamics["provenance"] = provenance(
-        config=asdict(config), inputs=config.files, ranks=communicator.size
+        config=asdict(config), inputs=inputs, ranks=communicator.size
     )
     save_results(config.output, dynamics, force=config.force, table="curves")
     for line in lines:

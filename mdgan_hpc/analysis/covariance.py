@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy.special import chdtrc
 
 #: Ratio of neighbouring lags in a fit. Closer ones are so correlated that they add no knowledge,
 #: but differences of them that generalised least squares would take at face value.
@@ -194,5 +194,5 @@ def fit_line(lag_ps: np.ndarray, msd: np.ndarray, index: np.ndarray, runs: Runs)
         parameters, errors, squared = gls(design, y, covariance)
         if np.allclose(parameters, previous, rtol=1e-4, atol=1e-8):
             break
-    probability = float(stats.chi2.sf(squared, max(len(t) - 2, 1)))
+    probability = float(chdtrc(max(len(t) - 2, 1), squared))
     return Line(parameters, errors, covariance, ordinary, probability)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy.special import chdtri
 
 from mdgan_hpc.analysis.covariance import Runs, fit_lags, fit_line, gls, runs_of
 from mdgan_hpc.analysis.window import NotDiffusiveError, choose_window
@@ -181,7 +181,7 @@ def _interval(rate: float, variance: float) -> tuple[float, float]:
     """
     freedom = 2 * rate**2 / variance
     tail = (1 - CONFIDENCE) / 2
-    low, high = stats.chi2.ppf([1 - tail, tail], freedom)
+    low, high = chdtri(freedom, [tail, 1 - tail])
     return float(rate * freedom / low), float(rate * freedom / high)
 
 

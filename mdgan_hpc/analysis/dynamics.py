@@ -23,6 +23,8 @@ from mdgan_hpc.trajectory import Trajectory
 
 #: Bytes of positions read at once.
 READ_BYTES = 400 * 2**20
+#: What the SHA-256 of the files takes, of the time of their analysis: rank 0 computes it meanwhile.
+FINGERPRINT_SHARE = 1 / 16
 
 
 def analyse(
@@ -69,7 +71,8 @@ def analyse(
             for t in trajectories
         ]
         units = [(i, part) for i, t in enumerate(trajectories) for part in particle_units(t)]
-        mine = share(len(units), communicator.rank, communicator.size)
+        aside = round(FINGERPRINT_SHARE * len(units))
+        mine = share(len(units), communicator.rank, communicator.size, aside=aside)
         total = sum(t.n_particles for t in trajectories)
         with Progress(
             f"analysis of {label or paths[0]}",

@@ -17,7 +17,7 @@ import numpy as np
 from mdgan_hpc.analysis.diffusion import diffusion_tree
 from mdgan_hpc.analysis.dynamics import alpha2, log_slope, van_hove_tree
 from mdgan_hpc.analysis.plan import DynamicsConfig, Plan
-from mdgan_hpc.analysis.sums import BIN_WIDTH, N_BINS, bin_counts
+from mdgan_hpc.analysis.sums import BIN_WIDTH, BUNDLES, N_BINS, bin_counts
 
 #: Records a level keeps, and the lags it measures in records of its own.
 HISTORY = 63
@@ -133,14 +133,18 @@ class MultiTauAnalysis:
         return MultiTau(n_particles, plan["levels"], plan["histogram_lags"])
 
     def result(
-        self, plan: Mapping[str, Any], states: Iterable[State], interval_ps: float
+        self,
+        plan: Mapping[str, Any],
+        states: Iterable[State],
+        interval_ps: float,
+        together: int,
     ) -> dict[str, Any]:
         """Add up the blocks, in their order; see `summarise`."""
-        return summarise(plan, states, interval_ps)
+        return summarise(plan, states, interval_ps, together)
 
 
 def summarise(
-    plan: Mapping[str, Any], states: Iterable[State], interval_ps: float
+    plan: Mapping[str, Any], states: Iterable[State], interval_ps: float, together: int = 1
 ) -> dict[str, Any]:
     """Return the result tree of all blocks, of the form of `dynamics.summarise`, with D.
 
@@ -152,18 +156,26 @@ def summarise(
         Of the blocks.
     interval_ps : float
         Time between two records.
+    together : int
+        Particles of one simulation, whose motion is not independent; a block holds whole ones.
     """
     names = ("origins", "tensor", "fourth", "radial", "axial")
     sums: dict[str, Any] = dict.fromkeys(names, 0)
     travels, n_records = [], 0
-    for state in states:
+    lags = all_lags(plan["levels"])
+    # Blocks in bundles, whose scatter tells how far ions of a simulation are independent.
+    in_bundle = np.zeros(BUNDLES, np.int64)
+    bundle_squares, bundle_origins = np.zeros((2, BUNDLES, len(lags)))
+    for number, state in enumerate(states):
         for name in names:
             sums[name] = sums[name] + state[name]
+        in_bundle[number % BUNDLES] += len(state["first"])
+        bundle_squares[number % BUNDLES] += np.trace(state["tensor"], axis1=1, axis2=2)
+        bundle_origins[number % BUNDLES] += state["origins"]
         travels.append(state["last"].astype(np.float64) - state["first"])
         n_records = int(state["records"][0])
     travel = np.concatenate(travels)
     n_particles = len(travel)
-    lags = all_lags(plan["levels"])
     measured = (sums["origins"] > 0) & (lags <= max(1, (n_records - 1) // 2))
     lags, origins = lags[measured], sums["origins"][measured]
     tensor = sums["tensor"][measured] / origins[:, None, None]
@@ -197,6 +209,13 @@ def summarise(
             "z": np.divide(mean, error, out=np.zeros(3), where=error > 0),
         },
     }
+    filled = in_bundle > 0
+    if together > 1 and filled.sum() > 1:
+        tree["bundles"] = {
+            "msd": (bundle_squares[filled] / np.maximum(bundle_origins[filled], 1))[:, measured],
+            "n_particles": in_bundle[filled],
+            "span_ps": np.full(filled.sum(), (n_records - 1) * interval_ps),
+        }
     own = np.isin(all_lags(plan["levels"]), histogram_lags)
     run = SimpleNamespace(
         sums={"radial": sums["radial"], "axial": sums["axial"], "tensor": sums["tensor"][own]}

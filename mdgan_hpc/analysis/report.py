@@ -9,7 +9,7 @@ from mdgan_hpc.analysis.comparison import ReportConfig, compare, fingerprint
 from mdgan_hpc.analysis.text import diffusion_cells, ensemble_cells, haven_line, with_error
 from mdgan_hpc.errors import DataError, OutputExistsError
 from mdgan_hpc.parallel import world
-from mdgan_hpc.provenance import provenance
+from mdgan_hpc.provenance import Fingerprints, provenance
 from mdgan_hpc.results import load_results, save_results
 
 ANALYSIS = "analysis.h5"
@@ -38,14 +38,15 @@ def prepare(
             load_results(folder / ANALYSIS) if communicator.rank == 0 else None
         )
     else:
-        tree = compare(config, communicator)
+        files = (*config.md, *config.generated)
+        with Fingerprints(files if communicator.rank == 0 else ()) as fingerprints:
+            tree = compare(config, communicator)
+            if tree is not None:
+                tree["provenance"] = provenance(
+                    config=asdict(config), inputs=fingerprints.result(), ranks=communicator.size
+                )
         if tree is not None:
             tree["key"] = key
-            tree["provenance"] = provenance(
-                config=asdict(config),
-                inputs=(*config.md, *config.generated),
-                ranks=communicator.size,
-            )
             tree["diffusion_table"] = _diffusion_table(tree)
             folder.mkdir(parents=True, exist_ok=True)
             save_results(folder / ANALYSIS, tree)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 from mdgan_hpc.analysis.covariance import gls
 from mdgan_hpc.analysis.diffusion import CONFIDENCE
@@ -48,7 +48,7 @@ def ensemble(values: Sequence[float]) -> dict[str, float]:
     if len(d) < 2:
         raise UsageError("an ensemble needs the D of at least two models")
     error = float(d.std(ddof=1))
-    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, len(d) - 1)) * error
+    half = float(stdtrit(len(d) - 1, 0.5 + CONFIDENCE / 2)) * error
     return {
         "n_models": len(d),
         "d_angstrom2_per_ps": float(d.mean()),

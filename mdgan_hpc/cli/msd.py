@@ -23,7 +23,7 @@ from mdgan_hpc.cli.common import PATH, command, force_option
 )
 @click.option("--per-particle", is_flag=True, help="Keep the MSD of each particle (.h5, .json).")
 @click.option(
-    "--msd-only", is_flag=True, help="Leave out alpha2, van Hove, velocities, collective motion."
+    "--msd-only", is_flag=True, help="The MSD alone, faster: no D, as its error needs the rest."
 )
 @click.option(
     "--device",

@@ -45,8 +45,9 @@ class Analysis(Protocol):
         plan: Mapping[str, Any],
         states: Iterable[dict[str, np.ndarray]],
         interval_ps: float,
+        together: int,
     ) -> dict[str, Any]:
-        """Add up the states of the blocks, in their order."""
+        """Add up the states of the blocks, in their order; `together` ions are a simulation."""
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,12 @@ def generate(
         if job.analysis is None:
             return None
         interval_ps = model.record_interval_ps * config.every
-        return job.analysis.result(job.settings["analysis"], _states(job, model), interval_ps)
+        return job.analysis.result(
+            job.settings["analysis"],
+            _states(job, model),
+            interval_ps,
+            model.generator.simulated_together,
+        )
 
 
 def _states(job: Job, model: Model) -> Iterator[dict[str, np.ndarray]]:

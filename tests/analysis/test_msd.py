@@ -102,6 +102,17 @@ def test_a_fit_window_without_lags_is_refused_before_the_work(tmp_path, rng, cap
     assert "analysis" not in capsys.readouterr().err
 
 
+def test_the_msd_alone_comes_without_d(tmp_path, rng):
+    path = write(tmp_path / "a.h5", brownian(600, 8, rng))
+    done = run("mdgan_hpc.cli.msd", path, "-o", tmp_path / "msd.json", "--msd-only")
+    assert done.returncode == 0, done.stderr
+    assert "diffusion" not in load_results(tmp_path / "msd.json")
+    for option in (("--fit", "1:10"), ("--nernst-einstein", 1)):
+        done = run("mdgan_hpc.cli.msd", path, "-o", tmp_path / "b.json", "--msd-only", *option)
+        assert done.returncode == 2
+        assert "--msd-only gives no D" in done.stderr
+
+
 def test_stride_picks_lags_of_the_whole_series(rng):
     runs = [brownian(300, 4, rng)]
     whole = dynamics(runs, every_lag=True)["curves"]

@@ -52,7 +52,7 @@ def test_equal_to_the_analysis_of_every_2_to_the_l_th_record(walk, monkeypatch):
     tree = MultiTauAnalysis().plan(len(walk))
     accumulator = MultiTauAnalysis().accumulator(tree, 5)
     accumulator.accumulate(walk)
-    result = MultiTauAnalysis().result(tree, [accumulator.state], 0.008)
+    result = MultiTauAnalysis().result(tree, [accumulator.state], 0.008, 1)
     lags = np.round(result["curves"]["lag_ps"] / 0.008).astype(int)
     assert lags[-1] > 500
     for stride in (1, 2, 4, 8, 16):
@@ -68,6 +68,26 @@ def test_equal_to_the_analysis_of_every_2_to_the_l_th_record(walk, monkeypatch):
         for name in ("msd", "msd_axis"):
             np.testing.assert_allclose(result["curves"][name][own], there[name][at], rtol=1e-9)
         np.testing.assert_allclose(result["curves"]["alpha2"][own], there["alpha2"][at], rtol=1e-7)
+
+
+@pytest.mark.parametrize(("walkers", "low", "high"), [(1, 2.0, 10.0), (12, 0.6, 1.4)])
+def test_ions_that_move_together_widen_the_error_of_d(walkers, low, high):
+    random = np.random.default_rng(1)
+    plan = MultiTauAnalysis().plan(2000)
+    states = []
+    for _ in range(40):  # cells of twelve ions: all make the same steps, or each its own
+        accumulator = MultiTauAnalysis().accumulator(plan, 12)
+        path = random.normal(0, 0.1, (2000, walkers, 3)).cumsum(0)
+        accumulator.accumulate(np.broadcast_to(path, (2000, 12, 3)).astype(np.float32))
+        states.append(accumulator.state)
+    alone, together = (
+        MultiTauAnalysis().result(plan, states, 0.008, k)["diffusion"]["total"] for k in (1, 12)
+    )
+    assert together["d_angstrom2_per_ps"] == alone["d_angstrom2_per_ps"]
+    # Twelve copies of one witness: the root of twelve, but for the scatter of 24 bundles.
+    assert low < together["birge_ratio"] < high
+    widened = together["error_angstrom2_per_ps"] / alone["error_angstrom2_per_ps"]
+    assert widened == pytest.approx(max(together["birge_ratio"], 1.0))
 
 
 def test_command_with_and_without_storing_extended_or_at_once(tmp_path):
