@@ -48,7 +48,7 @@ Evaluation = Callable[[np.ndarray, float], Mapping[str, float]]
 MakeEvaluation = Callable[[list[np.ndarray], float, np.ndarray | None], Evaluation]
 
 _KEPT_OUT = {"none": "", "run": " (the last for validation)", "span": " (4/5 of each trained on)"}
-_EVALUATION_IONS = 256
+_EVALUATION_IONS = 1024
 _BURN_IN_PS = 1.0
 #: Ions that see each other at most: the cost of a step grows with their square.
 _MOST_TOGETHER = 64
