@@ -1,6 +1,7 @@
 """MD and generated trajectories side by side: what a report shows."""
 
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,7 +13,7 @@ import numpy as np
 from mdgan_hpc.analysis.baselines import block_bootstrap, gaussian_process, linear_extrapolation
 from mdgan_hpc.analysis.covariance import runs_of
 from mdgan_hpc.analysis.diffusion import diffusion_tree, fit_diffusion
-from mdgan_hpc.analysis.dynamics import analyse, analyse_arrays
+from mdgan_hpc.analysis.dynamics import analyse, analyse_arrays, open_runs
 from mdgan_hpc.analysis.fidelity import Reference
 from mdgan_hpc.analysis.intervals import common_strides
 from mdgan_hpc.analysis.paths import displacements, ion_paths
@@ -146,10 +147,7 @@ def _in_memory(
                 cell = trajectory.constant_cell
                 lattice = Lattice.of_framework(trajectory.framework, cell)
     shortest = min(map(len, runs))
-    with Trajectory(config.generated[0]) as trajectory:
-        generated_interval = trajectory.record_interval_ps
-        records = min(trajectory.n_records, round(shortest * interval / generated_interval))
-        free = trajectory.positions(slice(0, records), slice(0, COMPARED))
+    free, generated_interval = _mixed_models(config.generated, shortest * interval)
     reference = Reference(runs, interval, lattice)
     random = np.random.default_rng(0)
     made = {
@@ -192,6 +190,22 @@ def _in_memory(
         )
     tree["ceiling"] = _ceiling(md, hop)
     return tree
+
+
+def _mixed_models(paths: Sequence[str], span_ps: float) -> tuple[np.ndarray, float]:
+    """Return positions [T, N, 3] of about `COMPARED` ions over `span_ps`, and their interval.
+
+    As many of each file, in whole simulations.
+    """
+    with open_runs(paths) as trajectories:
+        interval = trajectories[0].record_interval_ps
+        records = min(round(span_ps / interval), *(t.n_records for t in trajectories))
+        parts = []
+        for t in trajectories:
+            together = t.simulated_together if t.simulated_together < t.n_particles else 1
+            share = math.ceil(COMPARED / len(paths) / together) * together
+            parts.append(t.positions(slice(0, records), slice(0, share)))
+    return np.concatenate(parts, 1), interval
 
 
 def _ceiling(md: Mapping[str, Any], hop: float) -> dict[str, float]:

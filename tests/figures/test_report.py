@@ -6,6 +6,8 @@ import re
 import numpy as np
 import pytest
 
+from mdgan_hpc.analysis.comparison import ReportConfig, compare
+from mdgan_hpc.parallel import SingleProcess
 from tests.analysis.conftest import brownian, cage_and_hops, write
 from tests.analysis.test_msd import run
 
@@ -38,6 +40,22 @@ def test_report_holds_figures_numbers_and_a_page(tmp_path, inputs):
     assert numbers["fidelity"]["MD-GAN"]["median"] < 2
     assert all(p.startswith("data:image/png;base64,") for p in pictures)
     assert "http" not in re.sub(r"data:[^\"]*", "", page)
+
+
+def test_fidelity_is_that_of_all_models_mixed(tmp_path):
+    rng = np.random.default_rng(7)
+    md = [write(tmp_path / f"md{k}.h5", brownian(400, 12, rng)) for k in (1, 2, 3)]
+    fast, slow = (
+        write(tmp_path / f"{name}.h5", scale * brownian(400, 300, rng))
+        for name, scale in (("fast", 1.5**0.5), ("slow", 0.5**0.5))
+    )
+    ratio = {}
+    for name, made in {"slow": [slow], "both": [fast, slow]}.items():
+        config = ReportConfig(tuple(map(str, md)), tuple(map(str, made)))
+        tree = compare(config, SingleProcess())
+        assert tree is not None
+        ratio[name] = tree["fidelity"]["MD-GAN"]["msd_ratio"]
+    assert ratio["both"] == pytest.approx(2 * ratio["slow"], rel=0.15)
 
 
 def test_a_crystal_adds_sites_and_density(tmp_path):
