@@ -376,7 +376,8 @@ class Trainer:
             self.critic_optimiser.load_state_dict(state["critic_optimiser"])
 
     @property
-    def _late(self) -> bool:
+    def choosing(self) -> bool:
+        """Whether the generator of now may become the model: in the second half of the steps."""
         return self.step >= _LATE * self.config.train.steps
 
     def judge(self, score: float) -> None:
@@ -385,7 +386,7 @@ class Trainer:
         Adversarial and likelihood losses do not tell which generator moves as the ions do; the
         comparison of its free runs with MD does.
         """
-        if self._late and score < self.best.get("score", math.inf):
+        if self.choosing and score < self.best.get("score", math.inf):
             weights = {k: v.detach().clone() for k, v in self.average.state_dict().items()}
             self.best = {"score": score, "step": self.step, "weights": weights}
 
@@ -408,7 +409,7 @@ class Trainer:
                 stream(self.config.train.seed, 0, "pool"),
             )
             self.average.set_pool(*history)
-            if self._late:
+            if self.choosing:
                 random = stream(self.config.train.seed, self.step, "temperature")
                 self.average.hold_temperature(random)
         return self.average

@@ -48,7 +48,8 @@ Evaluation = Callable[[np.ndarray, float], Mapping[str, float]]
 MakeEvaluation = Callable[[list[np.ndarray], float, np.ndarray | None], Evaluation]
 
 _KEPT_OUT = {"none": "", "run": " (the last for validation)", "span": " (4/5 of each trained on)"}
-_EVALUATION_IONS = 1024
+#: Ions in free runs: to show how a training goes, and to choose the model.
+_SHOWN_IONS, _CHOOSING_IONS = 256, 1024
 _BURN_IN_PS = 1.0
 #: Ions that see each other at most: the cost of a step grows with their square.
 _MOST_TOGETHER = 64
@@ -516,7 +517,11 @@ def _train(
             if compare is not None:
                 loss = trainer.validation_loss()
                 path = free_run(
-                    trainer.ready_generator(), interval, longest, trainer.step, config.train.seed
+                    trainer.ready_generator(),
+                    _CHOOSING_IONS if trainer.choosing else _SHOWN_IONS,
+                    longest,
+                    interval,
+                    stream(config.train.seed, trainer.step, "evaluation"),
                 )
                 numbers = dict(compare(path, interval))
                 if loss is not None:
@@ -548,15 +553,19 @@ def _seeing(generator: Generator) -> int:
 
 
 def free_run(
-    generator: Generator, interval_ps: float, n_records: int, step: int, seed: int
+    generator: Generator,
+    n_ions: int,
+    n_records: int,
+    interval_ps: float,
+    random: torch.Generator,
 ) -> np.ndarray:
     """Return positions [T, N, 3] of free runs after a burn-in, for a comparison with MD."""
     k = generator.particles_per_sample
     path = rollout(
         generator,
-        max(1, _EVALUATION_IONS // k),
+        max(1, n_ions // k),
         n_records,
-        random=stream(seed, step, "evaluation"),
+        random=random,
         burn_in_records=round(_BURN_IN_PS / interval_ps),
     )
     if not bool(torch.isfinite(path).all()):
