@@ -23,7 +23,7 @@ from mdgan_hpc.trajectory import Trajectory
 
 #: Bytes of positions read at once.
 READ_BYTES = 400 * 2**20
-#: What the SHA-256 of the files takes, of the time of their analysis: rank 0 computes it meanwhile.
+#: What the SHA-256 of a file takes, of the time of its analysis: rank 0 computes it meanwhile.
 FINGERPRINT_SHARE = 1 / 16
 
 
@@ -71,7 +71,7 @@ def analyse(
             for t in trajectories
         ]
         units = [(i, part) for i, t in enumerate(trajectories) for part in particle_units(t)]
-        aside = round(FINGERPRINT_SHARE * len(units))
+        aside = _worth_of_fingerprints(trajectories, len(units))
         mine = share(len(units), communicator.rank, communicator.size, aside=aside)
         total = sum(t.n_particles for t in trajectories)
         with Progress(
@@ -91,6 +91,14 @@ def analyse(
         result = summarise(runs, plan, label=label, in_crystal=all(map(_in_crystal, trajectories)))
         result["files"] = [str(path) for path in paths]
         return result
+
+
+def _worth_of_fingerprints(trajectories: Sequence[Trajectory], n_units: int) -> int:
+    """Return the number of units that take as long as the fingerprints of the files."""
+    hashed = sum(Path(t.path).stat().st_size for t in trajectories)
+    # A file that only refers to its parts is small.
+    read = sum(12 * t.n_particles * t.n_records for t in trajectories)
+    return round(FINGERPRINT_SHARE * n_units * min(1.0, hashed / read))
 
 
 @contextmanager
