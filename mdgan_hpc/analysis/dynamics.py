@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mdgan_hpc.analysis.correlation import autocorrelation
+from mdgan_hpc.analysis.correlation import Scratch, autocorrelation
 from mdgan_hpc.analysis.plan import DynamicsConfig, Plan, make_plan, plan_lags
 from mdgan_hpc.analysis.sites import Lattice
 from mdgan_hpc.analysis.sums import BIN_WIDTH, N_BINS, RunSums
@@ -80,10 +80,13 @@ def analyse(
             "particles",
             silent=communicator.rank != 0,
         ) as progress:
+            scratch = Scratch()
             for index in mine:
                 run, part = units[index]
-                runs[run].add(trajectories[run].positions(particles=part), part.start)
-                progress.update((part.stop - part.start) * communicator.size)
+                t, n = trajectories[run], part.stop - part.start
+                buffer = scratch.array("positions", (t.n_records, n, 3), t.position_type)
+                runs[run].add(t.positions(particles=part, out=buffer), part.start)
+                progress.update(n * communicator.size)
         for sums in runs:
             sums.reduce(communicator)
         if communicator.rank != 0:

@@ -218,7 +218,7 @@ class RunSums:
 
     def _end_simulation(self) -> None:
         path, sums = self.sums["path"], self.sums
-        sums["collective_power"] += power(path, self.length).sum(0)
+        sums["collective_power"] += summed_power(path, self.length)
         sums["collective_squares"] += (path**2).sum(0)
         sums["simulations"] += 1
         path[...] = 0

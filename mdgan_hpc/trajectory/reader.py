@@ -270,12 +270,28 @@ class Trajectory:
         value = edges["value"]
         return layout.length_factor(value) * np.stack([_as_matrix(row) for row in value[records]])
 
-    def positions(self, records: slice = slice(None), particles: slice = slice(None)) -> np.ndarray:
+    @property
+    def position_type(self) -> np.dtype:
+        """The type of number in which positions are stored."""
+        return np.dtype(self._position.dtype)
+
+    def positions(
+        self,
+        records: slice = slice(None),
+        particles: slice = slice(None),
+        *,
+        out: np.ndarray | None = None,
+    ) -> np.ndarray:
         """Return positions [t, n, 3] in Angstrom of a range of records and particles.
 
-        Where the file has an ``image`` element, positions are unwrapped by it.
+        Where the file has an ``image`` element, positions are unwrapped by it. `out` is memory of
+        that shape, of `position_type`, to read into: fresh memory takes as long as the reading.
         """
-        values = self._position[records, particles]
+        if out is None:
+            values = self._position[records, particles]
+        else:
+            self._position.read_direct(out, np.s_[records, particles])
+            values = out
         if self._length != 1.0:
             values = values * self._length
         if "image/value" not in self._group:
