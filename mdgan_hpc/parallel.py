@@ -224,8 +224,9 @@ def share(total: int, rank: int, size: int, *, aside: int = 0) -> range:
     """Return the contiguous part of ``range(total)`` that `rank` of `size` owns, balanced to one.
 
     More ranks than items leave some with an empty range. Rank 0 gets fewer where it has other work
-    `aside`, worth so many items.
+    `aside`, worth so many items, and none where that is more than the share of the others.
     """
+    aside = min(aside, total // max(size - 1, 1))
     bounds = ((total + aside) * r // size - aside for r in (rank, rank + 1))
     return range(*(max(bound, 0) for bound in bounds))
 

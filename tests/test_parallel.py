@@ -81,6 +81,8 @@ def test_the_first_share_is_smaller_by_what_it_has_to_do_aside(size: int, aside:
     assert [i for part in parts for i in part] == list(range(100))
     work = [len(parts[0]) + aside, *map(len, parts[1:])]
     assert size == 1 or not parts[0] or max(work) - min(work) <= 1
+    others = work[1:] or [0]
+    assert max(others) - min(others) <= 1
 
 
 def launch(

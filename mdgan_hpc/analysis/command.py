@@ -52,7 +52,10 @@ def measure(config: MsdConfig) -> None:
     communicator = world()
     # What the user may have got wrong comes first: the analysis may take long.
     if not config.dynamics.full and (config.window_ps or config.charge is not None):
-        raise UsageError("--msd-only gives no D, so --fit and --nernst-einstein have no use")
+        raise UsageError(
+            "--msd-only gives no D, so --fit and --nernst-einstein have no use",
+            remedy="leave out --msd-only",
+        )
     if config.window_ps is not None:
         lags_in_window(lags_of(config.files, config.dynamics), config.window_ps)
     charges = None if config.charge is None else _charges(config)

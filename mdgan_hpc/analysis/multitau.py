@@ -144,7 +144,7 @@ class MultiTauAnalysis:
 
 
 def summarise(
-    plan: Mapping[str, Any], states: Iterable[State], interval_ps: float, together: int = 1
+    plan: Mapping[str, Any], states: Iterable[State], interval_ps: float, together: int
 ) -> dict[str, Any]:
     """Return the result tree of all blocks, of the form of `dynamics.summarise`, with D.
 
@@ -212,7 +212,7 @@ def summarise(
     filled = in_bundle > 0
     if together > 1 and filled.sum() > 1:
         tree["bundles"] = {
-            "msd": (bundle_squares[filled] / np.maximum(bundle_origins[filled], 1))[:, measured],
+            "msd": bundle_squares[filled][:, measured] / bundle_origins[filled][:, measured],
             "n_particles": in_bundle[filled],
             "span_ps": np.full(filled.sum(), (n_records - 1) * interval_ps),
         }

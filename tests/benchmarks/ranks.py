@@ -20,7 +20,7 @@ BIN = Path(sys.executable).parent
 
 def seconds(n_ranks: int, file: Path) -> float:
     """Analyse the file on some ranks; return how long it took."""
-    command = [BIN / "mpiexec", "-bind-to", "core", "-n", str(n_ranks), BIN / "mdgan-msd"]
+    command = [BIN / "mpiexec", "--bind-to", "core", "-n", str(n_ranks), BIN / "mdgan-msd"]
     begin = time.monotonic()
     subprocess.run(
         [*command, file, "-o", file.with_suffix(".json"), "--force"],
