@@ -90,7 +90,7 @@ def main(
     """
     from mdgan_hpc.config import load_config
     from mdgan_hpc.errors import UsageError
-    from mdgan_hpc.gan.settings import TrainingConfig
+    from mdgan_hpc.training.settings import TrainingConfig
 
     settings = load_config(TrainingConfig, config, overrides)
     if show_config:
@@ -116,9 +116,9 @@ def main(
     if resume and not (out / "config.json").exists():
         raise UsageError("holds no training to go on with", where=out, remedy="omit --resume")
     from mdgan_hpc.figures.training import draw_training
-    from mdgan_hpc.gan.metrics import METRICS_NAME
-    from mdgan_hpc.gan.training import run_training
     from mdgan_hpc.parallel import detect_launch
+    from mdgan_hpc.training.metrics import METRICS_NAME
+    from mdgan_hpc.training.run import run_training
 
     model = run_training(
         settings,

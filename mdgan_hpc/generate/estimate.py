@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 import torch
 
-from mdgan_hpc.gan.model import Model, load_model
 from mdgan_hpc.generate.job import Analysis, make_rollout, worker_count
 from mdgan_hpc.generate.prepare import Preparation, choose_storage, require_space
 from mdgan_hpc.generate.settings import GenerateConfig
+from mdgan_hpc.models.file import Model, load_model
 from mdgan_hpc.parallel import world
 from mdgan_hpc.trajectory.blocks.ledger import read_progress
 from mdgan_hpc.trajectory.blocks.plan import file_bytes

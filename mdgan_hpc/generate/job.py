@@ -8,9 +8,9 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from mdgan_hpc.gan.model import Model
 from mdgan_hpc.generate.rollout import Rollout
 from mdgan_hpc.generate.settings import GenerateConfig
+from mdgan_hpc.models.file import Model
 from mdgan_hpc.trajectory.blocks.ledger import Progressed
 from mdgan_hpc.trajectory.blocks.plan import BlockPlan
 from mdgan_hpc.trajectory.blocks.writers import Piece

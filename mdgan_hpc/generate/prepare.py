@@ -11,9 +11,9 @@ from typing import Any
 import torch
 
 from mdgan_hpc.errors import DataError, DataWarning, OutputExistsError, UsageError
-from mdgan_hpc.gan.model import MODEL_NAME, Model
 from mdgan_hpc.generate.job import Analysis, Job, make_rollout, worker_count
 from mdgan_hpc.generate.settings import GenerateConfig
+from mdgan_hpc.models.file import MODEL_NAME, Model
 from mdgan_hpc.outputs import refuse_existing
 from mdgan_hpc.provenance import as_json, file_sha256, library_versions, provenance
 from mdgan_hpc.trajectory.blocks.files import (

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from mdgan_hpc.errors import DivergedError
-from mdgan_hpc.gan.generator import State
-from mdgan_hpc.gan.model import Model
 from mdgan_hpc.generate import streams
+from mdgan_hpc.models.base import State
+from mdgan_hpc.models.file import Model
 
 _HEAD = struct.Struct("<Q")
 

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from mdgan_hpc.errors import StoppedError
-from mdgan_hpc.gan.model import Model, load_model
 from mdgan_hpc.generate.job import Analysis, Job, unpack_state, worker_count
 from mdgan_hpc.generate.lock import locked
 from mdgan_hpc.generate.prepare import prepare
 from mdgan_hpc.generate.processes import run_local, run_rank
 from mdgan_hpc.generate.settings import GenerateConfig
+from mdgan_hpc.models.file import Model, load_model
 from mdgan_hpc.parallel import world
 from mdgan_hpc.trajectory.blocks.ledger import read_progress
 

@@ -24,9 +24,9 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1] / "generate"))
 import cage
 
-from mdgan_hpc.gan.model import load_model
 from mdgan_hpc.generate.run import generate
 from mdgan_hpc.generate.settings import GenerateConfig
+from mdgan_hpc.models.file import load_model
 from mdgan_hpc.trajectory.blocks.plan import parts_folder
 
 #: Of particles in `lengths`: a multiple of the ions of a cell that are generated together.

@@ -17,9 +17,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from mdgan_hpc.config import load_config
-from mdgan_hpc.gan.distributed import Processes
-from mdgan_hpc.gan.settings import TrainingConfig
-from mdgan_hpc.gan.training import make_trainer, read_runs
+from mdgan_hpc.training.distributed import Processes
+from mdgan_hpc.training.run import make_trainer, read_runs
+from mdgan_hpc.training.settings import TrainingConfig
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 ROWS = ("default", "lizr2po43", "mdgan-2018", "mdgan-multi-particle")

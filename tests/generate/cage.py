@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mdgan_hpc.gan.generator import Generator
-from mdgan_hpc.gan.model import Model
+from mdgan_hpc.models.base import Generator
+from mdgan_hpc.models.file import Model
 
 
 class Cage(Generator):

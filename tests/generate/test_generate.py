@@ -14,10 +14,10 @@ from click.testing import CliRunner
 from launch import environment, generate, here, model_file, naive, needs_mpi, needs_mpio, stored
 
 from mdgan_hpc.cli.generate import main
-from mdgan_hpc.gan import registry
-from mdgan_hpc.gan.model import Model, save_model
 from mdgan_hpc.generate import streams
 from mdgan_hpc.generate.rollout import Rollout
+from mdgan_hpc.models import registry
+from mdgan_hpc.models.file import Model, save_model
 from mdgan_hpc.trajectory import Trajectory
 
 # 3 blocks of 64, the last cut; 5 segments of 100 records, the last cut.

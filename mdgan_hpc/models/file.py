@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from mdgan_hpc.errors import DataError
-from mdgan_hpc.gan.generator import Generator
+from mdgan_hpc.models.base import Generator
 from mdgan_hpc.outputs import written_whole
 
 FORMAT = "mdgan_hpc model 1"
@@ -44,7 +44,7 @@ class Model:
 
 def save_model(path: str | Path, model: Model) -> None:
     """Write a model file; it appears whole or not at all."""
-    from mdgan_hpc.gan.registry import describe
+    from mdgan_hpc.models.registry import describe
 
     content = {
         "format": FORMAT,
@@ -68,7 +68,7 @@ def load_model(path: str | Path) -> Model:
     DataError
         If there is none, or it is not a model of this package and version.
     """
-    from mdgan_hpc.gan.registry import build
+    from mdgan_hpc.models.registry import build
 
     path = Path(path)
     file = path / MODEL_NAME if path.is_dir() else path

@@ -10,7 +10,7 @@ import itertools
 import torch
 from torch import Tensor, nn
 
-from mdgan_hpc.gan.generator import Generator, State
+from mdgan_hpc.models.base import Generator, State
 
 _SLOPE = 0.3
 

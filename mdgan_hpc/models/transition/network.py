@@ -28,10 +28,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mdgan_hpc.gan import surroundings
-from mdgan_hpc.gan.generator import Generator, State, rollout
-from mdgan_hpc.gan.mixture import Mixture
-from mdgan_hpc.gan.stepping import (
+from mdgan_hpc.crystal import Symmetry
+from mdgan_hpc.models import neighbours as surroundings
+from mdgan_hpc.models.base import Generator, State, rollout
+from mdgan_hpc.models.transition.mixture import Mixture
+from mdgan_hpc.models.transition.stepper import (
     DIRECTION,
     DIRECTIONS,
     LOG_WIDTH,
@@ -41,7 +42,6 @@ from mdgan_hpc.gan.stepping import (
     Stepper,
     saturated,
 )
-from mdgan_hpc.gan.symmetry import Symmetry
 
 #: Records of data that fill the memory before a free run, about.
 _HISTORY = 96

@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 import torch
 
+from mdgan_hpc.crystal import Symmetry
 from mdgan_hpc.errors import EXIT_STOPPED, DataError, UsageError
-from mdgan_hpc.gan.checkpoints import Checkpoints
-from mdgan_hpc.gan.critics import CRITICS
-from mdgan_hpc.gan.losses import LOSSES
-from mdgan_hpc.gan.model import load_model
-from mdgan_hpc.gan.symmetry import Symmetry
-from mdgan_hpc.gan.training import resample
-from mdgan_hpc.gan.windows import Windows
+from mdgan_hpc.models.file import load_model
+from mdgan_hpc.training.checkpoints import Checkpoints
+from mdgan_hpc.training.data.windows import Windows
+from mdgan_hpc.training.objectives.critics import CRITICS
+from mdgan_hpc.training.objectives.gan_losses import LOSSES
+from mdgan_hpc.training.run import resample
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = {

@@ -7,16 +7,16 @@ import pytest
 import torch
 
 from mdgan_hpc.config import load_config
-from mdgan_hpc.gan import surroundings
-from mdgan_hpc.gan.distributed import Processes
-from mdgan_hpc.gan.generator import rollout
-from mdgan_hpc.gan.settings import TrainingConfig
-from mdgan_hpc.gan.symmetry import Symmetry
-from mdgan_hpc.gan.training import Runs, make_trainer
-from mdgan_hpc.gan.transition import TransitionGenerator
-from mdgan_hpc.gan.windows import Windows
-from tests.gan.conftest import underdamped
-from tests.gan.test_transition import cubic, make
+from mdgan_hpc.crystal import Symmetry
+from mdgan_hpc.models import neighbours as surroundings
+from mdgan_hpc.models.base import rollout
+from mdgan_hpc.models.transition.network import TransitionGenerator
+from mdgan_hpc.training.data.windows import Windows
+from mdgan_hpc.training.distributed import Processes
+from mdgan_hpc.training.run import Runs, make_trainer
+from mdgan_hpc.training.settings import TrainingConfig
+from tests.models.test_transition import cubic, make
+from tests.support.runs import underdamped
 
 SKEWED = np.array([[9.0, 0.0, 0.0], [-2.5, 6.0, 0.0], [0.4, -0.3, 11.0]])
 

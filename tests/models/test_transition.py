@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from mdgan_hpc.gan.generator import rollout
-from mdgan_hpc.gan.mixture import Mixture
-from mdgan_hpc.gan.registry import build, create, describe
-from mdgan_hpc.gan.stepping import sample
-from mdgan_hpc.gan.symmetry import Symmetry, isotropic
-from mdgan_hpc.gan.transition import (
+from mdgan_hpc.crystal import Symmetry, isotropic
+from mdgan_hpc.models.base import rollout
+from mdgan_hpc.models.registry import build, create, describe
+from mdgan_hpc.models.transition.mixture import Mixture
+from mdgan_hpc.models.transition.network import (
     TransitionGenerator,
     fit_extrapolation,
     fit_traces,
@@ -17,7 +16,8 @@ from mdgan_hpc.gan.transition import (
     predictable,
     variance_shells,
 )
-from tests.gan.conftest import underdamped
+from mdgan_hpc.models.transition.stepper import sample
+from tests.support.runs import underdamped
 
 
 def cubic(edge: float) -> Symmetry:

@@ -1,6 +1,6 @@
 """Gradients of the first training step, saved by rank 0: started by the tests on several ranks.
 
-python -m tests.gan.gradients OUT.pt RUN.h5
+python -m tests.support.gradients OUT.pt RUN.h5
 """
 
 import sys
@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 
 from mdgan_hpc.config import load_config
-from mdgan_hpc.gan.distributed import Processes
-from mdgan_hpc.gan.settings import TrainingConfig
-from mdgan_hpc.gan.training import make_trainer, read_runs
+from mdgan_hpc.training.distributed import Processes
+from mdgan_hpc.training.run import make_trainer, read_runs
+from mdgan_hpc.training.settings import TrainingConfig
 
 _COMMON = [
     "train.batch=32",

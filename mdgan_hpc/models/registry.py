@@ -3,9 +3,9 @@
 from typing import Any
 
 from mdgan_hpc.errors import DataError
-from mdgan_hpc.gan.generator import Generator
-from mdgan_hpc.gan.latent import LatentGenerator
-from mdgan_hpc.gan.transition import TransitionGenerator
+from mdgan_hpc.models.base import Generator
+from mdgan_hpc.models.latent import LatentGenerator
+from mdgan_hpc.models.transition.network import TransitionGenerator
 
 _KINDS: dict[str, type[Generator]] = {
     "latent": LatentGenerator,

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from mdgan_hpc.crystal import Symmetry, crystal, framework_shift
 from mdgan_hpc.errors import DataError
-from mdgan_hpc.gan.symmetry import Symmetry, crystal, framework_shift
 
 
 def rocksalt(copies: int, noise: float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -12,19 +12,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from mdgan_hpc import crystal as sym
 from mdgan_hpc.config import as_mapping
 from mdgan_hpc.errors import DataError, DataWarning, UsageError
-from mdgan_hpc.gan import surroundings
-from mdgan_hpc.gan import symmetry as sym
-from mdgan_hpc.gan.checkpoints import Checkpoints
-from mdgan_hpc.gan.distributed import Processes
-from mdgan_hpc.gan.generator import Generator, rollout
-from mdgan_hpc.gan.model import MODEL_NAME, Model, save_model
-from mdgan_hpc.gan.randomness import stream
-from mdgan_hpc.gan.registry import create
-from mdgan_hpc.gan.settings import TrainingConfig
-from mdgan_hpc.gan.trainer import Trainer, train
-from mdgan_hpc.gan.transition import (
+from mdgan_hpc.models import neighbours as surroundings
+from mdgan_hpc.models.base import Generator, rollout
+from mdgan_hpc.models.file import MODEL_NAME, Model, save_model
+from mdgan_hpc.models.registry import create
+from mdgan_hpc.models.transition.network import (
     TransitionGenerator,
     fit_extrapolation,
     fit_traces,
@@ -32,10 +27,15 @@ from mdgan_hpc.gan.transition import (
     predictable,
     variance_shells,
 )
-from mdgan_hpc.gan.windows import Windows
 from mdgan_hpc.outputs import written_whole
 from mdgan_hpc.provenance import provenance
 from mdgan_hpc.stopping import StopRequest
+from mdgan_hpc.training.checkpoints import Checkpoints
+from mdgan_hpc.training.data.windows import Windows
+from mdgan_hpc.training.distributed import Processes
+from mdgan_hpc.training.randomness import stream
+from mdgan_hpc.training.settings import TrainingConfig
+from mdgan_hpc.training.trainer import Trainer, train
 from mdgan_hpc.trajectory import Framework, Trajectory
 from mdgan_hpc.units import record_interval_ps
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.gan.processes import fractional_brownian, langevin_in_cosine, lifson_jackson, moments
+from tests.support.processes import fractional_brownian, langevin_in_cosine, lifson_jackson, moments
 
 
 def test_langevin_has_the_boltzmann_density_and_the_diffusion_of_lifson_and_jackson():

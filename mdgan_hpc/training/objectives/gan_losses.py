@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mdgan_hpc.gan.critics import Critic
+from mdgan_hpc.training.objectives.critics import Critic
 
 
 def _squared_gradient(critic: Critic, features: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,6 @@
 """Free runs of a transition density, laid out for speed.
 
-The network of `mdgan_hpc.gan.transition` step by step, with samples in columns: operations on
+The network of `mdgan_hpc.models.transition.network` step by step, with samples in columns: operations on
 vectors and gates then run over contiguous rows. Biases are columns of the matrices, and the
 Gaussian is chosen before its mean and directions are bounded, so that those of one are.
 """
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mdgan_hpc.gan.surroundings import look_around
+from mdgan_hpc.models.neighbours import look_around
 
 #: Vector inputs, and means of the mixture, saturate at this many standard deviations; widths and
 #: directions at what rare data need. Away from all data the network can then not heat up an ion.

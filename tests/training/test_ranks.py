@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.gan import gradients
+from tests.support import gradients
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -26,7 +26,7 @@ def launch(n_ranks: int, arguments: list[str]) -> None:
         added = {k: str(v) for k, v in (place | meeting).items()}
         ranks.append(
             subprocess.Popen(
-                [sys.executable, "-m", "tests.gan.gradients", *arguments],
+                [sys.executable, "-m", "tests.support.gradients", *arguments],
                 cwd=ROOT,
                 env={**os.environ, **added, "OMP_NUM_THREADS": "1"},
                 stderr=subprocess.PIPE,

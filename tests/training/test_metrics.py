@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from mdgan_hpc.gan.metrics import METRICS_NAME, TENSORBOARD_NAME, MetricsLog
+from mdgan_hpc.training.metrics import METRICS_NAME, TENSORBOARD_NAME, MetricsLog
 
 
 def write(folder, step, steps, base):

@@ -12,19 +12,19 @@ from torch import Tensor, nn
 
 from mdgan_hpc.config import as_mapping
 from mdgan_hpc.errors import DivergedError, StoppedError, UsageError
-from mdgan_hpc.gan.checkpoints import Checkpoints
-from mdgan_hpc.gan.critics import CRITICS, Critic
-from mdgan_hpc.gan.distributed import Processes
-from mdgan_hpc.gan.generator import Generator
-from mdgan_hpc.gan.losses import LOSSES
-from mdgan_hpc.gan.metrics import MetricsLog
-from mdgan_hpc.gan.randomness import stream
-from mdgan_hpc.gan.registry import build, describe
-from mdgan_hpc.gan.settings import TrainingConfig
-from mdgan_hpc.gan.transition import TransitionGenerator
-from mdgan_hpc.gan.windows import Windows
+from mdgan_hpc.models.base import Generator
+from mdgan_hpc.models.registry import build, describe
+from mdgan_hpc.models.transition.network import TransitionGenerator
 from mdgan_hpc.progress import Progress
 from mdgan_hpc.stopping import StopRequest
+from mdgan_hpc.training.checkpoints import Checkpoints
+from mdgan_hpc.training.data.windows import Windows
+from mdgan_hpc.training.distributed import Processes
+from mdgan_hpc.training.metrics import MetricsLog
+from mdgan_hpc.training.objectives.critics import CRITICS, Critic
+from mdgan_hpc.training.objectives.gan_losses import LOSSES
+from mdgan_hpc.training.randomness import stream
+from mdgan_hpc.training.settings import TrainingConfig
 
 _WARM_UP_STEPS = 100
 _VALIDATION_BATCHES = 24

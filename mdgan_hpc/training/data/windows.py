@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mdgan_hpc.crystal import Symmetry
 from mdgan_hpc.errors import DataError
-from mdgan_hpc.gan.symmetry import Symmetry
 
 
 class Windows:
@@ -30,7 +30,7 @@ class Windows:
     cell : array [3, 3], optional
         For the distance to the nearest image, Angstrom.
     surroundings : sequence of array, [T, N, A, 4], optional
-        What the particles of each run see of each other (`mdgan_hpc.gan.surroundings`).
+        What the particles of each run see of each other (`mdgan_hpc.models.neighbours`).
 
     Raises
     ------

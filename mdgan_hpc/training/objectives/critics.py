@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mdgan_hpc.gan.latent import dense
+from mdgan_hpc.models.latent import dense
 
 _SLOPE = 0.2
 
