@@ -115,8 +115,8 @@ def main(
         raise UsageError("--out is missing", remedy="name the run folder")
     if resume and not (out / "config.json").exists():
         raise UsageError("holds no training to go on with", where=out, remedy="omit --resume")
-    from mdgan_hpc.figures.training import draw_training
     from mdgan_hpc.parallel import detect_launch
+    from mdgan_hpc.training.figure import draw_training
     from mdgan_hpc.training.metrics import METRICS_NAME
     from mdgan_hpc.training.run import run_training
 

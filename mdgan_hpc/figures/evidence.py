@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mdgan_hpc.figures.style import DENSITY_MAP, GENERATED, MD, OTHERS, TRAINING_SPAN, figure, save
+from mdgan_hpc.plotting import DENSITY_MAP, GENERATED, MD, OTHERS, TRAINING_SPAN, figure, save
 
 Tree = Mapping[str, Any]
 

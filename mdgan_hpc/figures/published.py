@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from mdgan_hpc.figures.style import GENERATED, MD, TRAINING_SPAN, figure, save
 from mdgan_hpc.outputs import written_whole
+from mdgan_hpc.plotting import GENERATED, MD, TRAINING_SPAN, figure, save
 
 Tree = Mapping[str, Any]
 

@@ -1,6 +1,6 @@
 """Free runs of a transition density, laid out for speed.
 
-The network of `mdgan_hpc.models.transition.network` step by step, with samples in columns: operations on
+The network of `network` step by step, with samples in columns: operations on
 vectors and gates then run over contiguous rows. Biases are columns of the matrices, and the
 Gaussian is chosen before its mean and directions are bounded, so that those of one are.
 """

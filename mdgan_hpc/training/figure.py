@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mdgan_hpc.figures import style
+from mdgan_hpc import plotting as style
 from mdgan_hpc.outputs import written_whole
 
 _LOSSES = {
