@@ -1,8 +1,8 @@
 """Beginning, reopening and extending the output, on one rank, before the work is shared out."""
 
+import logging
 import os
 import shutil
-import sys
 import warnings
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -32,6 +32,8 @@ from mdgan_hpc.trajectory.blocks.plan import (
     plan_parts,
     read_plan,
 )
+
+_log = logging.getLogger(__name__)
 
 #: Particles (at most) and records of a block: a GPU needs many particles to be busy, and then fewer
 #: records to keep what is in memory below 64 MiB.
@@ -237,7 +239,7 @@ class Preparation:
         else:
             reason = "no MPI" if self.ranks == 1 else "h5py has no MPI"
         kind = f"{len(plan.parts)} part files" if plan.storage == "shards" else "one file"
-        print(f"Storage: {plan.storage}, {kind} ({reason})", file=sys.stderr, flush=True)
+        _log.info("Storage: %s, %s (%s)", plan.storage, kind, reason)
 
     def describe(self, settings: Settings, before: dict[str, Any] | None = None) -> Description:
         """Return what the output says of itself; `before` is its provenance so far."""

@@ -1,7 +1,7 @@
 """A generation run from the options to the finished file: begin, go on, or extend."""
 
 import functools
-import sys
+import logging
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -17,6 +17,8 @@ from mdgan_hpc.generate.settings import GenerateConfig
 from mdgan_hpc.models.file import Model, load_model
 from mdgan_hpc.parallel import world
 from mdgan_hpc.trajectory.blocks.ledger import read_progress
+
+_log = logging.getLogger(__name__)
 
 
 def generate(
@@ -83,7 +85,7 @@ def generate(
             end = f"{size}, {time.monotonic() - begin:.1f} s"
         else:
             end = f"all {size} are there; nothing to do"
-        print(f"{config.output}: {end}", file=sys.stderr, flush=True)
+        _log.info("%s: %s", config.output, end)
         if job.analysis is None:
             return None
         interval_ps = model.record_interval_ps * config.every
