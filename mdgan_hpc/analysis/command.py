@@ -98,8 +98,8 @@ def measure(config: MsdConfig) -> None:
 
 def _charges(config: MsdConfig) -> dict[str, float]:
     """Return what the conductivity needs beside D: ions, their charge, volume, temperature."""
-    with Trajectory(config.files[0]) as trajectory:
-        ions = trajectory.simulated_together
+    with Trajectory(config.files[0], config.dynamics.species or None) as trajectory:
+        ions = trajectory.ions_per_cell
         if trajectory.parameter("training_span_ps") is not None and ions == 1:
             raise UsageError(
                 "ions generated one by one do not tell how many of them share a volume",

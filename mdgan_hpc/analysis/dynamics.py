@@ -57,14 +57,14 @@ def analyse(
     UsageError
         If a file is given twice.
     """
-    with open_runs(paths) as trajectories:
+    with open_runs(paths, config.species) as trajectories:
         plan = make_plan(trajectories, config)
         runs = [
             new_sums(
                 t.n_records,
                 plan,
                 n_particles=t.n_particles,
-                together=t.simulated_together,
+                together=t.ions_per_cell,
                 inverse_cell=_inverse_cell(t),
                 where=t.path,
             )
@@ -105,17 +105,35 @@ def _worth_of_fingerprints(trajectories: Sequence[Trajectory], n_units: int) -> 
 
 
 @contextmanager
-def open_runs(paths: Sequence[str | Path]) -> Iterator[list[Trajectory]]:
-    """Give the trajectories in `paths`, each a replica of its own."""
+def open_runs(
+    paths: Sequence[str | Path], species: str | int | None = None
+) -> Iterator[list[Trajectory]]:
+    """Give the trajectories in `paths`, each a replica of its own, of one species.
+
+    Raises
+    ------
+    UsageError
+        If a file is given twice, holds several species and none is named, or another species than
+        the first.
+    """
     if len({Path(path).resolve() for path in paths}) < len(paths):
         raise UsageError("the same file is given twice", remedy="each replica counts once")
     with ExitStack() as stack:
-        yield [stack.enter_context(Trajectory(path)) for path in paths]
+        trajectories = [stack.enter_context(Trajectory(path, species or None)) for path in paths]
+        names = [t.require_one_species() for t in trajectories]
+        for path, name in zip(paths, names, strict=True):
+            if name != names[0]:
+                raise UsageError(
+                    f"holds {name}, {paths[0]} {names[0]}",
+                    where=path,
+                    remedy="analyse them apart, or name one with --species",
+                )
+        yield trajectories
 
 
 def lags_of(paths: Sequence[str | Path], config: DynamicsConfig) -> np.ndarray:
     """Return the lags in ps at which `analyse` will measure; reads no positions."""
-    with open_runs(paths) as trajectories:
+    with open_runs(paths, config.species) as trajectories:
         plan = make_plan(trajectories, config)
         return plan.lags * plan.interval_ps
 
@@ -149,7 +167,7 @@ def _in_crystal(trajectory: Trajectory) -> bool:
     was taken off as drift.
     """
     if trajectory.parameter("simulated_together"):  # generated
-        return trajectory.simulated_together > 1
+        return trajectory.ions_per_cell > 1
     return Lattice.of_framework(trajectory.framework, trajectory.constant_cell) is not None
 
 
@@ -163,7 +181,7 @@ def particle_units(trajectory: Trajectory) -> list[slice]:
     n = trajectory.n_particles
     fits = max(1, READ_BYTES // (12 * trajectory.n_records))
     unit = min(fits, trajectory.chunk[1], max(1, math.ceil(n / 8)))
-    together = trajectory.simulated_together
+    together = trajectory.ions_per_cell
     if together < n:
         unit = max(unit // together, 1) * together
     return [slice(start, min(start + unit, n)) for start in range(0, n, unit)]

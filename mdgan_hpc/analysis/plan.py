@@ -34,6 +34,8 @@ class DynamicsConfig:
         Keep the mean squared displacement of each particle.
     van_hove_ps : tuple of float
         Times of the histograms; empty: four between a hundredth and a quarter of the run.
+    species : str
+        Chemical symbol; empty: the only species of the files.
     device : str
         PyTorch's name of a device to compute on, such as ``cuda``; empty: NumPy.
     """
@@ -46,6 +48,7 @@ class DynamicsConfig:
     per_particle: bool = False
     van_hove_ps: tuple[float, ...] = ()
     device: str = ""
+    species: str = ""
 
     def __post_init__(self) -> None:
         if not 0 < self.max_fraction < 1:

@@ -13,6 +13,12 @@ from mdgan_hpc.cli.common import PATH, command, force_option
     "-o", "--output", type=PATH, required=True, help="Result: .json, .csv (curves) or .h5 (all)."
 )
 @click.option(
+    "--species",
+    default="",
+    metavar="SYMBOL",
+    help="Species to analyse, e.g. Li; needed where the files hold several.",
+)
+@click.option(
     "--fit",
     metavar="START:STOP",
     help="Fit window in ps, e.g. 2:20; by rule (log-log slope near 1) if not given.",
@@ -54,6 +60,7 @@ from mdgan_hpc.cli.common import PATH, command, force_option
 def main(
     files: tuple[Path, ...],
     output: Path,
+    species: str,
     fit: str | None,
     every_lag: bool,
     max_lag: float,
@@ -98,6 +105,7 @@ def main(
                 full=not msd_only,
                 per_particle=per_particle,
                 device=device,
+                species=species,
             ),
             force=force,
         )

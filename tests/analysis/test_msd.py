@@ -14,6 +14,7 @@ from mdgan_hpc.analysis.sums import RunSums
 from mdgan_hpc.errors import DataError, UsageError
 from mdgan_hpc.parallel import SingleProcess
 from mdgan_hpc.results import load_results
+from mdgan_hpc.trajectory import TrajectoryWriter
 from tests.analysis.conftest import brownian, write
 
 
@@ -153,3 +154,33 @@ def test_command_writes_the_three_forms(tmp_path, rng):
     assert again.stderr.count("\n") == 1
     assert "exists already" in again.stderr
     json.loads((tmp_path / "msd.json").read_text())
+
+
+def test_species_are_never_pooled_without_being_named(tmp_path, rng):
+    """Diffusing Li and resting O: the MSD is that of the one that is named."""
+    lithium, oxygen = (
+        brownian(600, 4, rng),
+        np.broadcast_to(np.arange(18.0).reshape(6, 3), (600, 6, 3)),
+    )
+    positions = np.concatenate([oxygen[:, :3], lithium, oxygen[:, 3:]], 1)
+    path = tmp_path / "all.h5"
+    with TrajectoryWriter(path, species=[8] * 3 + [3] * 4 + [8] * 3) as writer:
+        writer.append(positions, np.arange(600), np.arange(600) * 0.05)
+    done = run("mdgan_hpc.cli.msd", path, "-o", tmp_path / "msd.h5")
+    assert done.returncode == 2
+    assert "2 species (Li4 O6)" in done.stderr
+    assert "--species Li" in done.stderr
+    done = run("mdgan_hpc.cli.msd", path, "-o", tmp_path / "msd.h5", "--species", "Li")
+    assert done.returncode == 0, done.stderr
+    alone = write(tmp_path / "li.h5", lithium)
+    expected = analyse([alone], DynamicsConfig(), SingleProcess())
+    found = load_results(tmp_path / "msd.h5")
+    for name, values in expected["curves"].items():
+        np.testing.assert_array_equal(found["curves"][name], values, err_msg=name)
+    with pytest.raises(UsageError, match="species"):
+        analyse([path], DynamicsConfig(), SingleProcess())
+    other = tmp_path / "na.h5"
+    with TrajectoryWriter(other, species=[11] * 4) as writer:
+        writer.append(lithium, np.arange(600), np.arange(600) * 0.05)
+    with pytest.raises(UsageError, match="holds Na"):
+        analyse([alone, other], DynamicsConfig(), SingleProcess())
