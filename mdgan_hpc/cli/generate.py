@@ -55,7 +55,7 @@ def main(
     config = GenerateConfig(model=model, output=output, **options)
     analysis = None
     if analyse:
-        from mdgan_hpc.analysis.multitau import MultiTauAnalysis
+        from mdgan_hpc.analysis.streaming import MultiTauAnalysis
 
         analysis = MultiTauAnalysis()
     if dry_run:
