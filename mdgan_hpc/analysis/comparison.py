@@ -22,6 +22,7 @@ from mdgan_hpc.analysis.samples import windows_against_step_skip
 from mdgan_hpc.analysis.sites import Lattice, count_hops, density_slices, joined_hops
 from mdgan_hpc.analysis.transport import ensemble, information_ceiling
 from mdgan_hpc.analysis.window import NotDiffusiveError
+from mdgan_hpc.crystal import Crystal, find_crystal
 from mdgan_hpc.errors import DataError, UsageError
 from mdgan_hpc.parallel import Communicator
 from mdgan_hpc.trajectory import Trajectory
@@ -145,7 +146,8 @@ def _in_memory(
             interval = trajectory.record_interval_ps
             if lattice is None:
                 cell = trajectory.constant_cell
-                lattice = Lattice.of_framework(trajectory.framework, cell)
+                found = find_crystal(trajectory.framework, cell)
+                lattice = Lattice.of_crystal(found) if isinstance(found, Crystal) else None
     shortest = min(map(len, runs))
     free, generated_interval = _mixed_models(config.generated, shortest * interval)
     reference = Reference(runs, interval, lattice)

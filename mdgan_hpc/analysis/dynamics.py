@@ -14,8 +14,8 @@ import numpy as np
 
 from mdgan_hpc.analysis.correlation import Scratch, autocorrelation
 from mdgan_hpc.analysis.plan import DynamicsConfig, Plan, make_plan, plan_lags
-from mdgan_hpc.analysis.sites import Lattice
 from mdgan_hpc.analysis.sums import BIN_WIDTH, N_BINS, RunSums
+from mdgan_hpc.crystal import Crystal, find_crystal
 from mdgan_hpc.errors import UsageError
 from mdgan_hpc.parallel import Communicator, share
 from mdgan_hpc.progress import Progress
@@ -168,7 +168,8 @@ def _in_crystal(trajectory: Trajectory) -> bool:
     """
     if trajectory.parameter("simulated_together"):  # generated
         return trajectory.ions_per_cell > 1
-    return Lattice.of_framework(trajectory.framework, trajectory.constant_cell) is not None
+    found = find_crystal(trajectory.framework, trajectory.constant_cell)
+    return isinstance(found, Crystal)
 
 
 def _inverse_cell(trajectory: Trajectory) -> np.ndarray | None:

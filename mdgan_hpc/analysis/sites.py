@@ -13,8 +13,8 @@ from functools import cached_property
 import numpy as np
 from scipy import ndimage
 
+from mdgan_hpc.crystal import Crystal
 from mdgan_hpc.errors import DataError
-from mdgan_hpc.trajectory import Framework
 
 #: Spacing of the density grid, and width of the Gaussian it is smoothed with (Angstrom).
 SPACING = 0.25
@@ -28,10 +28,6 @@ LEAST_DISTANCE = 1.2
 #: Radius of a core: this share of the distance to the next site.
 CORE = 0.4
 
-#: Atoms of the framework move less than this (rms, Angstrom) where there is a lattice.
-LARGEST_RMS = 0.8
-
-_SYMPREC = 0.35
 _OFFSET = 2**15
 
 
@@ -59,33 +55,11 @@ class Lattice:
         return cls(np.asarray(vectors, np.float64), np.eye(3)[None], np.zeros((1, 3)))
 
     @classmethod
-    def of_framework(cls, framework: Framework | None, cell: np.ndarray | None) -> "Lattice | None":
-        """Return the lattice of an averaged framework in its cell [3, 3].
-
-        None where there is none: no framework, no cell, or atoms that do not stay in place.
-        """
-        if framework is None or cell is None or len(framework.position) == 0:
-            return None
-        if float(np.max(framework.rms_displacement)) > LARGEST_RMS:
-            return None
-        import spglib
-
-        # First the translations: a supercell hides the rotations that it breaks.
-        fraction = framework.position @ np.linalg.inv(cell) % 1
-        crystal = (cell, fraction, framework.species)
-        whole = spglib.get_symmetry_dataset(crystal, _SYMPREC)  # type: ignore[arg-type]
-        if whole is None:
-            return cls.of_vectors(cell)
-        vectors = np.asarray(spglib.niggli_reduce(whole.primitive_lattice), np.float64)
-        _, first = np.unique(whole.mapping_to_primitive, return_index=True)
-        fraction = framework.position[first] @ np.linalg.inv(vectors) % 1
-        crystal = (vectors, fraction, framework.species[first])
-        found = spglib.get_symmetry(crystal, _SYMPREC)  # type: ignore[arg-type]
-        if found is None:
-            return cls.of_vectors(vectors)
-        # spglib: column fractions x go to W x + w; here rows of Cartesian coordinates.
-        rotations = [np.linalg.inv(vectors) @ w.T @ vectors for w in found["rotations"]]
-        return cls(vectors, np.array(rotations), found["translations"] @ vectors)
+    def of_crystal(cls, crystal: Crystal) -> "Lattice":
+        """Return the lattice of a crystal, with its point operations."""
+        # There columns go to R x + t.
+        rotations = crystal.rotations.swapaxes(1, 2)
+        return cls(crystal.primitive, rotations, crystal.translations)
 
 
 @dataclass(frozen=True)
