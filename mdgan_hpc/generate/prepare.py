@@ -260,7 +260,7 @@ class Preparation:
             parameters={
                 "start_state": start,
                 "burn_in_records": config.burn_in,
-                "simulated_together": model.generator.simulated_together,
+                "simulated_together": model.generator.ions_per_cell,
                 "training_span_ps": model.training_span_ps,
                 "model_provenance": as_json(model.provenance),
             },

@@ -91,7 +91,7 @@ def generate(
             job.settings["analysis"],
             _states(job, model),
             interval_ps,
-            model.generator.simulated_together,
+            model.generator.ions_per_cell,
         )
 
 

@@ -16,8 +16,9 @@ from launch import environment, generate, here, model_file, naive, needs_mpi, ne
 from mdgan_hpc.cli.generate import main
 from mdgan_hpc.generate import streams
 from mdgan_hpc.generate.rollout import Rollout
-from mdgan_hpc.models import registry
 from mdgan_hpc.models.file import Model, save_model
+from mdgan_hpc.models.transition.config import TransitionConfig
+from mdgan_hpc.models.transition.generator import TransitionGenerator
 from mdgan_hpc.trajectory import Trajectory
 
 # 3 blocks of 64, the last cut; 5 segments of 100 records, the last cut.
@@ -279,21 +280,17 @@ def network(folder):
     """A model file of the default kind, with random weights."""
     lags, step = 12, 3
     torch.manual_seed(0)
-    generator = registry.create(
-        "transition",
-        {
-            "extrapolation": (0.5 * np.eye(step, lags)).tolist(),
-            "modes": (np.eye(step) / 0.03).tolist(),
-            "reach": [1.0] * step,
-            "scales": [0.1, 0.05, 0.05, 0.05],
-            "relaxations": [8.0, 24.0],
-            "trace_scales": [0.5, 1.0],
-            "rotations": [np.eye(3).tolist(), (-np.eye(3)).tolist()],
-            "translations": [[0.0, 0.0, 0.0]] * 2,
-            "primitive": (8 * np.eye(3)).tolist(),
-            "hidden": 96,
-            "components": 3,
-        },
+    generator = TransitionGenerator.create(
+        TransitionConfig(hidden=96, components=3, head=64),
+        extrapolation=(0.5 * np.eye(step, lags)).tolist(),
+        whitening=(np.eye(step) / 0.03).tolist(),
+        mean_bounds=[1.0] * step,
+        scales=[0.1, 0.05, 0.05, 0.05],
+        ema_steps=[8.0, 24.0],
+        ema_scales=[0.5, 1.0],
+        rotations=[np.eye(3).tolist(), (-np.eye(3)).tolist()],
+        translations=[[0.0, 0.0, 0.0]] * 2,
+        primitive=(8 * np.eye(3)).tolist(),
     )
     save_model(folder / "model.pt", Model(generator, 0.008, 3, 8 * np.eye(3)))
     return folder / "model.pt"
