@@ -94,10 +94,10 @@ def main(
       mdgan-convert run1.h5 --export extxyz -o run1.xyz
       mdgan-convert run1.h5 --info
     """
+    from mdgan_hpc.convert import batch
+    from mdgan_hpc.convert.conversion import ConvertConfig
     from mdgan_hpc.errors import DataError, UsageError
     from mdgan_hpc.parallel import world
-    from mdgan_hpc.siesta import batch
-    from mdgan_hpc.siesta.convert import ConvertConfig
     from mdgan_hpc.trajectory.export import describe
     from mdgan_hpc.trajectory.export import export as write_export
 

@@ -15,9 +15,9 @@ import pytest
 import sisl
 from ase.io import iread
 
-from mdgan_hpc.siesta.ani import AniFile
-from mdgan_hpc.siesta.md import MdFile
-from mdgan_hpc.siesta.mdnc import MdNcFile
+from mdgan_hpc.convert.sources.siesta.ani import AniFile
+from mdgan_hpc.convert.sources.siesta.md import MdFile
+from mdgan_hpc.convert.sources.siesta.mdnc import MdNcFile
 
 pytestmark = pytest.mark.benchmark
 
