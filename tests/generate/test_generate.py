@@ -9,14 +9,13 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from cage import load
 from click.testing import CliRunner
 from launch import environment, generate, here, model_file, naive, needs_mpi, needs_mpio, stored
 
 from mdgan_hpc.cli.generate import main
-from mdgan_hpc.generate import streams
+from mdgan_hpc.generate.rng import BURN_IN, block_rng
 from mdgan_hpc.generate.rollout import Rollout
-from mdgan_hpc.models.file import Model, save_model
+from mdgan_hpc.models.file import Model, load_model, save_model
 from mdgan_hpc.models.transition.config import TransitionConfig
 from mdgan_hpc.models.transition.generator import TransitionGenerator
 from mdgan_hpc.trajectory import Trajectory
@@ -69,13 +68,13 @@ def test_several_particles_and_records_a_step_with_burn_in(tmp_path):
 def test_random_numbers_drawn_beforehand_are_the_same(model):
     """As on a GPU, where threads draw for the segments that follow."""
     options = {"seed": 3, "block_particles": 8, "segment_records": 20}
-    plain = Rollout(load(model), **options, noise_ahead=0)
-    ahead = Rollout(load(model), **options, noise_ahead=3)
+    plain = Rollout(load_model(model), **options, noise_ahead=0)
+    ahead = Rollout(load_model(model), **options, noise_ahead=3)
     for block, segments in ((0, 4), (1, 2), (0, 1)):
-        carries = [rollout.start(block) for rollout in (plain, ahead)]
+        states = [rollout.start(block) for rollout in (plain, ahead)]
         for _ in range(segments):
             here, there = (
-                r.advance(block, c)[0] for r, c in zip((plain, ahead), carries, strict=True)
+                r.advance(block, c)[0] for r, c in zip((plain, ahead), states, strict=True)
             )
             assert torch.equal(here, there)
 
@@ -145,8 +144,8 @@ def test_divergence_names_particle_and_record(tmp_path, workers):
 
 def test_streams_are_the_counters_they_claim(model):
     """The key and counter of a block, checked against Philox stepped by hand."""
-    by_block = streams.stream(5, 7, 3, streams.BURN_IN).bit_generator.random_raw(4)
-    plain = np.random.Philox(key=[5, 7], counter=[0, 0, 3, streams.BURN_IN])
+    by_block = block_rng(5, 7, 3, BURN_IN).bit_generator.random_raw(4)
+    plain = np.random.Philox(key=[5, 7], counter=[0, 0, 3, BURN_IN])
     assert (by_block == plain.random_raw(4)).all()
 
 
