@@ -1,8 +1,10 @@
 """The same bits for any number of processes, any storage, interrupted or not."""
 
+import json
 import re
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import h5py
@@ -13,12 +15,14 @@ from click.testing import CliRunner
 from launch import environment, generate, here, model_file, naive, needs_mpi, needs_mpio, stored
 
 from mdgan_hpc.cli.generate import main
+from mdgan_hpc.generate import run
 from mdgan_hpc.generate.rng import BURN_IN, block_rng
 from mdgan_hpc.generate.rollout import Rollout
 from mdgan_hpc.models.file import Model, load_model, save_model
 from mdgan_hpc.models.transition.config import TransitionConfig
 from mdgan_hpc.models.transition.generator import TransitionGenerator
 from mdgan_hpc.trajectory import Trajectory
+from mdgan_hpc.trajectory.blocks.plan import SETTINGS
 
 # 3 blocks of 64, the last cut; 5 segments of 100 records, the last cut.
 SMALL = "--particles", 150, "--records", 450, "--block-particles", 64, "--block-records", 100
@@ -333,3 +337,53 @@ def test_the_default_network_gives_the_same_bits_on_any_number_of_processes(tmp_
     first, *others = (stored(output).tobytes() for output in outputs)
     assert all(other == first for other in others)
     assert np.isfinite(stored(outputs[0])).all()
+
+
+def change_settings(path, **changes):
+    """Rewrite what an output says it was made with."""
+    with h5py.File(path, "r+") as file:
+        settings = json.loads(file[SETTINGS][()]) | changes
+        del file[SETTINGS]
+        file[SETTINGS] = json.dumps(settings)
+
+
+def test_an_output_of_another_behaviour_is_refused_and_of_another_version_told(model, tmp_path):
+    here(model, "-o", tmp_path / "g.h5", *SMALL)
+    change_settings(tmp_path / "g.h5", libraries={"mdgan_hpc": "0.0.1"})
+    said = here(model, "-o", tmp_path / "g.h5", *SMALL).stderr
+    assert "begun with {'mdgan_hpc': '0.0.1'}" in said
+    change_settings(tmp_path / "g.h5", behaviour="cage 7")
+    refused = here(model, "-o", tmp_path / "g.h5", *SMALL, expect=2).stderr
+    assert "moves ions differently (cage 7, now cage 1)" in refused
+    change_settings(tmp_path / "g.h5", behaviour=None)
+    assert "before 0.2" in here(model, "-o", tmp_path / "g.h5", *SMALL, expect=2).stderr
+
+
+def test_a_file_says_what_made_it(model, tmp_path):
+    here(model, "-o", tmp_path / "g.h5", *SMALL)
+    with Trajectory(tmp_path / "g.h5") as file:
+        assert file.parameter("generator_label") == "cage"
+
+
+def test_from_python_off_the_main_thread_and_from_an_unguarded_script(model, reference, tmp_path):
+    options = {"particles": 150, "records": 450, "block_particles": 64, "block_records": 100}
+    threads, made = torch.get_num_threads(), []
+    thread = threading.Thread(
+        target=lambda: made.append(run.generate(model, tmp_path / "g.h5", workers=1, **options))
+    )
+    thread.start()
+    thread.join()
+    assert made == [tmp_path / "g.h5"]
+    assert torch.get_num_threads() == threads
+    assert stored(made[0]).tobytes() == reference.tobytes()
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from mdgan_hpc.generate.run import generate\n"
+        f"print(generate({str(model)!r}, {str(tmp_path / 'h.h5')!r}, workers=2, **{options}))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, script], env=environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [str(tmp_path / "h.h5")]
+    assert stored(tmp_path / "h.h5").tobytes() == reference.tobytes()
