@@ -1,8 +1,11 @@
 """What the commands share: options, the error guard, warnings as one line."""
 
+import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -28,8 +31,8 @@ def command(name: str) -> Callable[[Callable[..., None]], click.Command]:
 
     def decorate(function: Callable[..., None]) -> click.Command:
         def guarded(debug: bool, **arguments: object) -> None:
-            warnings.showwarning = _one_line_warning
-            run_together(lambda: function(**arguments), debug=debug)
+            with messages_shown():
+                run_together(lambda: function(**arguments), debug=debug)
 
         guarded.__doc__ = function.__doc__
         guarded.__click_params__ = getattr(function, "__click_params__", [])  # type: ignore[attr-defined]
@@ -39,5 +42,27 @@ def command(name: str) -> Callable[[Callable[..., None]], click.Command]:
     return decorate
 
 
-def _one_line_warning(message, category, *_rest, **_named) -> None:  # type: ignore[no-untyped-def]
+class _OnStandardError(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        prefix = "Warning: " if record.levelno >= logging.WARNING else ""
+        click.echo(f"{prefix}{record.getMessage()}", err=True)
+
+
+@contextmanager
+def messages_shown() -> Iterator[None]:
+    """Show what the package logs, and warnings as one line each, on standard error."""
+    logger = logging.getLogger("mdgan_hpc")
+    handler, level, show = _OnStandardError(), logger.level, warnings.showwarning
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    warnings.showwarning = _one_line_warning
+    try:
+        yield
+    finally:
+        warnings.showwarning = show
+        logger.setLevel(level)
+        logger.removeHandler(handler)
+
+
+def _one_line_warning(message: Warning | str, *_rest: Any, **_named: Any) -> None:
     click.echo(f"Warning: {message}", err=True)

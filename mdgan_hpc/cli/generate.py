@@ -1,6 +1,7 @@
 """mdgan-generate: long trajectories of many particles from a trained model."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -98,7 +99,7 @@ def main(
     store: bool,
     save_interval: float,
     wall_time: float | None,
-    **options: object,
+    **options: Any,
 ) -> None:
     """Generate the long-time motion of many particles from a trained model.
 
@@ -111,8 +112,7 @@ def main(
       mpiexec -n 64 mdgan-generate runs/lzp -o lzp-generated.h5
     """
     from mdgan_hpc.errors import DataError, UsageError
-    from mdgan_hpc.generate.run import generate
-    from mdgan_hpc.generate.settings import GenerateConfig
+    from mdgan_hpc.generate.run import ANALYSIS_SUFFIX, generate
     from mdgan_hpc.outputs import refuse_existing
     from mdgan_hpc.parallel import world
 
@@ -122,45 +122,32 @@ def main(
         raise UsageError("--repack needs stored positions", remedy="leave --no-store out")
     if not store and not analyse:
         raise UsageError("--no-store leaves nothing to keep", remedy="use it with --analyse")
-    config = GenerateConfig(
-        model=model,
-        output=output,
-        store=store,
-        save_interval_s=save_interval,
-        wall_time_min=wall_time,
-        **options,  # type: ignore[arg-type]
-    )
-    analysis = None
-    if analyse:
-        from mdgan_hpc.analysis.streaming import MultiTauAnalysis
-
-        analysis = MultiTauAnalysis()
+    options |= {"store": store, "save_interval_s": save_interval, "wall_time_min": wall_time}
     if dry_run:
+        from mdgan_hpc.analysis.streaming import MultiTauAnalysis
         from mdgan_hpc.generate.estimate import estimate
+        from mdgan_hpc.generate.settings import GenerateConfig
 
-        lines = estimate(config, analysis=analysis)
+        config = GenerateConfig(model=model, output=output, **options)
+        lines = estimate(config, analysis=MultiTauAnalysis() if analyse else None)
         if world().rank == 0:
             click.echo("\n".join(lines))
         return
     if repack is not None:
-        refuse_existing(repack, force=config.force)
-    tree = generate(config, analysis=analysis)
-    if tree is not None:
+        refuse_existing(repack, force=options["force"])
+    generate(model, output, analyse=analyse, **options)
+    if analyse and world().rank == 0:
         from mdgan_hpc.analysis.results import Diffusion
         from mdgan_hpc.report.text import diffusion_lines
-        from mdgan_hpc.results import save_results
+        from mdgan_hpc.results import load_results
 
-        path = output.with_suffix(".msd.json")
-        save_results(path, tree)
-        click.echo(
-            "\n".join(
-                [*diffusion_lines(Diffusion.from_tree(tree["diffusion"])), f"Written to {path}"]
-            )
-        )
+        path = output.with_suffix(ANALYSIS_SUFFIX)
+        tree = load_results(path)
+        click.echo("\n".join([*diffusion_lines(Diffusion.from_tree(tree["diffusion"])), f"Written to {path}"]))
     if repack is not None and world().rank == 0:
         from mdgan_hpc.trajectory.repack import repack as make_one_file
 
-        make_one_file(output, repack, force=config.force)
+        make_one_file(output, repack, force=options["force"])
         click.echo(f"Written to {repack}")
 
 
