@@ -84,7 +84,7 @@ class FrameworkAverage:
     def rms_displacement(self) -> np.ndarray:
         """Root mean square distance from the mean position, [N]."""
         square = self._squares / self.count - ((self._sum / self.count) ** 2).sum(axis=1)
-        return np.sqrt(np.maximum(square, 0.0))
+        return np.asarray(np.sqrt(np.maximum(square, 0.0)))
 
 
 class Moments:
