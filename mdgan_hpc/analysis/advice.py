@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from mdgan_hpc.analysis.dynamics import analyse
-from mdgan_hpc.analysis.plan import DynamicsConfig
 from mdgan_hpc.analysis.samples import windows_against_step_skip
+from mdgan_hpc.analysis.settings import DynamicsConfig
 from mdgan_hpc.analysis.transport import information_ceiling
 from mdgan_hpc.errors import DataError
 from mdgan_hpc.parallel import SingleProcess

@@ -12,13 +12,14 @@ import numpy as np
 
 from mdgan_hpc.analysis.baselines import block_bootstrap, gaussian_process, linear_extrapolation
 from mdgan_hpc.analysis.covariance import runs_of
-from mdgan_hpc.analysis.diffusion import diffusion_tree, fit_diffusion
+from mdgan_hpc.analysis.diffusion import diffusion_tree
 from mdgan_hpc.analysis.dynamics import analyse, analyse_arrays, open_runs
 from mdgan_hpc.analysis.fidelity import Reference
+from mdgan_hpc.analysis.fit.coefficient import fit_coefficient
 from mdgan_hpc.analysis.intervals import common_strides
 from mdgan_hpc.analysis.paths import displacements, ion_paths
-from mdgan_hpc.analysis.plan import DynamicsConfig
 from mdgan_hpc.analysis.samples import windows_against_step_skip
+from mdgan_hpc.analysis.settings import DynamicsConfig
 from mdgan_hpc.analysis.sites import Lattice, count_hops, density_slices, joined_hops
 from mdgan_hpc.analysis.transport import ensemble, information_ceiling
 from mdgan_hpc.analysis.window import NotDiffusiveError
@@ -125,7 +126,8 @@ def _each_model(generated: Mapping[str, Any]) -> dict[str, Any]:
             "span_ps": generated["span_ps"][k : k + 1],
         }
         try:
-            values.append(fit_diffusion(curves["lag_ps"], msd, runs_of(alone)).d)
+            one = fit_coefficient(curves["lag_ps"], msd, runs_of(alone))
+            values.append(one.d_angstrom2_per_ps)
         except NotDiffusiveError:
             refused += 1
     tree: dict[str, Any] = {"d_angstrom2_per_ps": np.array(values), "refused": refused}

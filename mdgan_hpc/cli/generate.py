@@ -132,7 +132,7 @@ def main(
     )
     analysis = None
     if analyse:
-        from mdgan_hpc.analysis.multitau import MultiTauAnalysis
+        from mdgan_hpc.analysis.streaming import MultiTauAnalysis
 
         analysis = MultiTauAnalysis()
     if dry_run:

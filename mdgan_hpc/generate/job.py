@@ -45,9 +45,9 @@ class Analysis(Protocol):
         plan: Mapping[str, Any],
         states: Iterable[dict[str, np.ndarray]],
         interval_ps: float,
-        together: int,
+        ions_per_cell: int,
     ) -> dict[str, Any]:
-        """Add up the states of the blocks, in their order; `together` ions are a simulation."""
+        """Add up the states of the blocks, in their order; `ions_per_cell` see each other."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mdgan_hpc.analysis.fidelity import Reference
-from tests.analysis.conftest import brownian, cage_and_hops
+from tests.support.motion import brownian, cage_and_hops
 
 INTERVAL = 0.02
 HOP = 2.5

@@ -8,8 +8,7 @@ import pytest
 
 from mdgan_hpc.analysis.comparison import ReportConfig, compare
 from mdgan_hpc.parallel import SingleProcess
-from tests.analysis.conftest import brownian, cage_and_hops, write
-from tests.analysis.test_msd import run
+from tests.support.motion import brownian, cage_and_hops, run, write
 
 
 @pytest.fixture
