@@ -41,8 +41,9 @@ def main(
       mdgan-generate runs/lzp -o lzp-generated.h5 --particles 8192 --records 125000 --seed 1
       mpiexec -n 64 mdgan-generate runs/lzp -o lzp-generated.h5
     """
+    from mdgan_hpc.analysis.streaming import MultiTauAnalysis
     from mdgan_hpc.errors import DataError, UsageError
-    from mdgan_hpc.generate.run import generate
+    from mdgan_hpc.generate.run import ANALYSIS_SUFFIX, generate
     from mdgan_hpc.outputs import refuse_existing
     from mdgan_hpc.parallel import world
 
@@ -52,34 +53,34 @@ def main(
         raise UsageError("--repack needs stored positions", remedy="leave --no-store out")
     if not options["store"] and not analyse:
         raise UsageError("--no-store leaves nothing to keep", remedy="use it with --analyse")
-    config = GenerateConfig(model=model, output=output, **options)
-    analysis = None
-    if analyse:
-        from mdgan_hpc.analysis.streaming import MultiTauAnalysis
-
-        analysis = MultiTauAnalysis()
     if dry_run:
         from mdgan_hpc.generate.estimate import estimate
 
-        lines = estimate(config, analysis=analysis)
+        config = GenerateConfig(model=model, output=output, **options)
+        lines = estimate(config, analysis=MultiTauAnalysis() if analyse else None)
         if world().rank == 0:
             click.echo("\n".join(lines))
         return
     if repack is not None:
-        refuse_existing(repack, force=config.force)
-    tree = generate(config, analysis=analysis)
-    if tree is not None:
-        from mdgan_hpc.analysis.text import diffusion_lines
-        from mdgan_hpc.results import save_results
-
-        path = output.with_suffix(".msd.json")
-        save_results(path, tree)
-        click.echo("\n".join([*diffusion_lines(tree["diffusion"]), f"Written to {path}"]))
+        refuse_existing(repack, force=options["force"])
+    generate(model, output, analyse=analyse, **options)
+    if analyse and world().rank == 0:
+        _tell(output.with_suffix(ANALYSIS_SUFFIX))
     if repack is not None and world().rank == 0:
         from mdgan_hpc.trajectory.repack import repack as make_one_file
 
-        make_one_file(output, repack, force=config.force)
+        make_one_file(output, repack, force=options["force"])
         click.echo(f"Written to {repack}")
+
+
+def _tell(result: Path) -> None:
+    """Say what was measured while generating."""
+    from mdgan_hpc.analysis.results import Diffusion
+    from mdgan_hpc.report.text import diffusion_lines
+    from mdgan_hpc.results import load_results
+
+    diffusion = Diffusion.from_tree(load_results(result)["diffusion"])
+    click.echo("\n".join([*diffusion_lines(diffusion), f"Written to {result}"]))
 
 
 if __name__ == "__main__":
