@@ -3,8 +3,10 @@
 `convert` is the conversion from Python; `mdgan-convert` calls the same.
 """
 
+import sys
 from pathlib import Path
 
+from mdgan_hpc import CallableRoom
 from mdgan_hpc.convert.settings import ConvertConfig
 
 __all__ = ["ConvertConfig", "convert"]
@@ -83,3 +85,6 @@ check
     )
     convert_run(source, output, config, force=force, silent=silent)
     return Path(output)
+
+
+sys.modules[__name__].__class__ = CallableRoom
