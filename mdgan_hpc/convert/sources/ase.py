@@ -169,7 +169,7 @@ class AseFile:
         self.masses = first.get_masses()
         self.has_cell = bool(first.cell.rank == 3)
         self.cell = first.cell.array.copy() if self.has_cell else None
-        self._has_velocities = first.has("momenta")
+        self._has_velocities = first.has("momenta")  # type: ignore[no-untyped-call]
 
     def _guessed(self) -> str | None:
         try:
@@ -260,7 +260,8 @@ class AseFile:
             raise DataError("holds a position that is not a number", where=self.path)
         velocities = None
         if self._has_velocities:
-            velocities = np.array([atoms.get_velocities() for atoms in kept])
+            each = [atoms.get_velocities() for atoms in kept]  # type: ignore[no-untyped-call]
+            velocities = np.array(each)
             velocities *= units.fs * FS_PER_PS
         return Frames(
             np.arange(record, record + len(kept)),
