@@ -44,7 +44,7 @@ class Kitchen:
     cooks: int = key(0, "Hands.", empty="all there are", least=0)
     herbs: tuple[str, ...] = key((), "May be repeated.", flag="--herb", metavar="NAME")
     note: str | None = key(None, "A word.")
-    fire: Path | None = key(None, "What burns.")  # noqa: RUF009
+    fire: Path | None = key(None, "What burns.")
 
     def __post_init__(self) -> None:
         require_ranges(self)

@@ -24,7 +24,7 @@ class ConvertConfig:
     select: str = key(
         "all", "Atoms to keep: species labels, elements, index ranges from 1 (Li,O or 1-12), or all"
     )
-    drift: Drift = key(  # noqa: RUF009
+    drift: Drift = key(
         "",
         "Remove the centre-of-mass drift of: framework (the atoms that are not selected), all "
         "(atoms), none",
@@ -32,7 +32,7 @@ class ConvertConfig:
     )
     every: int = key(1, "Keep every N-th step", least=1)
     records: str = key("", "Records of the source to use, FIRST:END from 0, such as 500:")
-    source: SourceKind = key(  # noqa: RUF009
+    source: SourceKind = key(
         "", "Read the positions from this kind of file", empty="the best there is"
     )
     label: str = key("", "SystemLabel of the run, where a folder holds several")
