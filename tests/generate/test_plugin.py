@@ -14,7 +14,7 @@ from mdgan_hpc.training import settings
 from mdgan_hpc.trajectory import Trajectory
 from tests.support.motion import brownian, write
 
-MODULE = '''
+MODULE = """
 import torch
 from dataclasses import dataclass
 from mdgan_hpc.config import key
@@ -47,7 +47,7 @@ class Brownian(Density):
     def negative_log_likelihood(self, window, *, warm_up, weighted=False):
         moved = window.positions.diff(dim=1)[:, warm_up:].float()
         return -torch.distributions.Normal(0.0, self.scale_bias.exp()).log_prob(moved).mean()
-'''
+"""
 PROJECT = """
 [build-system]
 requires = ["setuptools"]
