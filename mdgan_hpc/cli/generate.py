@@ -137,12 +137,13 @@ def main(
         refuse_existing(repack, force=options["force"])
     generate(model, output, analyse=analyse, **options)
     if analyse and world().rank == 0:
-        from mdgan_hpc.analysis.text import diffusion_lines
+        from mdgan_hpc.analysis.results import Diffusion
+        from mdgan_hpc.report.text import diffusion_lines
         from mdgan_hpc.results import load_results
 
         path = output.with_suffix(ANALYSIS_SUFFIX)
         tree = load_results(path)
-        click.echo("\n".join([*diffusion_lines(tree["diffusion"]), f"Written to {path}"]))
+        click.echo("\n".join([*diffusion_lines(Diffusion.from_tree(tree["diffusion"])), f"Written to {path}"]))
     if repack is not None and world().rank == 0:
         from mdgan_hpc.trajectory.repack import repack as make_one_file
 

@@ -27,7 +27,7 @@ from mdgan_hpc.training.distributed import Processes
 from mdgan_hpc.training.randomness import stream
 from mdgan_hpc.training.settings import TrainingConfig
 from mdgan_hpc.training.trainer import Trainer, train
-from mdgan_hpc.trajectory import Framework, Trajectory
+from mdgan_hpc.trajectory import Trajectory
 from mdgan_hpc.units import record_interval_ps
 
 CONFIG_NAME = "config.json"
@@ -57,15 +57,15 @@ class Runs:
     species : int
         Atomic number.
     cell : array [3, 3] or None
-    framework : tuple of species [M] and mean positions [M, 3], or None
-        None where there is no lattice.
+    crystal : Crystal or NoCrystal
+        Of the framework averaged over the runs.
     """
 
     positions: list[np.ndarray]
     interval_ps: float
     species: int
     cell: np.ndarray | None
-    framework: tuple[np.ndarray, np.ndarray] | None
+    crystal: sym.Crystal | sym.NoCrystal
 
 
 def read_runs(paths: Sequence[str | Path]) -> Runs:
@@ -107,38 +107,9 @@ def read_runs(paths: Sequence[str | Path]) -> Runs:
             )
         if kind != species[0]:
             raise DataError(f"holds another species than {paths[0]}", where=path)
-    framework = _align(paths, positions, frameworks, cells)
-    return Runs(positions, intervals[0], species[0], cells[0], framework)
-
-
-def _align(
-    paths: Sequence[str | Path],
-    positions: list[np.ndarray],
-    frameworks: list[Framework | None],
-    cells: list[np.ndarray | None],
-) -> tuple[np.ndarray, np.ndarray] | None:
-    """Move the runs (in place) so that their averaged frameworks coincide.
-
-    Returns species and mean positions of the framework, or None if it is not a crystal.
-    """
-    known = [f for f in frameworks if f is not None and len(f.species)]
-    boxes = [c for c in cells if c is not None]
-    if len(known) < len(paths) or len(boxes) < len(paths):
-        return None
-    if any(np.median(f.rms_displacement) > sym.LATTICE_RMS for f in known):
-        return None
-    reference, cell = known[0].position, boxes[0]
-    moved = [reference]
-    for path, run, other, box in zip(paths[1:], positions[1:], known[1:], boxes[1:], strict=True):
-        if not np.allclose(box, cell, atol=1e-3):
-            raise DataError(f"has another cell than {paths[0]}", where=path)
-        if not np.array_equal(other.species, known[0].species):
-            raise DataError(f"has another framework than {paths[0]}", where=path)
-        shift = sym.framework_shift(reference, other.position, cell)
-        run += shift
-        difference = (other.position + shift - reference) @ np.linalg.inv(cell)
-        moved.append(reference + (difference - np.round(difference)) @ cell)
-    return known[0].species, np.mean(moved, axis=0)
+    alignment = sym.align_frameworks(frameworks, cells)
+    positions = [alignment.apply(i, run) for i, run in enumerate(positions)]
+    return Runs(positions, intervals[0], species[0], alignment.cell, alignment.crystal)
 
 
 def find_symmetry(runs: Runs, config: TrainingConfig) -> sym.Symmetry:
@@ -152,15 +123,14 @@ def find_symmetry(runs: Runs, config: TrainingConfig) -> sym.Symmetry:
     wanted = config.data.symmetry
     if config.generator.kind == "latent" or wanted == "none":
         return sym.Symmetry()
-    if wanted == "crystal" and runs.framework is None:
+    if isinstance(runs.crystal, sym.Crystal):
+        return sym.isotropic() if wanted == "isotropic" else runs.crystal.symmetry()
+    if wanted == "crystal":
         raise DataError(
-            "data.symmetry = 'crystal', but the runs hold no framework that stays on its sites",
+            f"data.symmetry = 'crystal', but the runs are {runs.crystal}",
             remedy="convert with --select, or use data.symmetry = 'isotropic'",
         )
-    if runs.framework is None or wanted == "isotropic":
-        return sym.isotropic()
-    assert runs.cell is not None
-    return sym.crystal(runs.cell, *runs.framework)
+    return sym.isotropic()
 
 
 def resample(

@@ -4,11 +4,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mdgan_hpc.report.results import Samples
+
 
 def windows_against_step_skip(
-    n_records: Sequence[int], n_particles: Sequence[int], records: int
-) -> dict[str, np.ndarray]:
-    """Count windows of `records` records against the step skip.
+    n_records: Sequence[int] | np.ndarray,
+    n_particles: Sequence[int] | np.ndarray,
+    records: int,
+    used_step_skip: int | None = None,
+) -> Samples:
+    """Count windows of `records` records against the step skip, from 1 to the longest that fits.
 
     Parameters
     ----------
@@ -16,12 +21,8 @@ def windows_against_step_skip(
         Stored records and particles of each run.
     records : int
         Records in a window.
-
-    Returns
-    -------
-    dict
-        ``step_skip`` [S] from 1 to the longest that fits one window; ``overlapping`` [S], windows
-        from every start; ``independent`` [S], windows that do not overlap in time.
+    used_step_skip : int, optional
+        To be marked in the picture.
     """
     longest = max(1, (max(n_records) - 1) // max(records - 1, 1))
     skip = np.unique(np.round(np.geomspace(1, longest, 60)).astype(int))
@@ -32,4 +33,4 @@ def windows_against_step_skip(
         overlapping += particles * np.maximum(total - span + 1, 0)
         # Windows that do not overlap in time; interleaved ones would see the same motion.
         independent += particles * (total // (records * skip))
-    return {"step_skip": skip, "overlapping": overlapping, "independent": independent}
+    return Samples(skip, overlapping, independent, records, used_step_skip)

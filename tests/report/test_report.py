@@ -6,8 +6,13 @@ import re
 import numpy as np
 import pytest
 
-from mdgan_hpc.analysis.comparison import ReportConfig, compare
+from mdgan_hpc.errors import UsageError
 from mdgan_hpc.parallel import SingleProcess
+from mdgan_hpc.report.advice import advise
+from mdgan_hpc.report.comparison import compare
+from mdgan_hpc.report.results import Comparison
+from mdgan_hpc.report.settings import ReportConfig
+from mdgan_hpc.results import load_results
 from tests.support.motion import brownian, cage_and_hops, run, write
 
 
@@ -15,7 +20,12 @@ from tests.support.motion import brownian, cage_and_hops, run, write
 def inputs(tmp_path):
     rng = np.random.default_rng(5)
     md = [write(tmp_path / f"md{k}.h5", brownian(800, 6, rng), interval=0.05) for k in (1, 2, 3)]
-    generated = write(tmp_path / "gen.h5", brownian(900, 64, rng, interval=0.1), interval=0.1)
+    generated = write(
+        tmp_path / "gen.h5",
+        brownian(900, 64, rng, interval=0.1),
+        interval=0.1,
+        parameters={"generator_label": "transition density", "simulated_together": 1},
+    )
     return [*(x for m in md for x in ("--md", m)), "--generated", generated]
 
 
@@ -35,9 +45,11 @@ def test_report_holds_figures_numbers_and_a_page(tmp_path, inputs):
     page = (folder / "report.html").read_text()
     pictures = re.findall(r'<img[^>]*src="([^"]*)"', page)
     assert len(pictures) == len(list(folder.glob("*.png"))) == len(list(folder.glob("*.pdf"))) >= 8
-    assert set(numbers["fidelity"]) == {"MD-GAN", "block bootstrap", "Gaussian process"}
-    assert numbers["fidelity"]["MD-GAN"]["median"] < 2
+    assert set(numbers["fidelity"]) == {"transition density", "block bootstrap", "Gaussian process"}
+    assert numbers["fidelity"]["transition density"]["median"] < 2
     assert all(p.startswith("data:image/png;base64,") for p in pictures)
+    assert "D of transition density =" in done.stdout
+    assert "MD-GAN" not in done.stdout + page
     assert "http" not in re.sub(r"data:[^\"]*", "", page)
 
 
@@ -51,9 +63,9 @@ def test_fidelity_is_that_of_all_models_mixed(tmp_path):
     ratio = {}
     for name, made in {"slow": [slow], "both": [fast, slow]}.items():
         config = ReportConfig(tuple(map(str, md)), tuple(map(str, made)))
-        tree = compare(config, SingleProcess())
-        assert tree is not None
-        ratio[name] = tree["fidelity"]["MD-GAN"]["msd_ratio"]
+        found = compare(config, SingleProcess())
+        assert found is not None
+        ratio[name] = found.fidelity["generated"].msd_ratio
     assert ratio["both"] == pytest.approx(2 * ratio["slow"], rel=0.15)
 
 
@@ -100,3 +112,41 @@ def test_a_second_run_uses_what_is_there_and_other_inputs_are_refused(tmp_path, 
     other = run("mdgan_hpc.cli.report", *inputs[2:], "-o", folder)
     assert other.returncode == 2
     assert "other inputs" in other.stderr
+
+
+def test_a_comparison_goes_to_a_file_and_comes_back(tmp_path, inputs):
+    folder = tmp_path / "report"
+    assert run("mdgan_hpc.cli.report", *inputs, "-o", folder).returncode == 0
+    tree = load_results(folder / "analysis.h5")
+    found = Comparison.from_tree(tree)
+    again = Comparison.from_tree(found.to_tree())
+    np.testing.assert_array_equal(again.md.dynamics.curves.msd, tree["md"]["curves"]["msd"])
+    assert again.fidelity.keys() == found.fidelity.keys()
+    name = found.generated.label
+    assert again.fidelity[name].median == tree["fidelity"][name]["median"]
+    assert found.generated.diffusion.require().d_angstrom2_per_ps > 0
+
+
+def test_several_species_are_refused_until_one_is_named(tmp_path):
+    rng = np.random.default_rng(9)
+    species = np.repeat([3, 8], 6)
+    md = [write(tmp_path / f"md{k}.h5", brownian(400, 12, rng), species=species) for k in (1, 2)]
+    generated = write(tmp_path / "gen.h5", brownian(400, 24, rng), species=np.full(24, 3))
+    paths = tuple(map(str, md)), (str(generated),)
+    with pytest.raises(UsageError, match="Li6 O6"):
+        compare(ReportConfig(*paths), SingleProcess())
+    found = compare(ReportConfig(*paths, species="Li"), SingleProcess())
+    assert found is not None
+    assert found.md.dynamics.species == "Li"
+    assert (found.md.dynamics.n_particles == 6).all()
+    with pytest.raises(UsageError, match="holds no O"):
+        compare(ReportConfig(*paths, species="O"), SingleProcess())
+
+
+def test_advice_and_report_count_hops_by_one_rule(tmp_path):
+    rng = np.random.default_rng(4)
+    md = [str(write(tmp_path / f"md{k}.h5", cage_and_hops(800, 12, rng))) for k in (1, 2)]
+    generated = write(tmp_path / "gen.h5", cage_and_hops(800, 48, rng))
+    found = compare(ReportConfig(tuple(md), (str(generated),)), SingleProcess())
+    assert found is not None
+    assert advise(md).ceiling == found.ceiling
