@@ -29,13 +29,13 @@ class TransitionConfig:
         "neighbour descriptor of the mobile ions of a cell; auto: where the data allow it; on: an "
         "error where they do not; off: each ion is alone",
     )
-    neighbour_radii: list[float] = key(  # noqa: RUF009
+    neighbour_radii: list[float] = key(
         [2.5, 3.5, 4.5, 5.5, 6.5], "Angstrom | shells of the neighbour descriptor"
     )
     neighbour_width: float = key(0.6, "Angstrom | Gaussian width of a shell")
     neighbour_cutoff: float = key(7.5, "Angstrom | where all shells end")
     neighbour_ions: int = key(64, "ions | in a cell at most; cost grows with their square")
-    ema_records: list[float] = key(  # noqa: RUF009
+    ema_records: list[float] = key(
         [40.0, 120.0, 360.0],
         "records | decay times of the exponential moving averages of the position",
     )
