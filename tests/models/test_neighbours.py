@@ -3,13 +3,14 @@
 import itertools
 import logging
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from mdgan_hpc.config import load_config
-from mdgan_hpc.crystal import isotropic
+from mdgan_hpc.crystal import find_crystal, isotropic
 from mdgan_hpc.errors import ConfigError, UsageError
 from mdgan_hpc.models.base import DataSummary, Window, rollout
 from mdgan_hpc.models.neighbours import NeighbourDescriptor, neighbour_scales
@@ -161,7 +162,11 @@ def test_ions_of_a_crystal_see_each_other_unless_told_otherwise(override, togeth
     """One atom a simple cubic cell, eight cells: training and a free run."""
     sites = 4.0 * np.array(list(itertools.product((0, 1), repeat=3)), float)
     positions = [ions(700, 4, 8.0, seed) for seed in (1, 2)]
-    runs = Runs(positions, 0.001, 3, 8.0 * np.eye(3), (np.full(8, 8), sites))
+    framework = SimpleNamespace(
+        species=np.full(8, 8), position=sites, rms_displacement=np.full(8, 0.1)
+    )
+    cell = 8.0 * np.eye(3)
+    runs = Runs(positions, 0.001, 3, cell, find_crystal(framework, cell))
     config = load_config(
         TrainingConfig,
         overrides=[
