@@ -1,14 +1,15 @@
 """Many runs in one call, over the ranks, and the table of what became of them."""
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from itertools import chain
 from operator import itemgetter
 from pathlib import Path
 
-from mdgan_hpc.convert.conversion import ConvertConfig, Summary, convert, open_as_configured
-from mdgan_hpc.convert.select import selected
+from mdgan_hpc.convert.conversion import Summary, chosen_atoms, convert_run
+from mdgan_hpc.convert.settings import ConvertConfig
+from mdgan_hpc.convert.sources import open_source
+from mdgan_hpc.convert.streams import Files
 from mdgan_hpc.errors import MdganError, UsageError
 from mdgan_hpc.outputs import refuse_existing
 from mdgan_hpc.parallel import Communicator
@@ -50,26 +51,42 @@ def output_paths(runs: Sequence[Path], output: Path | None, *, to_folder: bool) 
 
 
 def convert_all(
-    configs: Sequence[ConvertConfig], world: Communicator, *, silent: bool = False
+    tasks: Sequence[tuple[Path, Path]],
+    config: ConvertConfig,
+    world: Communicator,
+    *,
+    force: bool = False,
+    silent: bool = False,
 ) -> list[Summary] | None:
     """Convert runs, each on one rank; one that fails does not hold up the others.
+
+    Parameters
+    ----------
+    tasks : sequence of (run, output)
+    config : ConvertConfig
+    world : Communicator
+    force : bool
+        Replace existing outputs.
+    silent : bool
+        Show no progress.
 
     Returns
     -------
     list of Summary or None
-        On rank 0, in the order of `configs`; None on the others.
+        On rank 0, in the order of `tasks`; None on the others.
     """
-    for config in configs:
-        refuse_existing(config.output, force=config.force)
+    for _, output in tasks:
+        refuse_existing(output, force=force)
     mine = []
-    for number in range(world.rank, len(configs), world.size):
-        config = configs[number]
+    for number in range(world.rank, len(tasks), world.size):
+        run, output = tasks[number]
+        quiet = silent or world.rank > 0
         try:
-            summary = convert(config, silent=silent or world.rank > 0, ranks=world.size)
+            summary = convert_run(run, output, config, force=force, silent=quiet, ranks=world.size)
         except MdganError as error:
-            if len(configs) == 1:
+            if len(tasks) == 1:
                 raise
-            summary = Summary(config.run, config.output, error=str(error))
+            summary = Summary(str(run), str(output), error=str(error))
         mine.append((number, summary))
     gathered = world.gather(mine)
     if gathered is None:
@@ -113,34 +130,26 @@ def table(summaries: Sequence[Summary]) -> str:
     return "\n".join(lines)
 
 
-def with_runs(config: ConvertConfig, runs: Sequence[Path], outputs: Sequence[Path]) -> list:
-    """Return one configuration a run."""
-    return [
-        dataclasses.replace(config, run=str(run), output=str(output))
-        for run, output in zip(runs, outputs, strict=True)
-    ]
-
-
-def plan(config: ConvertConfig) -> str:
+def plan(run_path: Path, output: Path, config: ConvertConfig) -> str:
     """Return what a conversion would read and write, without doing it.
 
     Raises
     ------
     UsageError, DataError
     """
-    run = open_as_configured(config)
-    paths = [*run.files.files.values(), *run.files.outputs, *run.files.inputs]
-    chosen = selected(config.select, run.labels, run.elements) & (run.atomic_numbers > 0)
-    source = run.files.files.get(run.source.kind)
+    with Files() as files:
+        run = open_source(run_path, config, files)
+    n_chosen = int(chosen_atoms(config, run).chosen.sum())
     lines = [
-        f"{config.run}: positions from {run.source.kind}, {run.source.n_atoms} atoms, "
-        f"time step {run.time_steps_fs[0]:g} fs",
-        *(f"  reads {path} ({path.stat().st_size} bytes)" for path in paths),
-        f"  writes {config.output}: {chosen.sum()} atoms",
+        f"{run_path}: positions from {run.kind}, {run.n_atoms} atoms, "
+        f"time step {run.time_step_fs:g} fs",
+        *(f"  reads {path} ({path.stat().st_size} bytes)" for path in run.inputs),
+        f"  writes {output}: {n_chosen} atoms",
     ]
-    if run.source.kind == "MD" and source is not None and source.suffix == ".MD":
-        frames = source.stat().st_size // (12 + 48 * run.source.n_atoms)
-        disk = frames // config.every * int(chosen.sum()) * 24
+    path = run.where / run.name
+    if run.kind == "MD" and path.suffix == ".MD":
+        frames = path.stat().st_size // (12 + 48 * run.n_atoms)
+        disk = frames // config.every * n_chosen * 24
         lines[-1] += f", at most {frames // config.every} frames, {disk / 1e6:.1f} MB"
     lines.append("  memory: below 300 MB more than the program itself")
     return "\n".join(lines)

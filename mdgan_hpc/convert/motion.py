@@ -22,4 +22,4 @@ def goes_on(before: np.ndarray, move: np.ndarray) -> np.ndarray:
     lengths = [np.sqrt((x**2).sum(axis=(-2, -1))) for x in (move, before)]
     same_pace = (lengths[0] > _PACE[0] * lengths[1]) & (lengths[0] < _PACE[1] * lengths[1])
     product = (move * before).sum(axis=(-2, -1))
-    return same_pace & (product > _DIRECTION * lengths[0] * lengths[1])
+    return np.asarray(same_pace & (product > _DIRECTION * lengths[0] * lengths[1]))

@@ -26,7 +26,7 @@ def lattice_jumps(moves: np.ndarray, cells: np.ndarray) -> np.ndarray:
     array, [n, N, 3]
         Whole numbers of the three vectors.
     """
-    return np.rint(moves @ np.linalg.inv(cells))
+    return np.asarray(np.rint(moves @ np.linalg.inv(cells)))
 
 
 def least_height(cells: np.ndarray) -> float:

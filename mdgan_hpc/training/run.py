@@ -13,20 +13,11 @@ import numpy as np
 import torch
 
 from mdgan_hpc import crystal as sym
-from mdgan_hpc.config import as_mapping
+from mdgan_hpc.config import as_mapping, from_mapping
 from mdgan_hpc.errors import DataError, DataWarning, UsageError
-from mdgan_hpc.models import neighbours as surroundings
-from mdgan_hpc.models.base import Generator, rollout
+from mdgan_hpc.models import registry
+from mdgan_hpc.models.base import DataSummary, Generator, rollout
 from mdgan_hpc.models.file import MODEL_NAME, Model, save_model
-from mdgan_hpc.models.registry import create
-from mdgan_hpc.models.transition.network import (
-    TransitionGenerator,
-    fit_extrapolation,
-    fit_traces,
-    group_of,
-    predictable,
-    variance_shells,
-)
 from mdgan_hpc.outputs import written_whole
 from mdgan_hpc.provenance import provenance
 from mdgan_hpc.stopping import StopRequest
@@ -51,11 +42,6 @@ _KEPT_OUT = {"none": "", "run": " (the last for validation)", "span": " (4/5 of 
 #: Ions in free runs: to show how a training goes, and to choose the model.
 _SHOWN_IONS, _CHOOSING_IONS = 256, 1024
 _BURN_IN_PS = 1.0
-#: Ions that see each other at most: the cost of a step grows with their square.
-_MOST_TOGETHER = 64
-#: Records a step where inertia is resolved, and records in which the traces relax.
-_PER_STEP = 5
-_RELAXATIONS = (40.0, 120.0, 360.0)
 
 
 @dataclass
@@ -206,16 +192,27 @@ def split_validation(
     return list(runs), list(runs)
 
 
-def build_generator(
+def generator_config(config: TrainingConfig) -> Any:
+    """Return the configuration of the chosen kind."""
+    names = {field.name for field in dataclasses.fields(registry.get(config.generator.kind).Config)}
+    tree = as_mapping(config.generator) | {
+        "particles_per_sample": config.data.particles_per_sample,
+        "grouping": config.data.grouping,
+    }
+    if tree["neighbours"] == "none" or config.loss.adversarial:
+        tree["neighbours"] = "off"
+    return from_mapping(
+        registry.get(config.generator.kind).Config, {k: v for k, v in tree.items() if k in names}
+    )
+
+
+def summarise(
     config: TrainingConfig,
     runs: Sequence[np.ndarray],
     symmetry: sym.Symmetry,
-    sight: Mapping[str, Any] | None = None,
-) -> Generator:
-    """Build the generator with fresh weights; the same on every rank.
-
-    `sight` are the arguments of `TransitionGenerator` by which ions see each other.
-    """
+    cell: np.ndarray | None = None,
+) -> DataSummary:
+    """Return what a generator is built from."""
     skip = config.data.step_skip
     steps = [
         np.diff(run[phase::skip], axis=0)
@@ -227,39 +224,9 @@ def build_generator(
         raise DataError(
             f"the runs have {max(map(len, runs))} frames, too few for data.step_skip = {skip}"
         )
-    settings = config.generator
-    torch.manual_seed(config.train.seed)
-    if settings.kind == "latent":
-        every = np.concatenate([step.reshape(-1, 3) for step in steps])
-        return create(
-            "latent",
-            {
-                "window": settings.window,
-                "latent": settings.latent,
-                "width": settings.hidden,
-                "relaxation": settings.relaxation,
-                "particles_per_sample": config.data.particles_per_sample,
-                "scales": every.std(0).tolist(),
-            },
-        )
-    per_step = settings.records_per_step or (_PER_STEP if predictable(steps) else 1)
-    fitted = fit_extrapolation(steps, per_step)
-    generator = create(
-        "transition",
-        {
-            **fitted,
-            **fit_traces(steps, per_step, _RELAXATIONS),
-            **group_of(symmetry),
-            "hidden": settings.hidden,
-            "components": settings.components,
-            "head": settings.head,
-            **(sight or {}),
-        },
-    )
-    assert isinstance(generator, TransitionGenerator)
-    shells = variance_shells(steps, *(np.array(fitted[k]) for k in ("extrapolation", "modes")))
-    generator.begin_at(shells)
-    return generator
+    numbers = {run.shape[1] for run in runs}
+    ions = numbers.pop() if len(numbers) == 1 else None
+    return DataSummary(displacements=steps, symmetry=symmetry, cell=cell, ions_per_run=ions)
 
 
 def _displacement_scales(
@@ -296,24 +263,23 @@ def make_trainer(
         Windows, step_skip=config.data.step_skip, device=processes.device, cell=runs.cell
     )
     keeps_out = config.data.validation != "none"
-    seen, sight, starts, seen_out = None, {}, None, None
-    if runs.cell is not None and _see_each_other(config, kept, symmetry, runs.cell):
-        together = kept[0].shape[1]
-        all_seen = surroundings.of_runs(kept, runs.cell)
-        sight = {
-            "particles": together,
-            "box": runs.cell.tolist(),
-            "seen": surroundings.scales(all_seen).tolist(),
-        }
+    seen, starts, seen_out = None, None, None
+    cls, settings = registry.get(config.generator.kind), generator_config(config)
+    descriptor = cls.neighbour_descriptor(settings, summarise(config, kept, symmetry, runs.cell))
+    summary = summarise(config, training, symmetry, runs.cell)
+    if descriptor is not None:
+        all_seen = descriptor.of_runs(kept)
+        summary = dataclasses.replace(summary, neighbours=all_seen)
         starts = make_windows(
             kept,
-            particles_per_sample=together,
+            particles_per_sample=kept[0].shape[1],
             symmetry=sym.Symmetry(),
             surroundings=all_seen,
         )
         seen = resample(all_seen, replica, config.train.seed)
-        seen_out = surroundings.of_runs(validation, runs.cell) if keeps_out else None
-    generator = build_generator(config, training, symmetry, sight)
+        seen_out = descriptor.of_runs(validation) if keeps_out else None
+    torch.manual_seed(config.train.seed)
+    generator = cls.from_data(settings, summary, descriptor)
     make_samples = functools.partial(
         make_windows,
         particles_per_sample=k,
@@ -324,20 +290,6 @@ def make_trainer(
     held_out = make_samples(validation, surroundings=seen_out) if keeps_out else None
     scales = _displacement_scales(config, training)
     return Trainer(config, generator, windows, scales, processes, starts, held_out)
-
-
-def _see_each_other(
-    config: TrainingConfig, runs: Sequence[np.ndarray], symmetry: sym.Symmetry, cell: np.ndarray
-) -> bool:
-    """Tell whether the ions of a run are to see each other."""
-    settings = config.generator
-    if settings.kind != "transition" or settings.neighbours == "none" or config.loss.adversarial:
-        return False
-    numbers = {run.shape[1] for run in runs}
-    if symmetry.primitive is None or len(numbers) > 1 or not 1 < min(numbers) <= _MOST_TOGETHER:
-        return False
-    whole = cell @ np.linalg.inv(symmetry.primitive)
-    return bool(np.abs(whole - np.round(whole)).max() < 0.05)
 
 
 def run_training(
@@ -471,7 +423,7 @@ def _train(
             f"{windows.count(config.data.records)} windows of "
             f"{config.data.records} records, {interval * 1e3:g} fs between records, "
             f"symmetry {symmetry.name}, "
-            + (f"{k} ions see each other, " if (k := _seeing(trainer.generator)) > 1 else "")
+            + (f"{k} ions see each other, " if (k := trainer.generator.ions_per_cell) > 1 else "")
             + f"{processes.size} x {processes.device.type}"
             + (f", going on from step {trainer.step}" if found else "")
         )
@@ -515,11 +467,6 @@ def _train(
         save_model(folder / MODEL_NAME, model)
     processes.barrier()
     return folder / MODEL_NAME
-
-
-def _seeing(generator: Generator) -> int:
-    """Return how many ions see each other."""
-    return generator.particles_per_sample if isinstance(generator, TransitionGenerator) else 1
 
 
 def free_run(

@@ -7,16 +7,18 @@ import numpy as np
 import pytest
 from pyh5md import File
 
-from mdgan_hpc.convert.conversion import ConvertConfig, convert
+from mdgan_hpc.convert import ConvertConfig, convert
+from mdgan_hpc.convert.conversion import convert_run
 from mdgan_hpc.convert.sources.siesta.mde import read_mde
+from mdgan_hpc.convert.streams import Stream
 from mdgan_hpc.trajectory import Trajectory
 from tests.support.siesta_runs import command
 
 
 @pytest.mark.parametrize(("run", "records"), [("run1", 5760), ("run2", 7030), ("run3", 8321)])
 def test_long_runs(data, tmp_path, run, records):
-    summary = convert(
-        ConvertConfig(str(data / "long" / run), str(tmp_path / "a.h5"), select="Li"), silent=True
+    summary = convert_run(
+        data / "long" / run, tmp_path / "a.h5", ConvertConfig(select="Li"), silent=True
     )
     assert (summary.n_records, summary.n_atoms, summary.source) == (records, 8, "ANI")
     with Trajectory(tmp_path / "a.h5") as trajectory:
@@ -31,7 +33,7 @@ def test_long_runs(data, tmp_path, run, records):
         # Energies are those of the step of the positions: the line after in .MDE.
         steps, values = (
             np.concatenate(x)
-            for x in zip(*read_mde(data / "long" / run / "lih.MDE.gz"), strict=True)
+            for x in zip(*read_mde(Stream(data / "long" / run / "lih.MDE.gz")), strict=True)
         )
         np.testing.assert_array_equal(trajectory.steps[:-1], steps[1:])
         temperature = trajectory.observable("temperature")
@@ -41,7 +43,7 @@ def test_long_runs(data, tmp_path, run, records):
 
 
 def test_other_readers_open_it(data, tmp_path):
-    convert(ConvertConfig(str(data / "short/nve_lih8"), str(tmp_path / "a.h5"), drift="none"))
+    convert(data / "short/nve_lih8", tmp_path / "a.h5", drift="none")
     universe = MDAnalysis.Universe.empty(8, trajectory=True)
     universe.load_new(str(tmp_path / "a.h5"), format="H5MD")
     assert universe.trajectory.n_frames == 40

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from mdgan_hpc.convert.sources.siesta.fdf import Fdf
-from mdgan_hpc.convert.sources.siesta.out import read_steps
+from mdgan_hpc.convert.sources.siesta.out import Output
 from mdgan_hpc.convert.sources.siesta.xv import read_xv
+from mdgan_hpc.convert.streams import Stream
 from mdgan_hpc.errors import DataError
 from tests.support.siesta_runs import SHORT
 
@@ -124,13 +125,13 @@ def test_inputs_of_the_sample_runs(data, run):
     """Cell, atoms and species of the input are those of the run."""
     folder = data / "short" / run
     fdf = Fdf.read(sorted(folder.glob("*.fdf"))[0])
-    geometry = read_xv(next(folder.glob("*.XV")))
+    geometry = read_xv(Stream(next(folder.glob("*.XV"))))
     positions, species = fdf.atoms()
     np.testing.assert_array_equal(species, geometry.species)
     table = fdf.species()
     np.testing.assert_array_equal([table[i][0] for i in species], geometry.atomic_numbers)
     assert fdf.time_step_fs() == pytest.approx(1.0 if run.startswith("cg_") else SHORT[run][1])
-    step = next(read_steps(sorted(folder.glob("*.out.gz"))[0]))
+    step = next(Output(Stream(sorted(folder.glob("*.out.gz"))[0])).steps())
     if step.coordinates is not None and step.cell is not None and run != "restart_xv_only":
         np.testing.assert_allclose(fdf.cell(), step.cell, atol=6e-7)
         assert len(positions) == len(step.coordinates)

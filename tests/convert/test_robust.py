@@ -90,10 +90,11 @@ def test_memory_does_not_follow_the_size(large, tmp_path):
     program = (
         "import resource, sys\n"
         "import h5py, numpy, ase.io\n"
-        "from mdgan_hpc.convert.conversion import ConvertConfig, convert\n"
+        "import mdgan_hpc.convert.conversion\n"
+        "from mdgan_hpc.convert import convert\n"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024\n"
         "before = peak()\n"
-        "convert(ConvertConfig(sys.argv[1], sys.argv[2]), silent=True)\n"
+        "convert(sys.argv[1], sys.argv[2], silent=True)\n"
         "print(peak() - before)\n"
     )
     result = subprocess.run(

@@ -16,8 +16,9 @@ from mdgan_hpc.convert.sources.siesta.fa import read_fa
 from mdgan_hpc.convert.sources.siesta.md import MdFile
 from mdgan_hpc.convert.sources.siesta.md_car import MdCarFile
 from mdgan_hpc.convert.sources.siesta.mdnc import MdNcFile
-from mdgan_hpc.convert.sources.siesta.out import OutFile, read_head
+from mdgan_hpc.convert.sources.siesta.out import OutFile, Output
 from mdgan_hpc.convert.sources.siesta.xv import read_struct, read_xv
+from mdgan_hpc.convert.streams import Stream
 from mdgan_hpc.errors import DataError, DataWarning, UsageError
 from mdgan_hpc.trajectory import Trajectory
 from tests.support.siesta_runs import SHORT, converted, read_raw_md, write_ani, write_md
@@ -46,23 +47,23 @@ def test_forms_agree_to_their_printed_digits(data, run):
     if not md:
         return
     steps, x, v = None, None, None
-    reference = MdFile(md[0])
+    reference = MdFile(Stream(md[0]))
     x, cells, steps, v = everything(reference)
     assert len(x) == SHORT[run][0]
     start = 0 if run.startswith("cg_") else 1
     if not run.startswith("restart"):
         np.testing.assert_array_equal(steps, np.arange(start, start + len(x)))
-    nx, ncells, _, nv = everything(MdNcFile(next(folder.glob("*.MD.nc"))))
+    nx, ncells, _, nv = everything(MdNcFile(Stream(next(folder.glob("*.MD.nc")))))
     np.testing.assert_array_equal(nx, x)
     np.testing.assert_array_equal(nv, v)
     if cells is not None:
         np.testing.assert_array_equal(ncells, cells)
-    ax, *_ = everything(AniFile(next(folder.glob("*.ANI"))))
+    ax, *_ = everything(AniFile(Stream(next(folder.glob("*.ANI")))))
     assert np.abs(ax - x).max() < 5.01e-7
-    cx, ccells, *_ = everything(MdCarFile(next(folder.glob("*.MD_CAR.gz"))))
+    cx, ccells, *_ = everything(MdCarFile(Stream(next(folder.glob("*.MD_CAR.gz")))))
     assert np.abs(cx - x).max() < 5e-9
     assert np.abs(ccells - ncells).max() < 1e-9
-    outputs = sorted(folder.glob("*.out.gz"))
+    outputs = [Output(Stream(path)) for path in sorted(folder.glob("*.out.gz"))]
     ox, ocells, osteps, _ = everything(OutFile(outputs, lattice_constant=4.08))
     if run == "restart_xv_only":  # the new start goes back by one step
         ox, x = np.delete(ox, 20, axis=0), np.delete(x, 19, axis=0)
@@ -99,7 +100,7 @@ def test_every_short_run(data, tmp_path, run):
 def test_ase_reads_the_same(data, tmp_path):
     for run in ("nve_lih8", "nose_li2o12", "molecule_auto_cell"):
         path = next((data / "short" / run).glob("*.ANI"))
-        ours, *_ = everything(AniFile(path))
+        ours, *_ = everything(AniFile(Stream(path)))
         theirs = np.array([a.positions for a in ase_read(path, index=":", format="xyz")])
         np.testing.assert_allclose(ours, theirs, atol=1e-12)
 
@@ -108,10 +109,10 @@ def test_sisl_reads_the_same(data):
     sisl = pytest.importorskip("sisl")
     folder = data / "short" / "npr_labels"
     geometry = sisl.get_sile(folder / "Li-D.npr.XV").read_geometry()
-    x, *_ = everything(MdFile(folder / "Li-D.npr.MD"))
+    x, *_ = everything(MdFile(Stream(folder / "Li-D.npr.MD")))
     assert np.abs(geometry.xyz - x[-1]).max() < 1e-5  # CODATA there
     path = data / "short" / "nve_lih8" / "lih.ANI"
-    ours, *_ = everything(AniFile(path))
+    ours, *_ = everything(AniFile(Stream(path)))
     theirs = [frame.xyz for frame in sisl.get_sile(path).read_geometry[:]()]
     np.testing.assert_allclose(ours, theirs, atol=1e-12)
 
@@ -148,7 +149,7 @@ def test_forces_are_of_their_instant(data, tmp_path):
             np.testing.assert_array_equal(md.forces()[:-1], out.forces()[1:])
             assert np.isfinite(out.forces()).all()
             assert np.isnan(md.forces()[-1]).all()
-            last = read_fa(next(folder.glob("*.FA")))
+            last = read_fa(Stream(next(folder.glob("*.FA"))))
             np.testing.assert_allclose(out.forces()[-1], last, atol=6e-7)
             np.testing.assert_allclose(md.parameter("last_forces"), last)
             if run == "nve_lih8":
@@ -185,7 +186,7 @@ def test_first_geometry_can_be_included(data, tmp_path):
     converted(alone, tmp_path / "b.h5", include_initial=True)
     with Trajectory(tmp_path / "b.h5") as t:
         outputs = data / "short/supercell_constraints/sc.out.gz"
-        told, *_ = everything(OutFile([outputs], lattice_constant=4.08))
+        told, *_ = everything(OutFile([Output(Stream(outputs))], lattice_constant=4.08))
         np.testing.assert_allclose(t.positions()[0], told[0], atol=1e-6)
     with pytest.raises(DataError, match="no file tells the first geometry"):
         converted(data / "long/run1", tmp_path / "c.h5", include_initial=True)
@@ -196,7 +197,7 @@ def test_cells_that_change(data, tmp_path):
     for run in ("anneal_lih8", "pr_lih8", "npr_labels", "v40_pr"):
         folder = data / "short" / run
         converted(folder, tmp_path / "a.h5")
-        _, cells, *_ = everything(MdNcFile(next(folder.glob("*.MD.nc"))))
+        _, cells, *_ = everything(MdNcFile(Stream(next(folder.glob("*.MD.nc")))))
         with Trajectory(tmp_path / "a.h5") as t:
             assert t.constant_cell is None
             np.testing.assert_allclose(t.cells(), cells, atol=1e-12)
@@ -207,7 +208,7 @@ def test_cells_that_change(data, tmp_path):
         shutil.copy(data / "short/anneal_lih8" / name, tmp_path)
     converted(tmp_path, tmp_path / "b.h5")
     with Trajectory(tmp_path / "b.h5") as t:
-        _, cells, *_ = everything(MdNcFile(data / "short/anneal_lih8/ann.MD.nc"))
+        _, cells, *_ = everything(MdNcFile(Stream(data / "short/anneal_lih8/ann.MD.nc")))
         np.testing.assert_allclose(t.cells(), cells, atol=1e-9)
     (tmp_path / "ann.MD_CAR.gz").unlink()
     _, warned = converted(tmp_path, tmp_path / "b.h5")
@@ -250,7 +251,7 @@ def test_md_byte_orders_and_records(tmp_path, order, with_cell):
     x, v = generator.normal(size=(2, 30, 5, 3))
     cells = generator.normal(size=(30, 3, 3)) if with_cell else None
     write_md(tmp_path / "a.MD", range(1, 31), x, v, cells, order)
-    source = MdFile(tmp_path / "a.MD")
+    source = MdFile(Stream(tmp_path / "a.MD"))
     assert (source.byte_order, source.has_cell, source.n_atoms) == (order, with_cell, 5)
     got, got_cells, steps, got_v = everything(source)
     np.testing.assert_array_equal(got, x * BOHR)
@@ -296,7 +297,7 @@ def test_ani_columns_that_touch(tmp_path):
     x = np.array([[[-1234.5, 10000.25, -9999.999999], [0.0, -0.000001, 99999.999999]]] * 3)
     write_ani(tmp_path / "a.ANI", x, ["Li", "H"])
     assert "-1234.50000010000.250000-9999.999999" in (tmp_path / "a.ANI").read_text()
-    got, *_ = everything(AniFile(tmp_path / "a.ANI"))
+    got, *_ = everything(AniFile(Stream(tmp_path / "a.ANI")))
     np.testing.assert_allclose(got, x, rtol=0, atol=1e-10)
 
 
@@ -305,7 +306,7 @@ def test_ani_digits_against_python(tmp_path):
     scale = 10.0 ** generator.integers(-6, 4, size=(50, 7, 3))
     x = np.round(generator.uniform(-1, 1, size=scale.shape) * scale * 9.9, 6)
     write_ani(tmp_path / "a.ANI", x, ["Li"] * 7)
-    got, *_ = everything(AniFile(tmp_path / "a.ANI"))
+    got, *_ = everything(AniFile(Stream(tmp_path / "a.ANI")))
     np.testing.assert_allclose(got, x, rtol=0, atol=1e-11)
 
 
@@ -349,7 +350,7 @@ def test_ani_line_ends_and_free_format(tmp_path):
     )
     (tmp_path / "c.ANI").write_text(free)
     for name in "abc":
-        got, *_ = everything(AniFile(tmp_path / f"{name}.ANI"))
+        got, *_ = everything(AniFile(Stream(tmp_path / f"{name}.ANI")))
         np.testing.assert_allclose(got, x, atol=1e-12)
 
 
@@ -361,7 +362,7 @@ def test_torn_frames_keep_their_place(tmp_path):
     cut = text[: 2000 * size + 60] + text[2001 * size :]
     (tmp_path / "a.ANI").write_bytes(cut)
     with pytest.warns(DataWarning, match="frame 2000 is torn"):
-        frames = list(AniFile(tmp_path / "a.ANI").frames())
+        frames = list(AniFile(Stream(tmp_path / "a.ANI")).frames())
     records = np.concatenate([f.record for f in frames])
     np.testing.assert_array_equal(records, np.delete(np.arange(3000), 2000))
     got = np.concatenate([f.positions for f in frames])
@@ -375,28 +376,29 @@ def test_torn_frames_keep_their_place(tmp_path):
     torn = bytes(4) + data[2000 * size + 4 : 2000 * size + 90]
     (tmp_path / "a.MD").write_bytes(data[: 2000 * size] + torn + data[2001 * size :])
     with pytest.warns(DataWarning, match="record 2000 is torn"):
-        frames = list(MdFile(tmp_path / "a.MD").frames())
+        frames = list(MdFile(Stream(tmp_path / "a.MD")).frames())
     steps = np.concatenate([f.steps for f in frames])
     np.testing.assert_array_equal(steps, np.delete(np.arange(1, 3001), 2000))
 
 
 def test_last_geometry_files(data):
     folder = data / "short" / "nve_lih8"
-    x, _, _, v = everything(MdFile(folder / "lih.MD"))
-    last = read_xv(folder / "lih.XV")
+    x, _, _, v = everything(MdFile(Stream(folder / "lih.MD")))
+    last = read_xv(Stream(folder / "lih.XV"))
     np.testing.assert_allclose(last.positions * BOHR, x[-1], atol=1e-9)
     np.testing.assert_allclose(last.velocities * BOHR * 1000, v[-1], atol=1e-5)
-    evaluated = read_struct(folder / "lih.STRUCT_OUT")
+    evaluated = read_struct(Stream(folder / "lih.STRUCT_OUT"))
     np.testing.assert_allclose(evaluated.positions @ evaluated.cell, x[-2], atol=1e-7)
     assert list(evaluated.atomic_numbers) == [3, 1] * 4
-    assert read_fa(folder / "lih.FA")[0] == pytest.approx([-0.536785486, 0.19405959, -0.523631905])
-    assert read_fa(data / "short/v40_pr/lih40.FA").shape == (8, 3)
+    forces = read_fa(Stream(folder / "lih.FA"))
+    assert forces[0] == pytest.approx([-0.536785486, 0.19405959, -0.523631905])
+    assert read_fa(Stream(data / "short/v40_pr/lih40.FA")).shape == (8, 3)
 
 
 def test_output_heads(data):
-    head = read_head(data / "short/v40_pr/lih40.out.gz")
+    head = Output(Stream(data / "short/v40_pr/lih40.out.gz")).head
     assert (head.version, head.label, head.time_step_fs) == ("siesta-4.0--582", "lih40", 1.0)
-    head = read_head(data / "short/npr_labels/Li-D.npr.out.gz")
+    head = Output(Stream(data / "short/npr_labels/Li-D.npr.out.gz")).head
     assert head.species == {1: (3, "Li_b"), 2: (1, "D"), 3: (3, "Li.top")}
     assert head.masses["D"] == pytest.approx(2.014)
 

@@ -6,6 +6,7 @@ import lzma
 import numpy as np
 import pytest
 
+from mdgan_hpc.convert.settings import ConvertConfig
 from mdgan_hpc.convert.sources.siesta.constants import (
     FROM_5_0,
     UP_TO_4_1,
@@ -13,12 +14,18 @@ from mdgan_hpc.convert.sources.siesta.constants import (
     constants_of_cells,
 )
 from mdgan_hpc.convert.sources.siesta.mdnc import MdNcFile
-from mdgan_hpc.convert.sources.siesta.out import read_head
-from mdgan_hpc.convert.sources.siesta.run import open_run
+from mdgan_hpc.convert.sources.siesta.out import Output
+from mdgan_hpc.convert.sources.siesta.run import open_source
+from mdgan_hpc.convert.streams import Files, Stream
 from mdgan_hpc.trajectory import Trajectory
 from tests.support import siesta_5
 from tests.support.siesta_5 import BOHR, RYDBERG
 from tests.support.siesta_runs import converted
+
+
+def constants_used(folder):
+    with Files() as files:
+        return open_source(folder, ConvertConfig(), files).constants
 
 
 @pytest.fixture
@@ -60,14 +67,14 @@ def test_forms_of_netcdf(run, tmp_path, form):
     _, (x, v, eks, etot, _) = run
     path = tmp_path / "a.MD.nc"
     siesta_5.write_md_nc(path, x, v, eks, etot, form)
-    source = MdNcFile(path)
+    source = MdNcFile(Stream(path))
     assert source.constants == FROM_5_0
     frames = next(iter(source.frames()))
     np.testing.assert_allclose(frames.positions, x * BOHR, rtol=1e-14)
     np.testing.assert_allclose(frames.observables["conserved_energy"], etot * RYDBERG)
     for pack, end in ((gzip.compress, ".gz"), (lzma.compress, ".xz")):
         (tmp_path / f"a.MD.nc{end}").write_bytes(pack(path.read_bytes()))
-        packed = next(iter(MdNcFile(tmp_path / f"a.MD.nc{end}").frames()))
+        packed = next(iter(MdNcFile(Stream(tmp_path / f"a.MD.nc{end}")).frames()))
         np.testing.assert_array_equal(packed.positions, frames.positions)
 
 
@@ -76,7 +83,7 @@ def test_total_energy_that_repeats_the_potential(run, data, tmp_path):
     _, (x, v, eks, _, _) = run
     siesta_5.write_md_nc(tmp_path / "a.MD.nc", x, v, eks, eks)
     for path in (tmp_path / "a.MD.nc", data / "short/nve_lih8/lih.MD.nc"):
-        frames = next(iter(MdNcFile(path, UP_TO_4_1).frames()))
+        frames = next(iter(MdNcFile(Stream(path), UP_TO_4_1).frames()))
         assert "conserved_energy" not in frames.observables
 
 
@@ -88,13 +95,13 @@ def test_constants_come_from_version_or_files(run, data):
     assert constants_of("5.0.0-alpha-123-gfb8fd7d02") == FROM_5_0
     folder, _ = run
     (folder / "five.out").unlink()
-    assert open_run(folder).constants == FROM_5_0  # .XV and .STRUCT_NEXT_ITER
+    assert constants_used(folder) == FROM_5_0  # .XV and .STRUCT_NEXT_ITER
     (folder / "five.STRUCT_NEXT_ITER").unlink()
-    assert open_run(folder).constants == FROM_5_0  # the attributes of .MD.nc
+    assert constants_used(folder) == FROM_5_0  # the attributes of .MD.nc
     (folder / "five.MD.nc").unlink()
-    assert open_run(folder).constants == UP_TO_4_1
+    assert constants_used(folder) == UP_TO_4_1
     for name in ("nve_lih8", "pr_lih8", "v40_pr", "anneal_lih8"):
-        assert open_run(data / "short" / name).constants == UP_TO_4_1
+        assert constants_used(data / "short" / name) == UP_TO_4_1
     assert constants_of_cells(np.eye(3), np.eye(3) * 0.53) is None
 
 
@@ -105,12 +112,12 @@ def test_constants_an_executable_was_built_with(run):
     older = f"{4.08 * 0.529177 / BOHR:.9f}"
     assert path.read_text().count("4.080000000") == 3
     path.write_text(path.read_text().replace("4.080000000", older))
-    assert open_run(folder).constants == UP_TO_4_1
+    assert constants_used(folder) == UP_TO_4_1
 
 
 def test_head_of_an_output(run):
     folder, (x, *_) = run
-    head = read_head(folder / "five.out")
+    head = Output(Stream(folder / "five.out")).head
     assert (head.version, head.label, head.time_step_fs) == ("5.4.2", "five", 0.5)
     assert head.species == {1: (1, "H"), 2: (3, "Li")}
     assert head.masses == {"H": 1.008, "Li": 6.94}

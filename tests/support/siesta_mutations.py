@@ -16,7 +16,8 @@ import warnings
 from collections import Counter
 from pathlib import Path
 
-from mdgan_hpc.convert.conversion import ConvertConfig, convert
+from mdgan_hpc.convert.conversion import convert_run
+from mdgan_hpc.convert.settings import ConvertConfig
 from mdgan_hpc.errors import DataWarning, MdganError
 from mdgan_hpc.trajectory import Trajectory
 from tests.support.siesta_runs import DATA
@@ -148,19 +149,16 @@ class Mutations:
         damaged.write_bytes(data)
         output = self.folder / "out.h5"
         config = ConvertConfig(
-            str(run),
-            str(output),
             source=source if rng.random() < 0.8 else "",
             include_initial=rng.random() < 0.1,
             unwrap=rng.random() < 0.2,
-            force=True,
         )
         output.unlink(missing_ok=True)
         signal.signal(signal.SIGPROF, _alarm)
         signal.setitimer(signal.ITIMER_PROF, SECONDS)
         label = f"seed {self.seed} number {number}, {run.name}/{damaged.name}"
         try:
-            self._converted(config, output, label)
+            self._converted(run, config, output, label)
         except _Timeout:
             self.failures.append(f"{label}: more than {SECONDS} s")
         except Exception:
@@ -171,11 +169,11 @@ class Mutations:
                 damaged.unlink()
             target.write_bytes(original)
 
-    def _converted(self, config: ConvertConfig, output: Path, label: str) -> None:
+    def _converted(self, run: Path, config: ConvertConfig, output: Path, label: str) -> None:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             try:
-                summary = convert(config, silent=True)
+                summary = convert_run(run, output, config, force=True, silent=True)
             except MdganError as error:
                 told = str(error)
                 assert told.strip(), label

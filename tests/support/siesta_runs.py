@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mdgan_hpc.convert.conversion import ConvertConfig, convert
+from mdgan_hpc.convert.conversion import convert_run
+from mdgan_hpc.convert.settings import ConvertConfig
 from mdgan_hpc.errors import DataWarning
 
 DATA = Path(__file__).resolve().parents[1] / "data"
@@ -94,6 +95,6 @@ def converted(run, output, **options):
     """Convert without a process of its own; return the summary and the messages of warnings."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        options.setdefault("drift", "none")
-        summary = convert(ConvertConfig(str(run), str(output), force=True, **options), silent=True)
+        config = ConvertConfig(**{"drift": "none", **options})
+        summary = convert_run(run, output, config, force=True, silent=True)
     return summary, [str(w.message) for w in caught if w.category is DataWarning]

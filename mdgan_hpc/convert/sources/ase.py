@@ -7,17 +7,21 @@ size. Those it would load as a whole are split here and handed to it some frames
 import io
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ase import Atoms, units
-from ase.data import atomic_numbers
+from ase.data import atomic_numbers, chemical_symbols
 from ase.io import iread, read
 from ase.io.formats import UnknownFileTypeError, filetype
 
+from mdgan_hpc.convert.chain import ChainRules
 from mdgan_hpc.convert.frames import Frames, piece_records
-from mdgan_hpc.convert.streams import Stream, lines
+from mdgan_hpc.convert.run import Run
+from mdgan_hpc.convert.settings import ConvertConfig
+from mdgan_hpc.convert.streams import Files, lines
 from mdgan_hpc.errors import DataError, DataWarning, UsageError
 from mdgan_hpc.units import FS_PER_PS
 
@@ -68,6 +72,56 @@ _SPLITTERS: dict[str, Callable[[Iterator[str]], Iterator[tuple[list[str], bool]]
 }
 
 
+@dataclass(kw_only=True)
+class AseRun(Run):
+    """A file that ASE reads."""
+
+    file: "AseFile"
+
+    def frames(self, *, check: bool) -> Iterator[Frames]:
+        """Yield the frames in pieces."""
+        return self.file.frames()
+
+
+def open_source(path: Path, config: ConvertConfig, files: Files) -> AseRun:
+    """Open a trajectory of another code through ASE.
+
+    Raises
+    ------
+    UsageError, DataError
+    """
+    if not path.is_file():
+        raise UsageError("no such file", where=path)
+    if not config.time_step_fs:
+        raise UsageError(
+            "--format needs the time between two frames", remedy="give it with --time-step, in fs"
+        )
+    species = [word for word in config.species.split(",") if word]
+    file = AseFile(path, config.format, species, files)
+    rules = ChainRules(
+        where=path.parent,
+        ahead=0,
+        first_step=0,
+        time_steps_fs=[config.time_step_fs],
+        given_time_step=True,
+        appended=False,
+        cell=file.cell,
+    )
+    return AseRun(
+        where=path.parent,
+        label=path.stem,
+        kind=file.kind,
+        name=path.name,
+        inputs=[path],
+        atomic_numbers=file.atomic_numbers,
+        labels=[chemical_symbols[z] for z in file.atomic_numbers],
+        masses=file.masses,
+        cell=None,
+        rules=rules,
+        file=file,
+    )
+
+
 class AseFile:
     """A trajectory that ASE can read, with everything of a frame at the same instant.
 
@@ -98,8 +152,8 @@ class AseFile:
 
     ahead = 0
 
-    def __init__(self, path: Path, format: str, species: list[str]) -> None:
-        self.path = path
+    def __init__(self, path: Path, format: str, species: list[str], files: Files) -> None:
+        self.path, self._files = path, files
         self.kind = f"ASE {format}"
         self._format = self._guessed() if format == "auto" else format
         self._species = species
@@ -141,16 +195,16 @@ class AseFile:
         piece: list[str] = []
         size = 0
         torn = -1
-        with Stream(self.path) as stream:
-            for number, (frame, whole) in enumerate(_SPLITTERS[format](lines(stream))):
-                if not whole:
-                    torn = number
-                    break
-                piece += frame
-                size += sum(map(len, frame))
-                if size >= _PIECE_BYTES:
-                    yield from self._read(piece, format)
-                    piece, size = [], 0
+        rows = lines(self._files.open(self.path))
+        for number, (frame, whole) in enumerate(_SPLITTERS[format](rows)):
+            if not whole:
+                torn = number
+                break
+            piece += frame
+            size += sum(map(len, frame))
+            if size >= _PIECE_BYTES:
+                yield from self._read(piece, format)
+                piece, size = [], 0
         if piece:
             yield from self._read(piece, format)
         if torn >= 0:

@@ -1,1 +1,1 @@
-"""SIESTA run folders: one module a file kind, and `run`, which assembles a run from them."""
+"""Run folders of SIESTA: one file kind a module, and `run`, which puts them together."""

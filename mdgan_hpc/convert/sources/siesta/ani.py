@@ -8,7 +8,6 @@ array [frames, atoms, line], and the digits of a column are summed by three mult
 import re
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 
@@ -120,12 +119,37 @@ def _number(nibbles: np.ndarray, t: np.ndarray) -> np.ndarray:
     return np.right_shift(t, _WORD(32), out=nibbles)
 
 
+class _Window:
+    """The part of a stream that is being read: `data`, of which bytes from `at` on are left."""
+
+    def __init__(self, stream: Stream, block: int) -> None:
+        self._stream, self._block = stream, block
+        self.data, self.at, self.ended = b"", 0, False
+
+    @property
+    def left(self) -> int:
+        """Bytes still to be read."""
+        return len(self.data) - self.at
+
+    @property
+    def byte(self) -> int:
+        """Place of the next byte in the stream."""
+        return self._stream.offset - self.left
+
+    def fill(self) -> None:
+        """Let go of what was read, and add a block."""
+        if not self.ended:
+            new = self._stream.read(self._block)
+            self.ended = len(new) < self._block
+            self.data, self.at = self.data[self.at :] + new, 0
+
+
 class AniFile:
     """A `.ANI` file.
 
     Parameters
     ----------
-    path : path
+    stream : Stream
 
     Attributes
     ----------
@@ -142,27 +166,12 @@ class AniFile:
     kind = "ANI"
     ahead = 1
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        with Stream(path) as stream:
-            first = stream.read(4096)
-            if not first.strip():
-                raise DataError("is empty", where=path, remedy="was the run killed at once?")
-            count = first.split(b"\n", 1)[0].strip()
-            if not count.isdigit() or not 0 < int(count) < _MAX_FRAME_BYTES // 41:
-                raise DataError(
-                    f"does not begin with a number of atoms but with {count[:20]!r}", where=path
-                )
-            self.n_atoms = int(count)
-            wanted = self.n_atoms * 64 + 4096
-            while first.count(b"\n") < self.n_atoms + 2 and len(first) < wanted:
-                piece = stream.read(2**16)
-                if not piece:
-                    break
-                first += piece
+    def __init__(self, stream: Stream) -> None:
+        self._stream, self.path = stream, stream.path
+        first = self._read_head()
         rows = first.split(b"\n")
         if len(rows) < self.n_atoms + 3:
-            raise DataError("stops within its first frame", where=path)
+            raise DataError("stops within its first frame", where=self.path)
         atoms = rows[2 : 2 + self.n_atoms]
         self.symbols = [row[:2].strip().decode("latin-1") for row in atoms]
         self._head = len(rows[0]) + len(rows[1]) + 2
@@ -175,70 +184,83 @@ class AniFile:
         self._labels = np.frombuffer(b"".join(row[:4].ljust(4) for row in atoms), "<u4")
         self._tail = atoms[0][_SYMBOL + 3 * _FIELD :] + b"\n"
         if self._parse_one(first, 0) is None:
-            raise DataError("its first frame cannot be read", where=path)
+            raise DataError("its first frame cannot be read", where=self.path)
+
+    def _read_head(self) -> bytes:
+        """Return the beginning of the file with its first frame, and set the number of atoms."""
+        stream, path = self._stream, self.path
+        first = stream.read(4096)
+        if not first.strip():
+            raise DataError("is empty", where=path, remedy="was the run killed at once?")
+        count = first.split(b"\n", 1)[0].strip()
+        if not count.isdigit() or not 0 < int(count) < _MAX_FRAME_BYTES // 41:
+            raise DataError(
+                f"does not begin with a number of atoms but with {count[:20]!r}", where=path
+            )
+        self.n_atoms = int(count)
+        wanted = self.n_atoms * 64 + 4096
+        while first.count(b"\n") < self.n_atoms + 2 and len(first) < wanted:
+            piece = stream.read(2**16)
+            if not piece:
+                break
+            first += piece
+        return first
 
     def frames(self) -> Iterator[Frames]:
         """Yield the frames in pieces; torn frames keep their place, with a warning."""
+        self._stream.rewind()
         frame_bytes = self._head + self.n_atoms * self._line if self._line else 0
         tile = max(1, _TILE_BYTES // frame_bytes) if frame_bytes else 0
         parser = ColumnParser(tile, self.n_atoms, self._head, self._line)
-        block = max(_BLOCK_BYTES, 2 * frame_bytes)
+        window = _Window(self._stream, max(_BLOCK_BYTES, 2 * frame_bytes))
         record = 0
-        with Stream(self.path) as stream:
-            data, at, ended = b"", 0, False  # bytes from `at` on are still to be read
-            while True:
-                if not ended:
-                    new = stream.read(block)
-                    ended = len(new) < block
-                    data, at = data[at:] + new, 0
-                while frame_bytes and len(data) - at >= frame_bytes:
-                    n = min(tile, (len(data) - at) // frame_bytes)
-                    positions, good = self._parse_block(parser, data, at, n)
-                    n_good = n if good.all() else int(np.argmin(good))
-                    if n_good:
-                        yield Frames(np.arange(record, record + n_good), positions[:n_good])
-                        record += n_good
-                        at += n_good * frame_bytes
-                    if n_good < n:
-                        break
-                # What is left is a frame cut by the end of the block, or an unusual one.
-                if at >= len(data):
-                    if ended:
-                        return
-                    continue
-                if not ended and len(data) - at < max(2 * frame_bytes, _BLOCK_BYTES // 4):
-                    continue
-                one = self._parse_one(data, at)
-                if one is not None:
-                    positions, at = one
-                    yield Frames(np.array([record]), positions[None])
-                    record += 1
-                    continue
-                if ended and not data[at:].strip():
+        while True:
+            window.fill()
+            while frame_bytes and window.left >= frame_bytes:
+                n = min(tile, window.left // frame_bytes)
+                positions, good = self._parse_block(parser, window.data, window.at, n)
+                n_good = n if good.all() else int(np.argmin(good))
+                if n_good:
+                    yield Frames(np.arange(record, record + n_good), positions[:n_good])
+                    record += n_good
+                    window.at += n_good * frame_bytes
+                if n_good < n:
+                    break
+            # What is left is a frame cut by the end of the block, or an unusual one.
+            if not window.left:
+                if window.ended:
                     return
-                byte = stream.offset - len(data) + at
-                found = self._next_frame(data, self._after_header(data, at))
-                while found < 0 and not ended:
-                    at = max(at, len(data) - 64)
-                    new = stream.read(block)
-                    ended = len(new) < block
-                    data, at = data[at:] + new, 0
-                    found = self._next_frame(data, at)
-                if found < 0:
-                    warnings.warn(
-                        f"{self.path}: frame {record} is torn (byte {byte}) and is the last; "
-                        f"{record} frames are used",
-                        DataWarning,
-                        stacklevel=2,
-                    )
-                    return
-                warnings.warn(
-                    f"{self.path}: frame {record} is torn (byte {byte}); it is left out",
-                    DataWarning,
-                    stacklevel=2,
-                )
+                continue
+            if not window.ended and window.left < max(2 * frame_bytes, _BLOCK_BYTES // 4):
+                continue
+            one = self._parse_one(window.data, window.at)
+            if one is not None:
+                positions, window.at = one
+                yield Frames(np.array([record]), positions[None])
                 record += 1
-                at = found
+                continue
+            if window.ended and not window.data[window.at :].strip():
+                return
+            if not self._pass_torn(window, record):
+                return
+            record += 1
+
+    def _pass_torn(self, window: "_Window", record: int) -> bool:
+        """Go on at the frame after a torn one, with a warning; False if there is none."""
+        byte = window.byte
+        found = self._next_frame(window.data, self._after_header(window.data, window.at))
+        while found < 0 and not window.ended:
+            window.at = max(window.at, len(window.data) - 64)
+            window.fill()
+            found = self._next_frame(window.data, window.at)
+        if found < 0:
+            end = f" and is the last; {record} frames are used"
+        else:
+            end, window.at = "; it is left out", found
+        warnings.warn(
+            f"{self.path}: frame {record} is torn (byte {byte}){end}", DataWarning, stacklevel=3
+        )
+        return found >= 0
 
     def _parse_block(
         self, parser: ColumnParser, data: bytes, at: int, n: int

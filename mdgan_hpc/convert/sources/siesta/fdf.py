@@ -8,14 +8,16 @@ Reference: A. Garcia, J. M. Soler, "FDF manual", part of the SIESTA distribution
 
 import math
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from ase.data import atomic_numbers
+from ase.data import atomic_masses
 
 from mdgan_hpc.convert.sources.siesta.constants import UP_TO_4_1, Constants
-from mdgan_hpc.convert.streams import read_small
+from mdgan_hpc.convert.streams import Files
 from mdgan_hpc.errors import DataError
+from mdgan_hpc.units import BOLTZMANN_EV_PER_K
 
 _MAX_DEPTH = 20
 _SEPARATORS = re.compile(r"[\s,=:]+")
@@ -23,6 +25,10 @@ _SEPARATORS = re.compile(r"[\s,=:]+")
 _TIMES = {"fs": 1.0, "ps": 1e3, "ns": 1e6, "s": 1e15}
 _TIMES |= {"min": 60e15, "mins": 60e15, "hour": 3.6e18, "hours": 3.6e18}
 _TIMES |= {"day": 86.4e18, "days": 86.4e18}
+#: Units of energy that a temperature may be given in: E = k T.
+_KELVIN_PER_EV = 1.0 / BOLTZMANN_EV_PER_K
+_TEMPERATURES = {"k": 1.0, "mk": 1e-3, "ev": _KELVIN_PER_EV, "mev": 1e-3 * _KELVIN_PER_EV}
+_TEMPERATURES |= {"ry": 13.60580 * _KELVIN_PER_EV, "mry": 13.60580e-3 * _KELVIN_PER_EV}
 _TRUE = {"", "t", "true", ".true.", "yes", "y", "on"}
 _FALSE = {"f", "false", ".false.", "no", "n", "off"}
 
@@ -61,7 +67,7 @@ class Fdf:
     where : path
         The file, for messages.
     constants : Constants
-        For lengths in Bohr.
+        Of the executable, for lengths in Bohr.
     """
 
     def __init__(
@@ -74,22 +80,35 @@ class Fdf:
         self.values, self.blocks, self.where, self.constants = values, blocks, where, constants
 
     @classmethod
-    def read(cls, path: Path, constants: Constants = UP_TO_4_1) -> "Fdf":
+    def read(cls, path: Path, files: Files | None = None) -> "Fdf":
         """Read a file and all that it includes.
+
+        Parameters
+        ----------
+        path : path
+        files : Files, optional
+            Where the files of the run are open; each is read once.
 
         Raises
         ------
         DataError
             For a block without an end, a missing file, or files that include each other.
         """
-        values, blocks = _parse(read_small(path), path, path.parent, 0)
-        return cls(values, blocks, path, constants)
+        if files is None:
+            with Files() as files:
+                return cls.read(path, files)
+        values, blocks = _Parser(files, path.parent).parse(files.open(path).text(), path, 0)
+        return cls(values, blocks, path)
 
     @classmethod
-    def of_text(cls, text: str, path: Path, constants: Constants = UP_TO_4_1) -> "Fdf":
+    def of_text(cls, text: str, path: Path) -> "Fdf":
         """Read the copy of an input that the output file `path` holds; it is flat."""
-        values, blocks = _parse(text, path, path.parent, _MAX_DEPTH)
-        return cls(values, blocks, path, constants)
+        values, blocks = _Parser(None, path.parent).parse(text, path, _MAX_DEPTH)
+        return cls(values, blocks, path)
+
+    def with_constants(self, constants: Constants) -> "Fdf":
+        """Return the same input for an executable with these constants."""
+        return Fdf(self.values, self.blocks, self.where, constants)
 
     def text(self, label: str, default: str = "") -> str:
         """Return the first word after `label`."""
@@ -125,6 +144,18 @@ class Fdf:
         """Return `MD.LengthTimeStep` in fs (default 1 fs)."""
         value = self._quantity("MD.LengthTimeStep", _TIMES, "fs")
         return 1.0 if value is None else value
+
+    def target_temperature_k(self) -> float | None:
+        """Return the temperature in K that a thermostat keeps or an annealing goes to, or None.
+
+        `MD.TargetTemperature` counts only for the kinds of run that use it; its default is 0 K.
+        """
+        kind = normal(self.text("MD.TypeOfRun", "CG"))
+        option = normal(self.text("MD.AnnealOption", "TemperatureAndPressure"))
+        anneals = kind == "anneal" and "temperature" in option
+        if not anneals and kind not in ("nose", "noseparrinellorahman"):
+            return None
+        return self._quantity("MD.TargetTemperature", _TEMPERATURES, "k")
 
     def lattice_constant(self) -> float | None:
         """Return `LatticeConstant` in Angstrom, or None."""
@@ -175,7 +206,10 @@ class Fdf:
     def cell(self) -> np.ndarray | None:
         """Return the cell of the run in Angstrom, [3, 3], or None if SIESTA chooses one."""
         unit = self._unit_cell()
-        return None if unit is None else self._supercell() @ unit
+        if unit is None:
+            return None
+        cell: np.ndarray = self._supercell() @ unit
+        return cell
 
     def species(self) -> dict[int, tuple[int, str]]:
         """Return atomic number and label of each species index."""
@@ -303,90 +337,94 @@ def _words(line: str) -> list[str]:
     return words
 
 
-def _found(name: str, path: Path, folder: Path) -> Path:
-    """Return a file that `path` names: in the run folder, where SIESTA looks, or beside it."""
-    for target in (folder / name, path.parent / name):
-        if target.is_file():
-            return target
-    raise DataError(f"takes from {name}, which is not there", where=path)
+_Values = dict[str, list[str]]
 
 
-def _included(name: str, path: Path, folder: Path, depth: int) -> tuple[dict, dict]:
-    if depth >= _MAX_DEPTH:
-        raise DataError(f"includes {name} more than {_MAX_DEPTH} levels deep", where=path)
-    target = _found(name, path, folder)
-    return _parse(read_small(target), target, folder, depth + 1)
+class _Parser:
+    """Values and blocks of an input and of what it includes.
 
+    Parameters
+    ----------
+    files : Files or None
+        None: nothing may be included.
+    folder : path
+        Where SIESTA runs.
+    """
 
-def _parse(
-    text: str, path: Path, folder: Path, depth: int
-) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-    values: dict[str, list[str]] = {}
-    blocks: dict[str, list[str]] = {}
+    def __init__(self, files: Files | None, folder: Path) -> None:
+        self._files, self._folder = files, folder
 
-    def adopt(other: tuple[dict, dict], names: list[str] | None = None) -> bool:
-        found = False
-        for mine, theirs in zip((values, blocks), other, strict=True):
-            for name, content in theirs.items():
-                if names is None or name in names:
-                    mine.setdefault(name, content)
-                    found = True
-        return found
+    def parse(self, text: str, path: Path, depth: int) -> tuple[_Values, _Values]:
+        """Return the words after each label, and the lines of each block; the first counts."""
+        values: _Values = {}
+        blocks: _Values = {}
 
-    lines = iter(text.splitlines())
-    for line in lines:
-        words = _words(line)
-        if not words:
-            continue
-        first = words[0].lower()
-        if first == "%include" and len(words) > 1:
-            adopt(_included(words[1], path, folder, depth))
-        elif first == "%block" and len(words) > 1:
-            name = normal(words[1])
-            if "<" in words and words.index("<") + 1 < len(words):
-                source = words[words.index("<") + 1]
-                blocks.setdefault(name, _redirected_block(name, source, path, folder, depth))
+        def adopt(other: tuple[_Values, _Values], names: list[str] | None = None) -> None:
+            for mine, theirs in zip((values, blocks), other, strict=True):
+                for name, content in theirs.items():
+                    if names is None or name in names:
+                        mine.setdefault(name, content)
+
+        lines = iter(text.splitlines())
+        for line in lines:
+            words = _words(line)
+            if not words:
                 continue
-            content = []
-            for inner in lines:
-                if inner.split()[:1] and inner.split()[0].lower() == "%endblock":
-                    break
-                if _uncommented(inner).strip():
-                    content.append(_uncommented(inner))
+            first = words[0].lower()
+            at = words.index("<") if "<" in words else len(words)
+            if first == "%include" and len(words) > 1:
+                adopt(self._included(words[1], path, depth))
+            elif first == "%block" and len(words) > 1:
+                name = normal(words[1])
+                if at + 1 < len(words):
+                    content = self._redirected_block(name, words[at + 1], path, depth)
+                else:
+                    content = _block(lines, words[1], path)
+                blocks.setdefault(name, content)
+            elif at < len(words):
+                if at + 1 < len(words):
+                    names = [normal(word) for word in words[:at]]
+                    adopt(self._included(words[at + 1], path, depth), names)
             else:
-                raise DataError(f"block {words[1]} has no end", where=path)
-            blocks.setdefault(name, content)
-        elif "<" in words:
-            at = words.index("<")
-            if at + 1 < len(words):
-                names = [normal(word) for word in words[:at]]
-                adopt(_included(words[at + 1], path, folder, depth), names)
-        else:
-            values.setdefault(normal(words[0]), words[1:])
-    return values, blocks
+                values.setdefault(normal(words[0]), words[1:])
+        return values, blocks
+
+    def _text(self, name: str, path: Path) -> tuple[str, Path]:
+        """Return a file that `path` names: in the run folder, where SIESTA looks, or beside it."""
+        for target in (self._folder / name, path.parent / name):
+            if target.is_file() and self._files is not None:
+                return self._files.open(target).text(), target
+        raise DataError(f"takes from {name}, which is not there", where=path)
+
+    def _included(self, name: str, path: Path, depth: int) -> tuple[_Values, _Values]:
+        if depth >= _MAX_DEPTH:
+            raise DataError(f"includes {name} more than {_MAX_DEPTH} levels deep", where=path)
+        return self.parse(*self._text(name, path), depth + 1)
+
+    def _redirected_block(self, name: str, source: str, path: Path, depth: int) -> list[str]:
+        """Return the block of another file, or the whole file where it has no such block."""
+        if depth >= _MAX_DEPTH:
+            raise DataError(f"takes block {name} from {source}, which is not there", where=path)
+        text, target = self._text(source, path)
+        if "%block" in text.lower():
+            _, blocks = self.parse(text, target, depth + 1)
+            if name in blocks:
+                return blocks[name]
+        return [_uncommented(line) for line in text.splitlines() if _uncommented(line).strip()]
 
 
-def _redirected_block(name: str, source: str, path: Path, folder: Path, depth: int) -> list[str]:
-    """Return the block `name` of another file, or the whole file where it has no such block."""
-    if depth >= _MAX_DEPTH:
-        raise DataError(f"takes block {name} from {source}, which is not there", where=path)
-    target = _found(source, path, folder)
-    text = read_small(target)
-    if "%block" in text.lower():
-        _, blocks = _parse(text, target, folder, depth + 1)
-        if name in blocks:
-            return blocks[name]
-    return [_uncommented(line) for line in text.splitlines() if _uncommented(line).strip()]
+def _block(lines: Iterator[str], name: str, path: Path) -> list[str]:
+    """Return the lines of a block up to its end."""
+    content: list[str] = []
+    for line in lines:
+        if line.split()[:1] and line.split()[0].lower() == "%endblock":
+            return content
+        if _uncommented(line).strip():
+            content.append(_uncommented(line))
+    raise DataError(f"block {name} has no end", where=path)
 
 
 def standard_mass(atomic_number: int) -> float:
     """Return the mass SIESTA takes by default: the standard one rounded to 0.01 amu."""
-    from ase.data import atomic_masses
-
     number = abs(atomic_number) % 200
     return round(float(atomic_masses[number]), 2) if 0 < number < len(atomic_masses) else 0.0
-
-
-def symbol_number(symbol: str) -> int:
-    """Return the atomic number of an element symbol, 0 if it is none."""
-    return int(atomic_numbers.get(symbol, 0)) if symbol != "X" else 0

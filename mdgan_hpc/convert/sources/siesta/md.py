@@ -7,7 +7,7 @@ cells: float64 cell(3,3), vcell(3,3). Each between two 4-byte lengths, in either
 import struct
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +26,7 @@ class MdFile:
 
     Parameters
     ----------
-    path : path
+    stream : Stream
     constants : Constants
         Of the version that wrote it.
 
@@ -46,30 +46,34 @@ class MdFile:
     kind = "MD"
     ahead = 1
 
-    def __init__(self, path: Path, constants: Constants = UP_TO_4_1) -> None:
-        self.path, self._bohr = path, constants.angstrom_per_bohr
-        with Stream(path) as stream:
-            first = stream.read(4)
-            if len(first) < 4:
-                raise DataError("is empty", where=path, remedy="was the run killed at once?")
-            length = 0
-            for order in "<>":
-                (length,) = struct.unpack(order + "i", first)
-                if 52 <= length < 4 + 48 * _MAX_ATOMS and (length - 4) % 48 == 0:
-                    break
-            else:
-                raise DataError(
-                    f"does not begin with a record of positions (length {length})", where=path
-                )
-            self.byte_order = order
-            self.n_atoms = (length - 4) // 48
-            stream.read(length)
-            if stream.read(4) != first:
-                raise DataError("stops within its first record", where=path)
-            cell = struct.pack(order + "i", _CELL_BYTES)
-            self.has_cell = stream.read(4) == cell
+    def __init__(self, stream: Stream, constants: Constants = UP_TO_4_1) -> None:
+        self._stream, self.path = stream, stream.path
+        self._bohr = constants.angstrom_per_bohr
+        self._read_head()
+
+    def _read_head(self) -> None:
+        stream, path = self._stream, self.path
+        first = stream.read(4)
+        if len(first) < 4:
+            raise DataError("is empty", where=path, remedy="was the run killed at once?")
+        length = 0
+        for order in "<>":
+            (length,) = struct.unpack(order + "i", first)
+            if 52 <= length < 4 + 48 * _MAX_ATOMS and (length - 4) % 48 == 0:
+                break
+        else:
+            raise DataError(
+                f"does not begin with a record of positions (length {length})", where=path
+            )
+        self.byte_order = order
+        self.n_atoms = (length - 4) // 48
+        stream.read(length)
+        if stream.read(4) != first:
+            raise DataError("stops within its first record", where=path)
+        cell = struct.pack(order + "i", _CELL_BYTES)
+        self.has_cell = stream.read(4) == cell
         number, real = order + "i4", order + "f8"
-        fields: list[tuple] = [
+        fields: list[tuple[Any, ...]] = [
             ("head", number),
             ("step", number),
             ("xa", real, (self.n_atoms, 3)),
@@ -91,53 +95,53 @@ class MdFile:
         size = self._type.itemsize
         block = size * piece_records(self.n_atoms)
         record = 0
-        with Stream(self.path) as stream:
-            buffer = bytearray(block)
-            rest = b""
-            while True:
-                if rest:
-                    data = memoryview(rest + stream.read(block - len(rest)))
-                else:
-                    data = memoryview(buffer)[: stream.read_into(buffer)]
-                ended = len(data) < block
-                n = len(data) // size
-                rows = np.frombuffer(data, self._type, n)
-                good = (rows["head"] == self._length) & (rows["tail"] == self._length)
-                if self.has_cell:
-                    good &= rows["cell_head"] == _CELL_BYTES
-                    good &= rows["cell_tail"] == _CELL_BYTES
-                n_good = n if good.all() else int(np.argmin(good))
-                if n_good:
-                    yield self._frames(rows[:n_good], record)
-                    record += n_good
-                rest = bytes(data[n_good * size :])
-                if n_good == n and not ended:
-                    continue
-                if not rest:
-                    return
-                byte = stream.offset - len(rest)
+        stream = self._stream
+        stream.rewind()
+        buffer = bytearray(block)
+        rest = b""
+        while True:
+            if rest:
+                data = memoryview(rest + stream.read(block - len(rest)))
+            else:
+                data = memoryview(buffer)[: stream.read_into(buffer)]
+            ended = len(data) < block
+            rows = np.frombuffer(data, self._type, len(data) // size)
+            n_good = self._whole(rows)
+            if n_good:
+                yield self._frames(rows[:n_good], record)
+                record += n_good
+            rest = bytes(data[n_good * size :])
+            if n_good == len(rows) and not ended:
+                continue
+            if not rest:
+                return
+            byte = stream.offset - len(rest)
+            found = self._next_record(rest)
+            while found < 0 and not ended:
+                # Keep what a marker cut by the end of the piece needs.
+                new = stream.read(block)
+                ended = len(new) < block
+                rest = rest[-(self._length + 8) :] + new
                 found = self._next_record(rest)
-                while found < 0 and not ended:
-                    # Keep what a marker cut by the end of the piece needs.
-                    new = stream.read(block)
-                    ended = len(new) < block
-                    rest = rest[-(self._length + 8) :] + new
-                    found = self._next_record(rest)
-                if found < 0:
-                    warnings.warn(
-                        f"{self.path}: record {record} is torn (byte {byte}) and is the last; "
-                        f"{record} records are used",
-                        DataWarning,
-                        stacklevel=2,
-                    )
-                    return
-                warnings.warn(
-                    f"{self.path}: record {record} is torn (byte {byte}); it is left out",
-                    DataWarning,
-                    stacklevel=2,
-                )
-                record += 1
-                rest = rest[found:]
+            self._tell_torn(record, byte, last=found < 0)
+            if found < 0:
+                return
+            record += 1
+            rest = rest[found:]
+
+    def _whole(self, rows: np.ndarray) -> int:
+        """Return how many records are whole before the first that is not."""
+        good = (rows["head"] == self._length) & (rows["tail"] == self._length)
+        if self.has_cell:
+            good &= rows["cell_head"] == _CELL_BYTES
+            good &= rows["cell_tail"] == _CELL_BYTES
+        return len(rows) if good.all() else int(np.argmin(good))
+
+    def _tell_torn(self, record: int, byte: int, *, last: bool) -> None:
+        end = f" and is the last; {record} records are used" if last else "; it is left out"
+        warnings.warn(
+            f"{self.path}: record {record} is torn (byte {byte}){end}", DataWarning, stacklevel=3
+        )
 
     def _frames(self, rows: np.ndarray, record: int) -> Frames:
         bohr = self._bohr

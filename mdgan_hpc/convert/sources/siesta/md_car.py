@@ -5,12 +5,11 @@ The counts are per species, but the atoms follow the order of the input.
 
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 
 from mdgan_hpc.convert.frames import Frames, piece_records
-from mdgan_hpc.convert.streams import Stream, lines
+from mdgan_hpc.convert.streams import Rows, Stream, lines
 from mdgan_hpc.errors import DataError, DataWarning
 
 _MAX_ATOMS = 2**22
@@ -30,6 +29,10 @@ def _numbers(rows: list[str], columns: int) -> np.ndarray:
 class MdCarFile:
     """A `.MD_CAR` file.
 
+    Parameters
+    ----------
+    stream : Stream
+
     Attributes
     ----------
     n_atoms : int
@@ -44,11 +47,11 @@ class MdCarFile:
     ahead = 1
     has_cell = True
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, stream: Stream) -> None:
+        self._stream, self.path = stream, stream.path
         first = next(self._parsed(0), None)
         if first is None:
-            raise DataError("does not begin with a complete frame", where=path)
+            raise DataError("does not begin with a complete frame", where=self.path)
         self.n_atoms = len(first[1])
 
     def frames(self) -> Iterator[Frames]:
@@ -79,64 +82,48 @@ class MdCarFile:
         A frame begins at a title ``---label---``; with `n_atoms` = 0 the counts tell how many
         atoms follow and the first torn frame ends it.
         """
-        with Stream(self.path) as stream:
-            rows = _Rows(lines(stream))
-            for title in rows:
-                if not _is_title(title):
-                    if title.strip() and not n_atoms:
-                        return
-                    continue
-                try:
-                    yield self._frame(rows, n_atoms)
-                except (ValueError, IndexError, OverflowError):
-                    if not n_atoms:
-                        return
-                    yield np.zeros((3, 3)), np.zeros((0, 3))
+        self._stream.rewind()
+        rows = Rows(lines(self._stream))
+        for title in rows:
+            if not _is_title(title):
+                if title.strip() and not n_atoms:
+                    return
+                continue
+            try:
+                yield self._frame(rows, n_atoms)
+            except (ValueError, IndexError, OverflowError):
+                if not n_atoms:
+                    return
+                yield np.zeros((3, 3)), np.zeros((0, 3))
 
-    def _frame(self, rows: "_Rows", n_atoms: int) -> tuple[np.ndarray, np.ndarray]:
-        head = rows.until("direct", _MAX_ATOMS // 30 + 8)
+    def _frame(self, rows: Rows, n_atoms: int) -> tuple[np.ndarray, np.ndarray]:
+        head = _until("direct", rows, _MAX_ATOMS // 30 + 8)
         cell = _numbers(head[1:4], 3) * float(head[0])
         counts = sum(int(word) for row in head[4:] for word in row.split())
         if not 0 < counts < _MAX_ATOMS or (n_atoms and counts != n_atoms):
             raise ValueError("counts")
-        return cell, _numbers(rows.take(counts), 3)
+        return cell, _numbers([_body_row(rows) for _ in range(counts)], 3)
 
 
 def _is_title(row: str) -> bool:
     return row.lstrip().startswith("---")
 
 
-class _Rows:
-    """Lines of which a title that comes too early can be put back."""
+def _body_row(rows: Rows) -> str:
+    """Return the next line of a frame; raises ValueError if it ends before."""
+    row = next(rows, None)
+    if row is None or _is_title(row):
+        if row is not None:
+            rows.put_back(row)
+        raise ValueError("cut")
+    return row
 
-    def __init__(self, rows: Iterator[str]) -> None:
-        self._rows, self._back = rows, ""
 
-    def __iter__(self) -> Iterator[str]:
-        return self
-
-    def __next__(self) -> str:
-        if self._back:
-            row, self._back = self._back, ""
-            return row
-        return next(self._rows)
-
-    def _body_row(self) -> str:
-        row = next(self, None)
-        if row is None or _is_title(row):
-            self._back = row or ""
-            raise ValueError("cut")
-        return row
-
-    def take(self, count: int) -> list[str]:
-        """Return `count` lines; raises ValueError if the frame ends before."""
-        return [self._body_row() for _ in range(count)]
-
-    def until(self, word: str, limit: int) -> list[str]:
-        """Return the lines before one that is `word`; raises ValueError if it does not come."""
-        found: list[str] = []
-        while (row := self._body_row()).strip().lower() != word:
-            found.append(row)
-            if len(found) > limit:
-                raise ValueError("head")
-        return found
+def _until(word: str, rows: Rows, limit: int) -> list[str]:
+    """Return the lines before one that is `word`; raises ValueError if it does not come."""
+    found: list[str] = []
+    while (row := _body_row(rows)).strip().lower() != word:
+        found.append(row)
+        if len(found) > limit:
+            raise ValueError("head")
+    return found

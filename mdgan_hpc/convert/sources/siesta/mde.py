@@ -3,7 +3,6 @@
 import itertools
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 
@@ -16,7 +15,7 @@ _EDGES = (6, 16, 30, 44, 56, 68)
 _LINES = 8192
 
 
-def read_mde(path: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def read_mde(stream: Stream) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield the lines of a `.MDE` file in pieces.
 
     Yields
@@ -28,24 +27,24 @@ def read_mde(path: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     steps: list[int] = []
     rows: list[list[float]] = []
     unreadable = 0
-    with Stream(path) as stream:
-        for line in lines(stream):
-            if not line.strip() or line.lstrip().startswith("#"):
-                continue
-            row = _row(line)
-            if row is None:
-                unreadable += 1
-                continue
-            steps.append(row[0])
-            rows.append(row[1])
-            if len(steps) == _LINES:
-                yield np.array(steps), np.array(rows)
-                steps, rows = [], []
+    stream.rewind()
+    for line in lines(stream):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        row = _row(line)
+        if row is None:
+            unreadable += 1
+            continue
+        steps.append(row[0])
+        rows.append(row[1])
+        if len(steps) == _LINES:
+            yield np.array(steps), np.array(rows)
+            steps, rows = [], []
     if steps:
         yield np.array(steps), np.array(rows)
     if unreadable:
         warnings.warn(
-            f"{path}: {unreadable} lines cannot be read and are left out",
+            f"{stream.path}: {unreadable} lines cannot be read and are left out",
             DataWarning,
             stacklevel=2,
         )

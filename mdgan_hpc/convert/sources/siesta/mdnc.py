@@ -10,10 +10,9 @@ matter. Format: R. Rew et al., "The NetCDF User's Guide", appendix "File format 
 """
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
@@ -25,6 +24,8 @@ from mdgan_hpc.units import FS_PER_PS
 
 _TYPES = {1: ">i1", 2: "S1", 3: ">i2", 4: ">i4", 5: ">f4", 6: ">f8"}
 _TYPES |= {7: ">u1", 8: ">u2", 9: ">u4", 10: ">i8", 11: ">u8"}
+_Item = TypeVar("_Item")
+
 _STREAMING = 0xFFFFFFFF
 _MAX_ITEMS = 10_000
 _MAX_HEADER_BYTES = 2**24
@@ -34,7 +35,7 @@ _MAX_RECORD_BYTES = 2**30
 @dataclass
 class _Variable:
     shape: tuple[int, ...]  # without the record dimension
-    dtype: np.dtype
+    dtype: np.dtype[Any]
     is_record: bool
     begin: int
     attributes: dict[str, Any] = field(default_factory=dict)
@@ -71,7 +72,7 @@ class _Header:
         self._list(self._attribute)
         self.variables = dict(self._list(lambda: self._variable(dimensions)))
 
-    def _fail(self, what: str) -> None:
+    def _fail(self, what: str) -> NoReturn:
         raise DataError(what, where=self._stream.path)
 
     def _take(self, n_bytes: int) -> bytes:
@@ -89,7 +90,7 @@ class _Header:
     def _padded(self, n_bytes: int) -> bytes:
         return self._take(n_bytes + -n_bytes % 4)[:n_bytes]
 
-    def _list(self, read: Any) -> list:
+    def _list(self, read: Callable[[], _Item]) -> list[_Item]:
         self._take(4)
         count = self._unsigned(self._count)
         if count > _MAX_ITEMS:
@@ -102,11 +103,11 @@ class _Header:
     def _dimension(self) -> tuple[str, int]:
         return self._name(), self._unsigned(self._count)
 
-    def _values(self, dtype: np.dtype) -> np.ndarray:
+    def _values(self, dtype: np.dtype[Any]) -> np.ndarray:
         count = self._unsigned(self._count)
         return np.frombuffer(self._padded(count * dtype.itemsize), dtype)
 
-    def _type(self) -> np.dtype:
+    def _type(self) -> np.dtype[Any]:
         code = self._unsigned(4)
         if code not in _TYPES:
             self._fail("has a damaged header")
@@ -140,7 +141,7 @@ class _Header:
             self._fail("has a damaged header")
         return rank
 
-    def record_type(self) -> np.dtype:
+    def record_type(self) -> np.dtype[Any]:
         """Return the layout of one record."""
         members = {name: v for name, v in self.variables.items() if v.is_record}
         begin = min(v.begin for v in members.values())
@@ -165,7 +166,7 @@ class MdNcFile:
 
     Parameters
     ----------
-    path : path
+    stream : Stream
     constants : Constants, optional
         Of the version that wrote it; where it is not known the attributes tell.
 
@@ -185,13 +186,13 @@ class MdNcFile:
     ahead = 1
     has_cell = True
 
-    def __init__(self, path: Path, constants: Constants | None = None) -> None:
-        self.path = path
-        with Stream(path) as stream:
-            self._is_hdf5 = stream.read(8) == b"\x89HDF\r\n\x1a\n"
+    def __init__(self, stream: Stream, constants: Constants | None = None) -> None:
+        self._stream, self.path = stream, stream.path
+        self._is_hdf5 = stream.read(8) == b"\x89HDF\r\n\x1a\n"
+        stream.rewind()
         shape, attributes = self._open_hdf5() if self._is_hdf5 else self._open_classic()
         if len(shape) != 2 or shape[1] != 3 or shape[0] < 1:
-            raise DataError("has no positions of atoms (variable xa)", where=path)
+            raise DataError("has no positions of atoms (variable xa)", where=self.path)
         self.n_atoms = shape[0]
         self.constants = constants or (FROM_5_0 if "unit" in attributes else UP_TO_4_1)
         unit = str(attributes.get("unit", "Bohr")).lower()
@@ -201,29 +202,28 @@ class MdNcFile:
         self._has_total: bool | None = None if "unit" in attributes else False
 
     def _open_classic(self) -> tuple[tuple[int, ...], dict[str, Any]]:
-        with Stream(self.path) as stream:
-            header = _Header(stream)
-            xa = header.variables.get("xa")
-            if xa is None or not xa.is_record:
-                raise DataError("has no positions of atoms (variable xa)", where=self.path)
-            self._record = header.record_type()
-            self._begin = min(v.begin for v in header.variables.values() if v.is_record)
-            if self._record.itemsize > 4096 + 512 * xa.shape[0]:
+        header = _Header(self._stream)
+        xa = header.variables.get("xa")
+        if xa is None or not xa.is_record:
+            raise DataError("has no positions of atoms (variable xa)", where=self.path)
+        self._record = header.record_type()
+        self._begin = min(v.begin for v in header.variables.values() if v.is_record)
+        if self._record.itemsize > 4096 + 512 * xa.shape[0]:
+            raise DataError("has a damaged header", where=self.path)
+        self._n_records = header.n_records
+        if self._begin < header.bytes_read or self._begin > _MAX_HEADER_BYTES:
+            raise DataError("has a damaged header", where=self.path)
+        before = self._stream.read(self._begin - header.bytes_read)
+        fixed = {}
+        for name in ("isa", "iza"):
+            variable = header.variables.get(name)
+            if variable is None or variable.is_record:
+                raise DataError(f"has no variable {name}", where=self.path)
+            start = variable.begin - header.bytes_read
+            data = before[max(start, 0) : start + variable.n_bytes]
+            if start < 0 or len(data) < variable.n_bytes or variable.shape != xa.shape[:1]:
                 raise DataError("has a damaged header", where=self.path)
-            self._n_records = header.n_records
-            if self._begin < header.bytes_read or self._begin > _MAX_HEADER_BYTES:
-                raise DataError("has a damaged header", where=self.path)
-            before = stream.read(self._begin - header.bytes_read)
-            fixed = {}
-            for name in ("isa", "iza"):
-                variable = header.variables.get(name)
-                if variable is None or variable.is_record:
-                    raise DataError(f"has no variable {name}", where=self.path)
-                start = variable.begin - header.bytes_read
-                data = before[max(start, 0) : start + variable.n_bytes]
-                if start < 0 or len(data) < variable.n_bytes or variable.shape != xa.shape[:1]:
-                    raise DataError("has a damaged header", where=self.path)
-                fixed[name] = np.frombuffer(data, variable.dtype).astype(np.int64)
+            fixed[name] = np.frombuffer(data, variable.dtype).astype(np.int64)
         self.species, self.atomic_numbers = fixed["isa"], fixed["iza"]
         self._names = set(self._record.names or ())
         return xa.shape, xa.attributes
@@ -232,7 +232,7 @@ class MdNcFile:
         import h5py
 
         try:
-            with Stream(self.path) as stream, h5py.File(stream.seekable(), "r") as file:
+            with h5py.File(self._stream.seekable(), "r") as file:
                 if "xa" not in file or "isa" not in file or "iza" not in file:
                     raise DataError("has no positions of atoms (variable xa)", where=self.path)
                 self.species = np.asarray(file["isa"][:], np.int64)
@@ -260,17 +260,17 @@ class MdNcFile:
         left = self._n_records if self._n_records >= 0 else _STREAMING
         done = 0
         buffer = bytearray(piece_records(self.n_atoms) * size)
-        with Stream(self.path) as stream:
-            stream.read(self._begin)
-            while left:
-                want = min(left, piece_records(self.n_atoms))
-                n = min(stream.read_into(buffer) // size, want)
-                if n:
-                    yield np.frombuffer(buffer, self._record, n)
-                    done += n
-                left -= n
-                if n < want:
-                    break
+        self._stream.rewind()
+        self._stream.read(self._begin)
+        while left:
+            want = min(left, piece_records(self.n_atoms))
+            n = min(self._stream.read_into(buffer) // size, want)
+            if n:
+                yield np.frombuffer(buffer, self._record, n)
+                done += n
+            left -= n
+            if n < want:
+                break
         if self._n_records >= 0 and done < self._n_records:
             warnings.warn(
                 f"{self.path}: holds {done} of {self._n_records} records",
@@ -283,7 +283,7 @@ class MdNcFile:
 
         wanted = ("xa", "va", "cell", "temp", "psol", "eks", "etot", "volume")
         try:
-            with Stream(self.path) as stream, h5py.File(stream.seekable(), "r") as file:
+            with h5py.File(self._stream.seekable(), "r") as file:
                 n_records = file["xa"].shape[0]
                 step = piece_records(self.n_atoms)
                 for start in range(0, n_records, step):

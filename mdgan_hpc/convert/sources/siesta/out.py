@@ -6,17 +6,18 @@ Before the first step it tells version, input, time step, species and masses; th
 
 import re
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import chain, islice, tee
 from pathlib import Path
 
 import numpy as np
 
 from mdgan_hpc.convert.frames import Frames, piece_records
-from mdgan_hpc.convert.sources.siesta.constants import UP_TO_4_1, Constants, constants_of
+from mdgan_hpc.convert.sources.siesta.constants import UP_TO_4_1, Constants
 from mdgan_hpc.convert.sources.siesta.fdf import Fdf, number
-from mdgan_hpc.convert.streams import Stream, lines
+from mdgan_hpc.convert.streams import Rows, Stream, lines
 from mdgan_hpc.errors import DataError, DataWarning
 
 _BEGIN = re.compile(r"^\s*Begin .*\b(?:step|move)\s*=\s*(\d+)\s*$")
@@ -24,6 +25,8 @@ _SPECIES = re.compile(r"^Species number:\s*(\d+)\s*Atomic number:\s*(-?\d+)\s*La
 _MASS = re.compile(r"^(\S+)\s+Z=\s*(-?\d+)\s+Mass=\s*(\S+)")
 _STEP_LENGTH = re.compile(r"Length of MD time step\s*=\s*(\S+)\s*fs")
 _HEAD_LINES = 2_000_000
+#: First steps of an output that are looked at for coordinates.
+_TRIED = 16
 
 
 @dataclass
@@ -60,34 +63,26 @@ class OutHead:
     start: np.ndarray | None = None
 
 
-def is_output(path: Path) -> bool:
-    """Return whether a file begins like SIESTA's standard output."""
-    try:
-        with Stream(path) as stream:
-            start = stream.read(65536)
-    except DataError:
-        return False
+def is_output(stream: Stream) -> bool:
+    """Return whether a file begins like SIESTA's standard output; back at its beginning then."""
+    start = stream.read(65536)
+    stream.rewind()
     return b"WELCOME TO SIESTA" in start or b"Siesta Version" in start or b"reinit:" in start
 
 
-def read_head(path: Path) -> OutHead:
-    """Read what comes before the first step of the (first) run in `path`."""
-    with Stream(path) as stream:
-        return _head(lines(stream, 65536), path)
-
-
-def _head(text: Iterable[str], path: Path) -> OutHead:
+def _head(rows: Rows, path: Path) -> OutHead:
+    """Read what comes before the first step."""
     head = OutHead(path, started=f" {path.name}")
-    rows = iter(text)
     for count, line in enumerate(rows):
         if _BEGIN.match(line) or count > _HEAD_LINES:
+            rows.put_back(line)
             break
         if line.startswith(("Siesta Version", "SIESTA Version", "Version", "SIESTA 3", "siesta-3")):
             head.version = head.version or line.partition(":")[2].strip() or line.strip()
         elif ">> Start of run:" in line:
             head.started = f"{_sortable(line.partition('run:')[2])} {path.name}"
         elif "Dump of input data file" in line:
-            head.fdf = _dumped(rows, path, head.version)
+            head.fdf = _dumped(rows, path)
         elif line.startswith("reinit: System Label:"):
             head.label = line.partition("Label:")[2].strip()
         elif line.startswith("Species number:"):
@@ -113,25 +108,27 @@ def _sortable(date: str) -> str:
     return parsed.isoformat()
 
 
-def _dumped(rows: Iterator[str], path: Path, version: str) -> Fdf | None:
-    content = []
+def _dumped(rows: Rows, path: Path) -> Fdf | None:
+    content: list[str] = []
     for line in rows:
         if "End of input data file" in line:
             break
-        content.append(line)
-        if len(content) > _HEAD_LINES:
+        if _BEGIN.match(line) or len(content) > _HEAD_LINES:
+            rows.put_back(line)
             return None
+        content.append(line)
     try:
-        return Fdf.of_text("\n".join(content), path, constants_of(version))
+        return Fdf.of_text("\n".join(content), path)
     except DataError:
         return None  # it includes files, or was cut
 
 
-def _start(rows: Iterator[str]) -> tuple[np.ndarray | None, np.ndarray | None]:
+def _start(rows: Rows) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Read lines `a,2x,3f10.5,i3,...` of positions and species; the columns may touch."""
     positions, species = [], []
     for line in rows:
         if not line.startswith("siesta: ") or not line.strip()[-1:].isdigit():
+            rows.put_back(line)
             break
         try:
             positions.append([float(line[a : a + 10]) for a in (10, 20, 30)])
@@ -233,42 +230,81 @@ def _cell(rows: Iterator[str]) -> np.ndarray | None:
     return cell if cell.shape == (3, 3) and np.isfinite(cell).all() else None
 
 
-def read_steps(path: Path) -> Iterator[OutStep]:
+def _steps(rows: Rows) -> Iterator[OutStep]:
     """Yield what the output tells of each step, in order."""
     current: OutStep | None = None
-    with Stream(path) as stream:
-        rows = lines(stream)
-        for line in rows:
-            if not line.startswith(_PREFIXES):
-                continue
-            if "Begin" in line and (match := _BEGIN.match(line)):
-                if current is not None:
-                    yield current
-                current = OutStep(int(match[1][:18]))
-            elif current is None:
-                continue
-            elif line.startswith("siesta: Final energy") or ">> End of run" in line:
+    for line in rows:
+        if not line.startswith(_PREFIXES):
+            continue
+        if "Begin" in line and (match := _BEGIN.match(line)):
+            if current is not None:
                 yield current
-                current = None
-            elif line.startswith("outcoor: Atomic coordinates (") and current.unit == "":
-                current.unit = line.partition("(")[2].partition(")")[0].strip().lower()
-                found = _coordinates(rows)
-                if found is not None:
-                    current.coordinates, current.species = found
-            elif line.startswith("outcell: Unit cell vectors"):
-                current.cell = _cell(rows)
-            elif line.startswith("siesta: Atomic forces (eV/Ang)") and current.forces is None:
-                current.forces = _forces(rows)
-            else:
-                for prefix, (name, mark) in _VALUES.items():
-                    if line.startswith(prefix):
-                        words = line.partition(mark)[2].split()
-                        try:
-                            current.values.setdefault(name, float(words[0]))
-                        except (ValueError, IndexError):
-                            current.values.setdefault(name, float("nan"))
-        if current is not None:
+            current = OutStep(int(match[1][:18]))
+        elif current is None:
+            continue
+        elif line.startswith("siesta: Final energy") or ">> End of run" in line:
             yield current
+            current = None
+        else:
+            _take(line, rows, current)
+    if current is not None:
+        yield current
+
+
+def _take(line: str, rows: Rows, step: OutStep) -> None:
+    """Take in a line that belongs to a step, and those that follow it."""
+    if line.startswith("outcoor: Atomic coordinates (") and step.unit == "":
+        step.unit = line.partition("(")[2].partition(")")[0].strip().lower()
+        found = _coordinates(rows)
+        if found is not None:
+            step.coordinates, step.species = found
+    elif line.startswith("outcell: Unit cell vectors"):
+        step.cell = _cell(rows)
+    elif line.startswith("siesta: Atomic forces (eV/Ang)") and step.forces is None:
+        step.forces = _forces(rows)
+    else:
+        for prefix, (name, mark) in _VALUES.items():
+            if line.startswith(prefix):
+                words = line.partition(mark)[2].split()
+                try:
+                    step.values.setdefault(name, float(words[0]))
+                except (ValueError, IndexError):
+                    step.values.setdefault(name, float("nan"))
+
+
+class Output:
+    """One standard output, read once from its beginning to its end.
+
+    Parameters
+    ----------
+    stream : Stream
+
+    Attributes
+    ----------
+    path : path
+    head : OutHead
+        What comes before the first step.
+    """
+
+    def __init__(self, stream: Stream) -> None:
+        self.path = stream.path
+        rows = Rows(lines(stream, 65536))
+        self.head = _head(rows, self.path)
+        self._all = _steps(rows)
+
+    def begin(self, n: int = 1) -> list[OutStep]:
+        """Return the first `n` steps, or as many as there are."""
+        ahead, self._all = tee(self._all)
+        return list(islice(ahead, n))
+
+    def steps(self) -> Iterator[OutStep]:
+        """Return all steps in order; several readers may ask before the reading begins."""
+        mine, self._all = tee(self._all)
+        return mine
+
+    def close(self) -> None:
+        """Keep no step for further readers."""
+        self._all = iter(())
 
 
 class OutFile:
@@ -276,7 +312,7 @@ class OutFile:
 
     Parameters
     ----------
-    paths : list of path
+    outputs : list of Output
         In the order in which they were written.
     constants : Constants
     lattice_constant : float, optional
@@ -300,28 +336,31 @@ class OutFile:
 
     def __init__(
         self,
-        paths: list[Path],
+        outputs: list[Output],
         constants: Constants = UP_TO_4_1,
         lattice_constant: float | None = None,
     ) -> None:
-        self.paths, self._constants, self._lattice = paths, constants, lattice_constant
-        for step in self._steps():
+        self.path = outputs[0].path
+        self._constants, self._lattice = constants, lattice_constant
+        for step in chain.from_iterable(output.begin(_TRIED) for output in outputs):
             if step.coordinates is not None and step.species is not None:
                 self.n_atoms = len(step.coordinates)
                 self.species = step.species
+                self._first = step
                 self._has_forces = step.forces is not None
                 self._cartesian(step, step.cell)
                 break
         else:
             raise DataError(
                 "has no coordinates of the steps",
-                where=paths[0],
+                where=self.path,
                 remedy="they are printed with WriteCoorStep T",
             )
+        self._steps = [output.steps() for output in outputs]
 
-    def _steps(self) -> Iterator[OutStep]:
-        for path in self.paths:
-            yield from read_steps(path)
+    def first(self) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return positions [N, 3] and cell [3, 3] of the first step that has them, Angstrom."""
+        return self._cartesian(self._first, self._first.cell), self._first.cell
 
     def _cartesian(self, step: OutStep, cell: np.ndarray | None) -> np.ndarray:
         assert step.coordinates is not None
@@ -330,13 +369,13 @@ class OutFile:
         if step.unit == "bohr":
             return step.coordinates * self._constants.angstrom_per_bohr
         if step.unit == "fractional" and cell is not None:
-            return step.coordinates @ cell
+            return np.asarray(step.coordinates @ cell)
         if step.unit == "scaled" and self._lattice is not None:
             return step.coordinates * self._lattice
         raise DataError(
             f"coordinates in the unit {step.unit!r} need what the output does not tell "
             "(cell or lattice constant)",
-            where=self.paths[0],
+            where=self.path,
             remedy="put the .fdf file of the run beside it",
         )
 
@@ -346,7 +385,7 @@ class OutFile:
         cell: np.ndarray | None = None
         left_out = 0
         record = -1
-        for record, step in enumerate(self._steps()):
+        for record, step in enumerate(chain.from_iterable(self._steps)):
             cell = step.cell if step.cell is not None else cell
             if step.coordinates is None or len(step.coordinates) != self.n_atoms:
                 left_out += 1
@@ -359,7 +398,7 @@ class OutFile:
             yield self._frames(rows)
         if left_out:
             warnings.warn(
-                f"{self.paths[0]}: {left_out} of {record + 1} steps have no complete coordinates "
+                f"{self.path}: {left_out} of {record + 1} steps have no complete coordinates "
                 "and are left out",
                 DataWarning,
                 stacklevel=2,

@@ -15,17 +15,16 @@ import numpy as np
 from mdgan_hpc.convert.frames import Frames
 from mdgan_hpc.convert.motion import goes_on
 from mdgan_hpc.convert.sources.siesta.constants import Constants
-from mdgan_hpc.convert.sources.siesta.out import ENERGIES, OutHead, OutStep, read_steps
+from mdgan_hpc.convert.sources.siesta.out import ENERGIES, Output, OutStep
 from mdgan_hpc.errors import DataWarning
 
 #: Angstrom up to which a start, printed in Bohr with five decimals, is a record of the trajectory.
 _SAME = 5e-6
 
 
-def prints_forces(heads: list[OutHead]) -> bool:
+def prints_forces(outputs: list[Output]) -> bool:
     """Whether the first step of an output has its forces (`WriteForces`)."""
-    firsts = (next(read_steps(head.path), None) for head in heads)
-    return any(step is not None and step.forces is not None for step in firsts)
+    return any(step.forces is not None for output in outputs for step in output.begin())
 
 
 class Outputs:
@@ -33,7 +32,7 @@ class Outputs:
 
     Parameters
     ----------
-    heads : list of OutHead
+    outputs : list of Output
         In the order in which they were started.
     constants : Constants
     energies, forces : bool
@@ -45,18 +44,19 @@ class Outputs:
 
     def __init__(
         self,
-        heads: list[OutHead],
+        outputs: list[Output],
         constants: Constants,
         *,
         energies: bool,
         forces: bool,
         dynamics: bool,
     ) -> None:
-        self._waiting, self._unused = list(heads), list[OutHead]()
+        self._waiting, self._unused = list(outputs), list[Output]()
+        self._steps_of = {output.path: output.steps() for output in outputs}
         self._bohr = constants.angstrom_per_bohr
         self._energies, self._forces = energies, forces
-        self._dynamics = dynamics and all(head.start is not None for head in heads)
-        self._where = heads[0].path.parent
+        self._dynamics = dynamics and all(output.head.start is not None for output in outputs)
+        self._where = outputs[0].path.parent
         self._steps: Iterator[OutStep] = iter(())
         self._next: OutStep | None = None  # the step that is not paired yet
         self._offset = 0  # step - record
@@ -100,7 +100,7 @@ class Outputs:
                 piece.steps = steps
         piece.forces = forces
 
-    def _starts(self, piece: Frames, following: Frames | None) -> dict[int, OutHead]:
+    def _starts(self, piece: Frames, following: Frames | None) -> dict[int, Output]:
         """Return the outputs that begin in the piece, by the row they begin with."""
         x = piece.positions
         after = x[:0] if following is None else following.positions[:1]
@@ -114,12 +114,13 @@ class Outputs:
         is_seam = np.ones(len(track), bool)
         is_seam[1:2] = False
         is_seam[2:] = ~goes_on(moves[:-1], moves[1:])
-        starts: dict[int, OutHead] = {}
+        starts: dict[int, Output] = {}
         last = -1
-        for head in self._waiting:
-            if head.start is None or not self._dynamics or len(head.start) != x.shape[1]:
+        for output in self._waiting:
+            start = output.head.start
+            if start is None or not self._dynamics or len(start) != x.shape[1]:
                 continue
-            away = track - head.start * self._bohr
+            away = track - start * self._bohr
             begins = np.zeros(len(track), bool)
             begins[1:] = np.abs(away[:-1]).max(axis=(1, 2)) < _SAME
             begins[:-1] |= is_seam[:-1] & goes_on(away[:-1], moves)
@@ -127,17 +128,17 @@ class Outputs:
             rows = rows[rows > last]
             if len(rows):
                 last = int(rows[0])
-                starts[last] = head
+                starts[last] = output
         return starts
 
-    def _begin(self, head: OutHead, record: int) -> None:
+    def _begin(self, output: Output, record: int) -> None:
         """Go on with an output, which begins at this record."""
         self._without_record += self._left()
-        place = self._waiting.index(head)
+        place = self._waiting.index(output)
         self._unused += self._waiting[:place]
         self._waiting = self._waiting[place + 1 :]
-        self._where = head.path.parent
-        self._steps = read_steps(head.path)
+        self._where = output.path.parent
+        self._steps = self._steps_of.pop(output.path)
         self._next = next(self._steps, None)
         if self._next is not None:
             self._offset = self._next.step - record
@@ -158,9 +159,9 @@ class Outputs:
         return found
 
     def _finish(self) -> None:
-        for head in self._unused + self._waiting:
+        for output in self._unused + self._waiting:
             warnings.warn(
-                f"{head.path}: started from positions that are not in the trajectory; it is not "
+                f"{output.path}: started from positions that are not in the trajectory; it is not "
                 "used",
                 DataWarning,
                 stacklevel=3,

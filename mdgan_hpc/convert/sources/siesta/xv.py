@@ -1,11 +1,10 @@
 """`.XV`: cell, species, positions and velocities of the last step (Bohr, Bohr/fs)."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from mdgan_hpc.convert.streams import read_small
+from mdgan_hpc.convert.streams import Stream
 from mdgan_hpc.errors import DataError
 
 
@@ -31,7 +30,7 @@ class Geometry:
     velocities: np.ndarray | None
 
 
-def read_xv(path: Path) -> Geometry:
+def read_xv(stream: Stream) -> Geometry:
     """Read a `.XV` file.
 
     Raises
@@ -39,10 +38,10 @@ def read_xv(path: Path) -> Geometry:
     DataError
         If it is cut or holds anything but numbers.
     """
-    return _read(path, cell_columns=6, atom_columns=8)
+    return _read(stream, cell_columns=6, atom_columns=8)
 
 
-def read_struct(path: Path) -> Geometry:
+def read_struct(stream: Stream) -> Geometry:
     """Read a `.STRUCT_OUT` or `.STRUCT_NEXT_ITER` file: cell in Angstrom, fractional positions.
 
     Raises
@@ -50,11 +49,11 @@ def read_struct(path: Path) -> Geometry:
     DataError
         If it is cut or holds anything but numbers.
     """
-    return _read(path, cell_columns=3, atom_columns=5)
+    return _read(stream, cell_columns=3, atom_columns=5)
 
 
-def _read(path: Path, *, cell_columns: int, atom_columns: int) -> Geometry:
-    rows = [line.split() for line in read_small(path).splitlines()]
+def _read(stream: Stream, *, cell_columns: int, atom_columns: int) -> Geometry:
+    rows = [line.split() for line in stream.text().splitlines()]
     rows = [row for row in rows if row]
     try:
         cell = np.array([row[:3] for row in rows[:3]], dtype=np.float64)
@@ -71,9 +70,11 @@ def _read(path: Path, *, cell_columns: int, atom_columns: int) -> Geometry:
         numbers = np.array([row[1] for row in atoms], dtype=np.int64)
     except (ValueError, IndexError, OverflowError) as error:
         raise DataError(
-            f"is damaged ({error})", where=path, remedy="remove it if other files tell the same"
+            f"is damaged ({error})",
+            where=stream.path,
+            remedy="remove it if other files tell the same",
         ) from None
     if not (np.isfinite(values).all() and np.isfinite(cell).all()):
-        raise DataError("holds a value that is not a number", where=path)
+        raise DataError("holds a value that is not a number", where=stream.path)
     velocities = values[:, 3:6] if atom_columns == 8 else None
     return Geometry(species, numbers, cell, values[:, :3], velocities)

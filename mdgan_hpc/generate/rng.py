@@ -1,8 +1,8 @@
-"""Counter-based random streams keyed by what is computed, never by who computes it.
+"""Random numbers of a block: counters keyed by what is computed, never by who computes it.
 
 Philox 4x64 (J. K. Salmon et al., SC11, section 3) takes a key of 128 bits and a counter of 256:
 the key is (seed, particle block), the upper half of the counter (record block, purpose), and the
-lower half counts the numbers drawn. Streams of different keys or record blocks never overlap.
+lower half counts the numbers drawn. Those of different keys or record blocks never overlap.
 """
 
 import numpy as np
@@ -11,8 +11,10 @@ START, BURN_IN, RECORDS = range(3)
 _WORD = 2**64
 
 
-def stream(seed: int, particle_block: int, record_block: int, purpose: int) -> np.random.Generator:
-    """Return the random stream of one block.
+def block_rng(
+    seed: int, particle_block: int, record_block: int, purpose: int
+) -> np.random.Generator:
+    """Return the random numbers of one block.
 
     Parameters
     ----------
