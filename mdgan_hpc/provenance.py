@@ -87,9 +87,7 @@ class Fingerprints:
 
     def __init__(self, paths: Iterable[str | Path] | Mapping[str, int]) -> None:
         self._paths: list[tuple[str | Path, int | None]] = (
-            list(paths.items())
-            if isinstance(paths, Mapping)
-            else [(path, None) for path in paths]
+            list(paths.items()) if isinstance(paths, Mapping) else [(path, None) for path in paths]
         )
         self._found: dict[str, str] = {}
         self._error: OSError | None = None

@@ -37,7 +37,7 @@ class Result:
             value = getattr(self, item.name)
             if value is not None:
                 name = item.metadata.get("stored", item.name)
-                tree[name] = value.to_tree() if isinstance(value, Result) else value
+                tree[name] = _as_tree(value)
         return tree
 
     @classmethod
@@ -68,8 +68,18 @@ class Result:
         }
 
 
+def _as_tree(value: Any) -> Any:
+    """Return a field of a result, or a mapping of such, as a part of a tree."""
+    if isinstance(value, Mapping):
+        return {name: _as_tree(part) for name, part in value.items()}
+    return value.to_tree() if isinstance(value, Result) else value
+
+
 def _as_type(hint: Any, value: Any) -> Any:
     """Return a value of a tree as the type of its field."""
+    if typing.get_origin(hint) is dict:
+        inner = typing.get_args(hint)[1]
+        return {name: _as_type(inner, part) for name, part in value.items()}
     options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     if isinstance(value, Mapping):
         groups = [o for o in options if isinstance(o, type) and issubclass(o, Result)]

@@ -22,7 +22,7 @@ from mdgan_hpc.analysis.observables.velocities import mean_vacf, spectrum
 from mdgan_hpc.analysis.plan import Plan, make_plan, plan_lags
 from mdgan_hpc.analysis.results import Cells, Curves, Dynamics, ParticleMsd
 from mdgan_hpc.analysis.settings import DynamicsConfig
-from mdgan_hpc.analysis.sites import Lattice
+from mdgan_hpc.crystal import Crystal, find_crystal
 from mdgan_hpc.errors import UsageError
 from mdgan_hpc.parallel import Communicator, SingleProcess, share
 from mdgan_hpc.progress import Progress
@@ -220,7 +220,8 @@ def _in_crystal(trajectory: Trajectory) -> bool:
     """
     if trajectory.generated:
         return trajectory.ions_per_cell > 1
-    return Lattice.of_framework(trajectory.framework, trajectory.constant_cell) is not None
+    found = find_crystal(trajectory.framework, trajectory.constant_cell)
+    return isinstance(found, Crystal)
 
 
 def _inverse_cell(trajectory: Trajectory) -> np.ndarray | None:

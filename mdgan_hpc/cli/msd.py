@@ -110,11 +110,11 @@ def main(
 
 def _lines(diffusion: "Diffusion | None") -> list[str]:
     """Return what is printed of D and of the conductivity."""
-    from mdgan_hpc.analysis.text import diffusion_lines
+    from mdgan_hpc.report.text import diffusion_lines
 
     if diffusion is None:
         return []
-    lines = diffusion_lines(diffusion.to_tree())
+    lines = diffusion_lines(diffusion)
     independent, together = diffusion.nernst_einstein, diffusion.conductivity
     if independent is not None:
         lines.append(

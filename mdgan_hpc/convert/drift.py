@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from mdgan_hpc.trajectory.framework import FrameworkAverage
+
 
 class RunStatistics:
     """Takes the drift off and gathers what the file tells of the run as a whole.
@@ -55,36 +57,6 @@ class RunStatistics:
             }
             values["framework_masses"] = self._masses[rest]
         return values
-
-
-class FrameworkAverage:
-    """Streamed mean and scatter of positions, about the first frame to keep the digits."""
-
-    def __init__(self, n_atoms: int) -> None:
-        self.count = 0
-        self._first = np.zeros((n_atoms, 3))
-        self._sum = np.zeros((n_atoms, 3))
-        self._squares = np.zeros(n_atoms)
-
-    def add(self, positions: np.ndarray) -> None:
-        """Take in positions [n, N, 3]."""
-        if not self.count:
-            self._first = positions[0].copy()
-        away = positions - self._first
-        self._sum += away.sum(axis=0)
-        self._squares += np.einsum("tni,tni->n", away, away)
-        self.count += len(positions)
-
-    @property
-    def mean(self) -> np.ndarray:
-        """Mean positions, [N, 3]."""
-        return self._first + self._sum / self.count
-
-    @property
-    def rms_displacement(self) -> np.ndarray:
-        """Root mean square distance from the mean position, [N]."""
-        square = self._squares / self.count - ((self._sum / self.count) ** 2).sum(axis=1)
-        return np.asarray(np.sqrt(np.maximum(square, 0.0)))
 
 
 class Moments:

@@ -90,9 +90,7 @@ class CriticSettings:
         "convolution", "convolution: strided, several time scales; wide: of the published MD-GAN"
     )
     width: int = key(64, "units | channels of the first layer, or width of the dense ones")
-    skips: list[int] = key(  # noqa: RUF009
-        [1, 4, 16], "records | spacings of the windows judged, one critic each"
-    )
+    skips: list[int] = key([1, 4, 16], "records | spacings of the windows judged, one critic each")
     steps: int = key(1, "critic steps | per generator step")
 
     def __post_init__(self) -> None:

@@ -43,7 +43,7 @@ def test_block_bootstrap_is_md_within_its_blocks(runs):
 
 
 def test_linear_extrapolation_holds_the_truth(runs):
-    total = fit_diffusion(dynamics(runs)).require().to_tree()
+    total = fit_diffusion(dynamics(runs)).require()
     line = linear_extrapolation(total, np.array([50.0, 1000.0]))
     truth = 3 * 2 * 0.4**2 + 6 * (2.5**2 / 6) * line["lag_ps"]
     assert (line["low"] < truth).all()

@@ -48,10 +48,14 @@ def dragging(n_records, cells, together, rng, *, drag=0.5, interval=0.05):
     return own + np.repeat(cell, together, 1)
 
 
-def write(path, positions, *, interval=0.05, cell=None, **options):
-    """Write positions [T, N, 3] as a trajectory of lithium; options of `TrajectoryWriter`."""
+def write(path, positions, *, interval=0.05, cell=None, species=None, **options):
+    """Write positions [T, N, 3] as a trajectory of lithium, or of other species [N].
+
+    Options are those of `TrajectoryWriter`.
+    """
     n_records, n_particles, _ = positions.shape
-    with TrajectoryWriter(path, species=[3] * n_particles, cell=cell, **options) as writer:
+    species = [3] * n_particles if species is None else species
+    with TrajectoryWriter(path, species=species, cell=cell, **options) as writer:
         writer.append(positions, np.arange(n_records), np.arange(n_records) * interval)
     return path
 

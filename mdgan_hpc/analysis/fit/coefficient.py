@@ -76,7 +76,6 @@ def fit_coefficient(
         start, stop = window_ps
     index = lags_in_window(lag_ps, (start, stop))
     t, y = lag_ps[index], msd[index]
-    design = np.stack([np.ones_like(t), t], axis=1)
     parameters, errors, covariance, ols, _ = fit_line(lag_ps, msd, index, sampling)
     rate, variance = parameters[1], errors[1, 1]
     if rate <= 0:
@@ -87,8 +86,6 @@ def fit_coefficient(
     log_covariance = covariance / np.outer(y, y)
     power_law = np.stack([np.ones_like(t), np.log(t)], axis=1)
     slope, slope_errors, _ = gls(power_law, np.log(y), log_covariance)
-    residual = y - design @ ols
-    ols_variance = residual @ residual / max(len(t) - 2, 1) * np.linalg.inv(design.T @ design)
     to_d = 1 / (2 * dimensions)
     return Coefficient(
         d_angstrom2_per_ps=float(rate * to_d),
@@ -103,8 +100,16 @@ def fit_coefficient(
         slope_error=float(np.sqrt(slope_errors[1, 1])),
         n_independent=float((sampling.n_particles * sampling.span_ps).sum() / t[0]),
         d_ols_angstrom2_per_ps=float(ols[1] * to_d),
-        error_ols_angstrom2_per_ps=float(np.sqrt(ols_variance[1, 1]) * to_d),
+        error_ols_angstrom2_per_ps=_claimed_by_least_squares(t, y, ols) * to_d,
     )
+
+
+def _claimed_by_least_squares(t: np.ndarray, y: np.ndarray, line: np.ndarray) -> float:
+    """Return the error of the slope of a line that takes the values as independent."""
+    design = np.stack([np.ones_like(t), t], axis=1)
+    residual = y - design @ line
+    variance = residual @ residual / max(len(t) - 2, 1) * np.linalg.inv(design.T @ design)
+    return float(np.sqrt(variance[1, 1]))
 
 
 def _interval(rate: float, variance: float) -> tuple[float, float]:

@@ -98,13 +98,20 @@ def choose_window(
             f"{slope[at]:.2f} +- {error[at]:.2f} at {time[at]:.3g} ps, not 1; "
             "no diffusion coefficient"
         )
+    first = _first_that_fits(lag_ps, msd, sampling, time[starts])
+    return first, float(lag_ps[-1]), choice
+
+
+def _first_that_fits(
+    lag_ps: np.ndarray, msd: np.ndarray, sampling: Sampling, starts: np.ndarray
+) -> float:
+    """Return the first start (ps) from which on a line fits, or that of the best fit."""
     probabilities = []
-    for first in starts:
-        index = fit_lags(lag_ps, time[first], lag_ps[-1])
+    for start in starts:
+        index = fit_lags(lag_ps, start, lag_ps[-1])
         if len(index) < 4:
             break
         probabilities.append(fit_line(lag_ps, msd, index, sampling).probability)
         if probabilities[-1] >= LINE_PROBABILITY:
             break
-    best = starts[int(np.argmax(probabilities))] if probabilities else starts[0]
-    return float(time[best]), float(lag_ps[-1]), choice
+    return float(starts[int(np.argmax(probabilities)) if probabilities else 0])
