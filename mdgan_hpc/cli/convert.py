@@ -54,6 +54,12 @@ from mdgan_hpc.cli.common import PATH, command, dry_run_option, force_option
     "--format", "format_", help="Read another code's file by ASE: its format name, or auto."
 )
 @click.option("--species", help="Elements of the types 1, 2, ... of a LAMMPS dump, such as Li,O.")
+@click.option("--units", help="Units of a LAMMPS dump that does not state them: metal, real, ...")
+@click.option(
+    "--fixed-order",
+    is_flag=True,
+    help="Atoms of a dump without ids keep their order from frame to frame.",
+)
 @click.option(
     "--export", type=click.Choice(["extxyz", "npz"]), help="Write our file RUN_DIR in this format."
 )
@@ -76,6 +82,8 @@ def main(
     no_check: bool,
     format_: str | None,
     species: str | None,
+    units: str | None,
+    fixed_order: bool,
     export: str | None,
     info: bool,
     dry_run: bool,
@@ -122,6 +130,8 @@ def main(
         label=label or "",
         format=format_ or "",
         species=species or "",
+        units=units or "",
+        fixed_order=fixed_order,
         time_step_fs=time_step or 0.0,
         unwrap=unwrap,
         include_initial=include_initial,
