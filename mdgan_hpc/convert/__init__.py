@@ -3,9 +3,11 @@
 `convert` is the conversion from Python; `mdgan-convert` calls the same.
 """
 
+import sys
 from pathlib import Path
 
-from mdgan_hpc.convert.settings import ConvertConfig
+from mdgan_hpc import CallableRoom
+from mdgan_hpc.convert.settings import ConvertConfig, Drift, SourceKind
 
 __all__ = ["ConvertConfig", "convert"]
 
@@ -15,10 +17,10 @@ def convert(
     output: str | Path,
     *,
     select: str | None = None,
-    drift: str = ConvertConfig.drift,
+    drift: Drift = ConvertConfig.drift,
     every: int = ConvertConfig.every,
     records: str = ConvertConfig.records,
-    source_kind: str = ConvertConfig.source,
+    source_kind: SourceKind = ConvertConfig.source,
     label: str = ConvertConfig.label,
     format: str = ConvertConfig.format,
     species: str = ConvertConfig.species,
@@ -87,3 +89,6 @@ def convert(
     )
     convert_run(source, output, config, force=force, silent=silent)
     return Path(output)
+
+
+sys.modules[__name__].__class__ = CallableRoom
