@@ -24,6 +24,8 @@ def convert(
     label: str = ConvertConfig.label,
     format: str = ConvertConfig.format,
     species: str = ConvertConfig.species,
+    units: str = ConvertConfig.units,
+    fixed_order: bool = ConvertConfig.fixed_order,
     time_step_fs: float = ConvertConfig.time_step_fs,
     unwrap: bool = ConvertConfig.unwrap,
     include_initial: bool = ConvertConfig.include_initial,
@@ -48,8 +50,8 @@ def convert(
         Replace an existing output.
     silent : bool
         Show no progress.
-    drift, every, records, label, format, species, time_step_fs, unwrap, include_initial, strict, \
-check
+    drift, every, records, label, format, species, units, fixed_order, time_step_fs
+    unwrap, include_initial, strict, check
         The options of the command, with their defaults (`ConvertConfig`).
 
     Returns
@@ -77,6 +79,8 @@ check
         label=label,
         format=format,
         species=species,
+        units=units,
+        fixed_order=fixed_order,
         time_step_fs=time_step_fs,
         unwrap=unwrap,
         include_initial=include_initial,

@@ -383,7 +383,7 @@ class Chain:
 
     def _move(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Return the nearest-image displacement from y to x, [N, 3]."""
-        move: np.ndarray = x - y
+        move = np.asarray(x - y)
         if self.rules.cell is None:
             return move
         return np.asarray(move - lattice_jumps(move, self.rules.cell) @ self.rules.cell)

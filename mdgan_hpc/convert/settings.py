@@ -39,7 +39,17 @@ class ConvertConfig:
     format: str = key(
         "", "Read another code's file: lammps-dump, xdatcar, extxyz, a format of ASE, or auto"
     )
-    species: str = key("", "Elements of the types 1, 2, ... of a LAMMPS dump, such as Li,O")
+    species: str = key(
+        "", "Elements of the types 1, 2, ... of a LAMMPS dump or an old XDATCAR, such as Li,O"
+    )
+    units: str = key(
+        "",
+        "Units of a LAMMPS dump that does not state them: metal, real, si, cgs, electron, micro, "
+        "nano",
+    )
+    fixed_order: bool = key(
+        False, "Atoms of a dump without ids keep their order from frame to frame"
+    )
     time_step_fs: float = key(
         0.0,
         "fs | Time between two records of the source",

@@ -453,10 +453,12 @@ def _train(
             return numbers
 
     train(trainer, folder, stop, on_evaluation=on_evaluation, watch=watch)
+    chosen = trainer.best_generator()
+    trainer.refuse_worthless(chosen)
     record["training_time_s"] = round(trainer.seconds, 1)
     record["chosen_step"] = trainer.best.get("step", trainer.step)
     model = Model(
-        trainer.best_generator(),
+        chosen,
         interval,
         runs.species,
         runs.cell,

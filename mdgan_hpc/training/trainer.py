@@ -1,5 +1,6 @@
 """The training loop: everything that changes from step to step, and how it is saved."""
 
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from mdgan_hpc.training.objectives.critics import CRITICS, Critic
 from mdgan_hpc.training.objectives.gan_losses import LOSSES
 from mdgan_hpc.training.randomness import stream
 from mdgan_hpc.training.settings import TrainingConfig
+from mdgan_hpc.training.watch import LINEAR_GAUSSIAN, MARGIN, Watch
 
 _WARM_UP_STEPS = 100
 _VALIDATION_BATCHES = 24
@@ -33,6 +35,9 @@ _FREE_RUN = 256
 _LATE = 0.5
 #: Largest norm of the gradient of a term of weight one.
 _CLIP = 1.0
+#: Steps between two averaged states that a training can go back to, and how often it may.
+_KEEP_EVERY, _MOST_RESTARTS = 100, 3
+_log = logging.getLogger(__name__)
 _AFTER_DIVERGENCE = "lower train.generator_rate and train.critic_rate and train into a new folder"
 
 
@@ -83,6 +88,9 @@ class Trainer:
         self.seconds = 0.0
         #: Score (lower is better) and weights of the best averaged generator of the second half.
         self.best: dict[str, Any] = {}
+        self.watch = Watch()
+        #: Averaged weights to go back to, oldest first: the last are not yet known to be good.
+        self._kept: list[tuple[int, dict[str, Tensor]]] = []
         device = processes.device
         self.generator = generator.to(device)
         self.average = self.generator.copy().requires_grad_(False)
@@ -162,10 +170,45 @@ class Trainer:
         numbers = self.processes.average(values).tolist()
         result = dict(zip(metrics, numbers, strict=True), gradient_norm=float(norm))
         self._refuse_non_finite(result)
-        self.generator_optimiser.step()
-        self._update_average()
+        wrong = ""
+        if self._likelihood_weight:
+            # The same on all ranks: both numbers are averages over them.
+            wrong = self.watch.see(result["likelihood_loss"], result["gradient_norm"])
+            result["restarts"] = self.watch.restarts + bool(wrong)
+        if wrong:
+            self._go_back(wrong)
+        else:
+            self.generator_optimiser.step()
+            self._update_average()
         self.step += 1
+        if self._likelihood_weight and self.step % _KEEP_EVERY == 0:
+            averaged = {k: v.detach().clone() for k, v in self.average.state_dict().items()}
+            self._kept = [*self._kept[-2:], (self.step, averaged)]
         return result, stop > 0
+
+    def _go_back(self, wrong: str) -> None:
+        """Go on from averaged weights of before a jump, at half the learning rate.
+
+        The newest may have begun to go wrong: those before them are taken.
+
+        Raises
+        ------
+        DivergedError
+            If there are none, or it happened too often.
+        """
+        if len(self._kept) < 2 or self.watch.restarts == _MOST_RESTARTS:
+            raise DivergedError(f"{wrong} at step {self.step}, {self.watch.restarts} times before")
+        step, weights = self._kept[-2]
+        self.generator.load_state_dict(weights)
+        self.average.load_state_dict(weights)
+        self.generator_optimiser.state.clear()
+        self._kept = [(step, weights)]
+        self.watch.restart()
+        if self.processes.rank == 0:
+            _log.warning(
+                "step %d: %s; back to the averaged weights of step %d, learning rate times %g",
+                *(self.step, wrong, step, self.watch.rate_factor),
+            )
 
     def _gradients(
         self, terms: list[tuple[float, Tensor]], stop_asked: bool
@@ -202,7 +245,7 @@ class Trainer:
         train = self.config.train
         done = self.step / train.steps
         cosine = train.final_rate + (1 - train.final_rate) * 0.5 * (1 + math.cos(math.pi * done))
-        factor = cosine * min(1.0, (self.step + 1) / _WARM_UP_STEPS)
+        factor = cosine * min(1.0, (self.step + 1) / _WARM_UP_STEPS) * self.watch.rate_factor
         for group in self.generator_optimiser.param_groups:
             group["lr"] = train.generator_rate * factor
         if self.adversarial:
@@ -262,6 +305,37 @@ class Trainer:
                 for turn in range(_VALIDATION_BATCHES)
             ]
         return float(torch.stack(losses).mean())
+
+    def refuse_worthless(self, generator: Generator) -> None:
+        """Refuse a density that predicts no better than a linear Gaussian one.
+
+        A training shorter than its warm-up is a trial of the machinery and not judged.
+
+        Raises
+        ------
+        DivergedError
+            If its loss, on the training data, is above that of a linear prediction.
+        """
+        if not self._likelihood_weight or self.config.train.steps < _WARM_UP_STEPS:
+            return
+        records, seed = self._window_of_likelihood, self.config.train.seed
+        with torch.no_grad():
+            losses = [
+                self._loss_of(
+                    generator,
+                    *self.windows.draw(
+                        self.config.train.batch, records, stream(seed, turn, "acceptance")
+                    ),
+                )
+                for turn in range(_VALIDATION_BATCHES)
+            ]
+        loss = float(torch.stack(losses).mean())
+        if not loss <= LINEAR_GAUSSIAN + MARGIN:
+            raise DivergedError(
+                f"the trained model predicts worse (loss {loss:.2f}) than a linear prediction "
+                f"with Gaussian errors ({LINEAR_GAUSSIAN:.2f})",
+                remedy="train longer, or with a lower train.generator_rate, into a new folder",
+            )
 
     def _fake(self, purpose: str) -> Tensor:
         """Return free-run positions [B, n + 1, k, 3]; the gradient flows through the last n."""
@@ -351,6 +425,8 @@ class Trainer:
             "step": self.step,
             "seconds": self.seconds,
             "best": self.best,
+            "watch": self.watch.state(),
+            "kept": self._kept,
             "config": as_mapping(self.config),
             "generator": self.generator.state_dict(),
             "average": self.average.state_dict(),
@@ -366,6 +442,9 @@ class Trainer:
         self.step = state["step"]
         self.seconds = state["seconds"]
         self.best = state["best"]
+        if "watch" in state:
+            self.watch.load_state(state["watch"])
+            self._kept = state["kept"]
         self.generator.load_state_dict(state["generator"])
         self.average.load_state_dict(state["average"])
         self.generator_optimiser.load_state_dict(state["generator_optimiser"])

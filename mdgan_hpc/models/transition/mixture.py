@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +14,28 @@ def saturated(vectors: Tensor, limit: float | Tensor, dim: int = -1) -> Tensor:
     """Shorten vectors along `dim` smoothly to less than `limit`; short ones stay as they are."""
     length = vectors.square().sum(dim, keepdim=True).add(1e-8).sqrt()
     return vectors * (torch.tanh(length / limit) * limit / length)
+
+
+class Bounded(torch.autograd.Function):
+    """Values between two bounds; from beyond one the gradient passes only when it leads back.
+
+    Without any gradient there a Gaussian that has met a bound would stay. With all of it, data far
+    out drive the value on and on where that changes nothing, and the weights that it shares with
+    everything else along with it, until the training is lost.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, least: float, most: Tensor) -> Tensor:  # type: ignore[override]
+        """Return the bounded values."""
+        bounded = values.clamp(min=least).minimum(most)
+        ctx.save_for_backward(values - bounded)
+        return bounded
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+        """Return the gradient where a step against it leads back, or stays inside."""
+        (beyond,) = ctx.saved_tensors
+        return gradient * (beyond * gradient >= 0), None, None
 
 
 @dataclass(frozen=True)
@@ -95,11 +118,9 @@ class Mixture:
         """
         logits, widths, vectors = bounds.split(out, components, -1)
         most = bounds.log_width_most + mean_bounds.log()
-        bounded = widths.clamp(min=bounds.log_width_least).minimum(most)
         return cls(
             logits.log_softmax(-1),
-            # The gradient passes the bounds, or a Gaussian that has met one would stay there.
-            widths + (bounded - widths).detach(),
+            Bounded.apply(widths, bounds.log_width_least, most),
             saturated(vectors[..., 0, :], bounds.vectors * mean_bounds[..., None]),
             saturated(vectors[..., 1:, :], bounds.direction),
         )

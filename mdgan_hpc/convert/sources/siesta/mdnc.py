@@ -302,7 +302,7 @@ class MdNcFile:
             values: np.ndarray = np.multiply(rows[name], factor, dtype=np.float64)
             if values.shape != shape:
                 raise DataError(f"{name} has the shape {values.shape}", where=self.path)
-            return values
+            return np.asarray(values)
 
         positions = take("xa", self._length, shape)
         assert positions is not None
