@@ -370,7 +370,8 @@ class DumpFile:
                 f"--species names {len(given)} types, and the dump has type {types.max()}",
                 where=self.path,
             )
-        return np.array(given)[types - 1]
+        elements: np.ndarray = np.array(given)[types - 1]
+        return elements
 
     def _time_ps(self, frame: _Frame) -> float | None:
         return None if frame.time is None or not self._style else frame.time * self._units.time
