@@ -6,26 +6,39 @@ RUN := env OMP_NUM_THREADS=1 $(BIN)/mpiexec -n 2
 DATA := tests/data/long
 DEMO := demo
 
-.PHONY: help venv demo test test-cluster lint format benchmarks clean \
+.PHONY: help venv lock demo test test-slow reference test-cluster lint format benchmarks clean \
     image-cpu image-cuda image-rocm image-cpu-test
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo          set up .venv, then SIESTA runs -> model -> trajectories -> D, with figures"
 	@echo "make test          set up .venv, then all tests but the long ones"
+	@echo "make test-slow     known answers: processes whose D is known (ten minutes)"
 	@echo "make test-cluster  every job script on a real Slurm (root, Debian)"
 	@echo "make lint          ruff, mypy, import-linter, shellcheck"
 	@echo "make benchmarks    speed against peers, one table"
 	@echo "make image-cpu     an Apptainer image (also image-cuda, image-rocm); image-cpu-test tries it"
+	@echo "make reference     renew docs/reference from the commands and configurations"
+	@echo "make lock          renew requirements.lock"
 	@echo "make clean         remove .venv and the demo"
 
 venv: .venv/installed
 
-.venv/installed: pyproject.toml
+.venv/installed: pyproject.toml requirements.lock
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[mpi,test]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock --editable '.[mpi,test]'
 	@touch $@
+
+# Newer versions: installed into an environment of its own without the lock, then written down.
+lock:
+	$(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/pip install --quiet --disable-pip-version-check '.[mpi,zstd,tensorboard,test]'
+	{ sed -n '/^#/p' requirements.lock; .venv-lock/bin/pip list --format=freeze \
+	    --exclude mdgan-hpc --exclude pip --exclude setuptools --exclude wheel | sed 's/+.*//' | sort -f; } \
+	    >requirements.new
+	mv requirements.new requirements.lock
+	rm -rf .venv-lock
 
 # The demo. Every stage leaves a finished file or none, so a run that was stopped goes on.
 
@@ -54,6 +67,14 @@ $(DEMO)/msd.json: $(DEMO)/generated.done
 
 test: .venv/installed
 	$(BIN)/python -m pytest -m "not benchmark and not slow"
+
+# Processes whose D and alpha2 are known, learned and generated: about ten minutes of two cores.
+test-slow: .venv/installed
+	$(BIN)/python -m pytest -m slow tests/training/test_known_answers.py
+
+# The reference pages, from the commands and configuration classes themselves.
+reference: .venv/installed
+	$(BIN)/python -m docs.reference
 
 # On a real Slurm that the tests install and start themselves: as root, on Debian.
 test-cluster: .venv/installed

@@ -31,7 +31,7 @@ else
     from=(${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"})
 fi
 pins() { python3 "$build/containers/pins.py" "$build/pyproject.toml" "$1"; }
-install() { "$venv/bin/pip" install -q "${from[@]}" "$@"; }
+install() { "$venv/bin/pip" install -q -c "$build/requirements.lock" "${from[@]}" "$@"; }
 mapfile -t binary < <(pins binary)
 mapfile -t source < <(pins source)
 mapfile -t tools < <(pins build)

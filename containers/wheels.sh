@@ -9,7 +9,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 python=${1:-python3}
 index=(${2:+--extra-index-url "$2"})
 pins() { "$python" "$here/pins.py" "$here/../pyproject.toml" "$1"; }
-fetch() { "$python" -m pip download -q --dest "$here/wheels" "${index[@]}" "$@"; }
+fetch() { "$python" -m pip download -q -c "$here/../requirements.lock" --dest "$here/wheels" "${index[@]}" "$@"; }
 mapfile -t binary < <(pins binary; pins build)
 mapfile -t source < <(pins source)
 fetch "${binary[@]}"

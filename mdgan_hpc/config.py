@@ -21,17 +21,76 @@ from mdgan_hpc.errors import ConfigError
 Config = TypeVar("Config")
 
 
-def key(default: Any, help: str) -> Any:
-    """Declare a configuration key with its default and its meaning: ``unit or shape | meaning``."""
-    if isinstance(default, list):
-        return dataclasses.field(default_factory=lambda: list(default), metadata={"help": help})
-    return dataclasses.field(default=default, metadata={"help": help})
+def key(
+    default: Any,
+    help: str,
+    *,
+    flag: str = "",
+    metavar: str | None = None,
+    empty: str = "",
+    least: float | None = None,
+    above: float | None = None,
+    most: float | None = None,
+) -> Any:
+    """Declare a configuration key with its default and its meaning: ``unit or shape | meaning``.
+
+    Parameters
+    ----------
+    default : value
+        A list or dict is copied for each configuration.
+    help : str
+    flag : str, optional
+        Name of the option of a command, where it is not that of the field.
+    metavar : str, optional
+        What the help calls the value.
+    empty : str, optional
+        What the default stands for, where it means "chosen by the program".
+    least, above, most : float, optional
+        The value is at least, above, or at most this (`require_ranges`).
+    """
+    told = {"help": help, "flag": flag, "metavar": metavar, "empty": empty}
+    metadata = {**told, "least": least, "above": above, "most": most}
+    if isinstance(default, list | dict):
+        return dataclasses.field(default_factory=default.copy, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def require_ranges(config: Any, prefix: str = "") -> None:
+    """Check every number of a configuration against the range that its `key` declares.
+
+    Raises
+    ------
+    ConfigError
+    """
+    for field in dataclasses.fields(config):
+        value, told = getattr(config, field.name), field.metadata
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        name = prefix + field.name
+        if told.get("least") is not None:
+            require(value >= told["least"], name, value, f"at least {told['least']}")
+        if told.get("above") is not None:
+            require(value > told["above"], name, value, f"above {told['above']}")
+        if told.get("most") is not None:
+            require(value <= told["most"], name, value, f"at most {told['most']}")
 
 
 def require(condition: bool, name: str, value: object, rule: str) -> None:
     """Raise `ConfigError` unless `condition`: ``name = value must be <rule>``."""
     if not condition:
         raise ConfigError(f"{name} = {value!r} must be {rule}")
+
+
+def require_choice(config: Any, name: str) -> None:
+    """Check a value against the choices of its field's `Literal` type.
+
+    Raises
+    ------
+    ConfigError
+    """
+    choices = typing.get_args(typing.get_type_hints(type(config))[name])
+    value = getattr(config, name)
+    require(value in choices, name, value, " or ".join(map(str, choices)))
 
 
 def load_config(

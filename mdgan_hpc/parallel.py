@@ -245,7 +245,7 @@ def run_together(work: Callable[[], None], *, debug: bool = False) -> None:
     except StoppedError as error:
         # All ranks stop together, everything saved: nobody has to be ended.
         if launch.rank == 0:
-            print(error, file=sys.stderr, flush=True)
+            _tell(str(error))
         sys.exit(error.exit_status)
     except MdganError as error:
         if debug:
@@ -267,9 +267,14 @@ def run_together(work: Callable[[], None], *, debug: bool = False) -> None:
 def _end_all(launch: Launch, line: str, status: int) -> None:
     if launch.rank != 0:
         time.sleep(1.0 + 0.01 * launch.rank)
-    print(line, file=sys.stderr, flush=True)
+    _tell(line)
     if _world is not None and _world.size > 1:
         # An abort can overtake the line on its way through the launcher.
         time.sleep(0.5)
         _world.abort(status)
     sys.exit(status)
+
+
+def _tell(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()

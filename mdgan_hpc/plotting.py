@@ -34,16 +34,12 @@ _RC: dict[Any, Any] = {
 def figure(width: float = 5.0, height: float = 3.6, **subplots: Any) -> Iterator[Any]:
     """Give a figure and its axes in the common style, drawn without a display."""
     import matplotlib
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
+    # No pyplot: figures leave the display and the style of a notebook alone.
     with matplotlib.rc_context(_RC):
-        fig, axes = plt.subplots(figsize=(width, height), **subplots)
-        try:
-            yield fig, axes
-        finally:
-            plt.close(fig)
+        fig = Figure(figsize=(width, height))
+        yield fig, fig.subplots(**subplots)
 
 
 def save(fig: Any, folder: Path, name: str) -> str:

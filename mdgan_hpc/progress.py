@@ -1,9 +1,12 @@
 """Progress: a bar on a terminal, plain lines with rate and ETA in a batch log."""
 
+import logging
 import sys
 import time
 from types import TracebackType
 from typing import Self
+
+_log = logging.getLogger(__name__)
 
 
 def _duration(seconds: float) -> str:
@@ -13,7 +16,7 @@ def _duration(seconds: float) -> str:
 
 
 class Progress:
-    """Reports how far a long task got, on standard error.
+    """Reports how far a long task got: a bar on a terminal, else messages of `logging`.
 
     Parameters
     ----------
@@ -97,4 +100,4 @@ class Progress:
         )
         if self.total:
             text += f", {eta} left"
-        print(f"{text}, {note}" if note else text, file=sys.stderr, flush=True)
+        _log.info("%s", f"{text}, {note}" if note else text)

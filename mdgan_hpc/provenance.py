@@ -79,13 +79,16 @@ class Fingerprints:
 
     Parameters
     ----------
-    paths : paths
+    paths : paths, or mapping of path to descriptor
+        A file that is open already is read by its descriptor, wherever others read in it.
     """
 
     _PIECE_BYTES = 2**24
 
-    def __init__(self, paths: Iterable[str | Path]) -> None:
-        self._paths = list(paths)
+    def __init__(self, paths: Iterable[str | Path] | Mapping[str, int]) -> None:
+        self._paths: list[tuple[str | Path, int | None]] = (
+            list(paths.items()) if isinstance(paths, Mapping) else [(path, None) for path in paths]
+        )
         self._found: dict[str, str] = {}
         self._error: OSError | None = None
         self._stopped = threading.Event()
@@ -101,16 +104,28 @@ class Fingerprints:
 
     def _work(self) -> None:
         try:
-            for path in self._paths:
+            for path, descriptor in self._paths:
                 digest = hashlib.sha256()
-                with open(path, "rb", buffering=0) as stream:
-                    while piece := stream.read(self._PIECE_BYTES):
-                        if self._stopped.is_set():
-                            return
-                        digest.update(piece)
+                if descriptor is None:
+                    with open(path, "rb", buffering=0) as stream:
+                        finished = self._read(stream.fileno(), digest)
+                else:
+                    finished = self._read(descriptor, digest)
+                if not finished:
+                    return
                 self._found[str(path)] = digest.hexdigest()
         except OSError as error:
             self._error = error
+
+    def _read(self, descriptor: int, digest: "hashlib._Hash") -> bool:
+        """Take in a file; False if the work was stopped before its end."""
+        place = 0
+        while piece := os.pread(descriptor, self._PIECE_BYTES, place):
+            if self._stopped.is_set():
+                return False
+            digest.update(piece)
+            place += len(piece)
+        return True
 
     def result(self) -> dict[str, str]:
         """Return the fingerprints by path when they are there.

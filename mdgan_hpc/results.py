@@ -1,14 +1,17 @@
 """Results of an analysis: a tree of numbers, texts and arrays, kept as HDF5, JSON or CSV.
 
 Groups are mappings with text keys; leaves are arrays, numbers, texts, booleans or None. The
-suffix of the file chooses the form.
+suffix of the file chooses the form. A `Result` is a dataclass that is such a group.
 """
 
+import dataclasses
 import json
 import math
+import types
+import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -18,6 +21,78 @@ from mdgan_hpc.outputs import written_whole
 Tree = Mapping[str, Any]
 
 SUFFIXES = (".h5", ".json", ".csv")
+
+
+class Result:
+    """Base of dataclasses that go to a result tree and come back from it.
+
+    A field is an entry of the group, under its name or the ``stored`` one of its metadata; what is
+    not known (None) is left out.
+    """
+
+    def to_tree(self) -> dict[str, Any]:
+        """Return the result tree: nested mappings of arrays, numbers and texts."""
+        tree: dict[str, Any] = {}
+        for item in dataclasses.fields(self):  # type: ignore[arg-type]
+            value = getattr(self, item.name)
+            if value is not None:
+                name = item.metadata.get("stored", item.name)
+                tree[name] = _as_tree(value)
+        return tree
+
+    @classmethod
+    def from_tree(cls, tree: Tree) -> Self:
+        """Make the object from a result tree; entries that it does not know are passed over.
+
+        Raises
+        ------
+        DataError
+            Naming the entries that are missing.
+        """
+        missing = cls._required().difference(tree)
+        if missing:
+            raise DataError(f"holds no {', '.join(sorted(missing))}: not a {cls.__name__} result")
+        hints, values = typing.get_type_hints(cls), {}
+        for item in dataclasses.fields(cls):  # type: ignore[arg-type]
+            value = tree.get(item.metadata.get("stored", item.name))
+            if value is not None:
+                values[item.name] = _as_type(hints[item.name], value)
+        return cls(**values)
+
+    @classmethod
+    def _required(cls) -> set[str]:
+        return {
+            item.metadata.get("stored", item.name)
+            for item in dataclasses.fields(cls)  # type: ignore[arg-type]
+            if item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
+        }
+
+
+def _as_tree(value: Any) -> Any:
+    """Return a field of a result, or a mapping of such, as a part of a tree."""
+    if isinstance(value, Mapping):
+        return {name: _as_tree(part) for name, part in value.items()}
+    return value.to_tree() if isinstance(value, Result) else value
+
+
+def _as_type(hint: Any, value: Any) -> Any:
+    """Return a value of a tree as the type of its field."""
+    if typing.get_origin(hint) is dict:
+        inner = typing.get_args(hint)[1]
+        return {name: _as_type(inner, part) for name, part in value.items()}
+    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    if isinstance(value, Mapping):
+        groups = [o for o in options if isinstance(o, type) and issubclass(o, Result)]
+        fitting = [group for group in groups if group._required() <= set(value)] or groups
+        return fitting[0].from_tree(value) if fitting else dict(value)
+    if np.ndarray in options:
+        return np.asarray(value)
+    if typing.get_origin(options[0]) is tuple:
+        return tuple(v.item() if isinstance(v, np.generic) else v for v in value)
+    for kind in (bool, int, float, str):
+        if kind in options:
+            return kind(value)
+    return value
 
 
 def check_suffix(path: str | Path) -> None:
@@ -112,8 +187,10 @@ def _write_group(group: Any, tree: Tree) -> None:
 
     for name, value in tree.items():
         if isinstance(value, Mapping):
-            _write_group(group.create_group(name), value)
-        elif value is None:
+            _write_group(group.create_group(_escaped(name)), value)
+            continue
+        name = _escaped(name)
+        if value is None:
             group[name] = h5py.Empty("f8")
         elif isinstance(value, str):
             group.create_dataset(name, data=value, dtype=h5py.string_dtype())
@@ -128,15 +205,24 @@ def _write_group(group: Any, tree: Tree) -> None:
             group.create_dataset(name, data=array, **options)
 
 
+def _escaped(name: str) -> str:
+    """HDF5 takes a slash in a name for a path, and one at its begin for the root of the file."""
+    return name.replace("%", "%25").replace("/", "%2F")
+
+
+def _named(name: str) -> str:
+    return name.replace("%2F", "/").replace("%25", "%")
+
+
 def _read_group(group: Any) -> dict[str, Any]:
     import h5py
 
     tree: dict[str, Any] = {}
     for name, item in group.items():
         if isinstance(item, h5py.Group):
-            tree[name] = _read_group(item)
+            tree[_named(name)] = _read_group(item)
         elif item.shape is None:
-            tree[name] = None
+            tree[_named(name)] = None
         else:
             value = item[()]
             if isinstance(value, bytes):
@@ -145,7 +231,7 @@ def _read_group(group: Any) -> dict[str, Any]:
                     value = json.loads(value)
             elif isinstance(value, np.generic):
                 value = value.item()
-            tree[name] = value
+            tree[_named(name)] = value
     return tree
 
 

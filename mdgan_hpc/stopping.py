@@ -1,6 +1,7 @@
 """Stopping on request: signals and a wall-time limit set a flag that the work looks at."""
 
 import signal
+import threading
 import time
 from types import FrameType, TracebackType
 from typing import Self
@@ -24,6 +25,9 @@ class StopRequest:
         self._before: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> Self:
+        # Only the main thread may set handlers; elsewhere the limit alone counts.
+        if threading.current_thread() is not threading.main_thread():
+            return self
         for number in (signal.SIGTERM, signal.SIGUSR2):
             self._before[number] = signal.signal(number, self._handle)
         return self

@@ -1,10 +1,12 @@
 """Result trees survive the way to a file and back."""
 
+from dataclasses import dataclass, field
+
 import numpy as np
 import pytest
 
 from mdgan_hpc.errors import DataError, UsageError
-from mdgan_hpc.results import load_results, save_results
+from mdgan_hpc.results import Result, load_results, save_results
 
 TREE = {
     "curves": {"lag_ps": np.array([0.1, 0.2]), "msd_axis": np.arange(6.0).reshape(2, 3)},
@@ -51,3 +53,45 @@ def test_what_is_wrong_is_told(tmp_path):
     (tmp_path / "bad.h5").write_text("text")
     with pytest.raises(DataError, match="not a results file"):
         load_results(tmp_path / "bad.h5")
+
+
+@pytest.mark.parametrize("suffix", ["h5", "json"])
+def test_names_with_slashes_stay_in_their_place(tmp_path, suffix):
+    """Fingerprints of inputs by absolute path; a percent sign is as good as any letter."""
+    tree = {"provenance": {"inputs": {"/tmp/a%2Fb.h5": "12", "../c.h5": "34"}}, "count": 1}
+    save_results(tmp_path / f"a.{suffix}", tree)
+    assert load_results(tmp_path / f"a.{suffix}") == tree
+
+
+@dataclass(frozen=True)
+class Inner(Result):
+    value: np.ndarray
+
+
+@dataclass(frozen=True)
+class Other(Result):
+    refused: str
+
+
+@dataclass(frozen=True)
+class Outer(Result):
+    label: str
+    count: int
+    inner: Inner | Other
+    pair: tuple[float, float] = (0.0, 1.0)
+    renamed: Inner | None = field(default=None, metadata={"stored": "old_name"})
+
+
+@pytest.mark.parametrize("suffix", ["h5", "json"])
+def test_objects_survive_the_way_to_a_file_and_back(tmp_path, suffix):
+    for inner in (Inner(np.arange(3.0)), Other("no reason")):
+        whole = Outer("a", 3, inner, (1.5, 2.0), Inner(np.zeros(2)))
+        save_results(tmp_path / f"a.{suffix}", whole.to_tree())
+        tree = load_results(tmp_path / f"a.{suffix}")
+        assert set(tree) == {"label", "count", "inner", "pair", "old_name"}
+        back = Outer.from_tree(tree)
+        assert (back.label, back.count, back.pair) == ("a", 3, (1.5, 2.0))
+        assert type(back.inner) is type(inner)
+        assert isinstance(back.renamed, Inner)
+    with pytest.raises(DataError, match="holds no count, inner: not a Outer result"):
+        Outer.from_tree({"label": "a"})

@@ -4,20 +4,20 @@ The linear extrapolation carries the error of D; the block bootstrap repeats wha
 forgets between blocks; the Gaussian process has the MSD of the MD at every lag and no hops.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.fft import next_fast_len
 
+from mdgan_hpc.analysis.fit.results import Coefficient
 from mdgan_hpc.errors import DataError
 
 #: Length of bootstrap blocks, as a share of the shortest run.
 BLOCK_SHARE = 0.1
 
 
-def linear_extrapolation(diffusion: Mapping[str, Any], lag_ps: np.ndarray) -> dict[str, np.ndarray]:
-    """Return MSD = c + 6 D t of a fitted `Diffusion.tree` at any lags, with its 95 % interval.
+def linear_extrapolation(total: Coefficient, lag_ps: np.ndarray) -> dict[str, np.ndarray]:
+    """Return MSD = c + 6 D t of a fitted coefficient at any lags, with its 95 % interval.
 
     Returns
     -------
@@ -25,13 +25,13 @@ def linear_extrapolation(diffusion: Mapping[str, Any], lag_ps: np.ndarray) -> di
         ``lag_ps``, ``msd``, ``low``, ``high`` (Angstrom^2), each [L].
     """
     slopes = {
-        "msd": diffusion["d_angstrom2_per_ps"],
-        "low": diffusion["low_angstrom2_per_ps"],
-        "high": diffusion["high_angstrom2_per_ps"],
+        "msd": total.d_angstrom2_per_ps,
+        "low": total.low_angstrom2_per_ps,
+        "high": total.high_angstrom2_per_ps,
     }
     # The line is known best at the start of the fit window, around which it turns.
-    start = float(diffusion["window_ps"][0])
-    there = diffusion["intercept_angstrom2"] + 6 * diffusion["d_angstrom2_per_ps"] * start
+    start = total.window_ps[0]
+    there = total.intercept_angstrom2 + 6 * total.d_angstrom2_per_ps * start
     lag = np.asarray(lag_ps, float)
     return {"lag_ps": lag} | {k: there + 6 * d * (lag - start) for k, d in slopes.items()}
 
@@ -117,4 +117,4 @@ def gaussian_process(
             result[0, p, axis] = 0.0
             result[1:, p, axis] = steps.cumsum()
     firsts = np.concatenate([r[0] for r in replicas])
-    return result + firsts[random.integers(0, len(firsts), n_particles)]
+    return np.asarray(result + firsts[random.integers(0, len(firsts), n_particles)])

@@ -1,23 +1,30 @@
-"""How the ions of one or several runs move: curves over lags from the sums of each run.
+"""How the ions of one or several runs move: the way from trajectories to a `Dynamics`.
 
 Replicas are never joined in time: sums over origins and numbers of origins are added, each run
 for itself. Work is shared out over MPI ranks in blocks of particles.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mdgan_hpc.analysis.correlation import Scratch, autocorrelation
-from mdgan_hpc.analysis.plan import DynamicsConfig, Plan, make_plan, plan_lags
-from mdgan_hpc.analysis.sites import Lattice
-from mdgan_hpc.analysis.sums import BIN_WIDTH, N_BINS, RunSums
+from mdgan_hpc.analysis.observables.collective import mean_collective
+from mdgan_hpc.analysis.observables.fourier import Scratch
+from mdgan_hpc.analysis.observables.moments import alpha2, joined_blocks, mean_moments
+from mdgan_hpc.analysis.observables.msd import drift, log_slope, mean_squares, total
+from mdgan_hpc.analysis.observables.run import RunSums
+from mdgan_hpc.analysis.observables.van_hove import densities
+from mdgan_hpc.analysis.observables.velocities import mean_vacf, spectrum
+from mdgan_hpc.analysis.plan import Plan, make_plan, plan_lags
+from mdgan_hpc.analysis.results import Cells, Curves, Dynamics, ParticleMsd
+from mdgan_hpc.analysis.settings import DynamicsConfig
+from mdgan_hpc.crystal import Crystal, find_crystal
 from mdgan_hpc.errors import UsageError
-from mdgan_hpc.parallel import Communicator, share
+from mdgan_hpc.parallel import Communicator, SingleProcess, share
 from mdgan_hpc.progress import Progress
 from mdgan_hpc.trajectory import Trajectory
 
@@ -27,73 +34,111 @@ READ_BYTES = 400 * 2**20
 FINGERPRINT_SHARE = 1 / 16
 
 
-def analyse(
-    paths: Sequence[str | Path],
-    config: DynamicsConfig,
-    communicator: Communicator,
+def dynamics(
+    paths: str | Path | Sequence[str | Path],
+    config: DynamicsConfig | None = None,
     *,
     label: str = "",
-) -> dict[str, Any] | None:
-    """Compute the dynamics of the replicas in `paths`, together over all ranks.
+    **options: Any,
+) -> Dynamics:
+    """Measure how the ions in trajectory files move.
 
     Parameters
     ----------
-    paths : sequence of path
+    paths : path or sequence of path
         H5MD files of one system, of equal record interval; each is a replica.
-    config : DynamicsConfig
-    communicator : Communicator
+    config : DynamicsConfig, optional
     label : str
-        Name of the system in the result.
+        Name of the curves; what made the trajectories (`Trajectory.label`) if not given.
+    **options
+        Fields of `DynamicsConfig`, instead of `config`: ``species="Li"``, ``device="cuda"``.
 
     Returns
     -------
-    dict or None
-        The result tree (`summarise`) on rank 0, None on the others.
+    Dynamics
 
     Raises
     ------
     DataError
         If the runs do not fit together or a file cannot be used.
     UsageError
-        If a file is given twice.
+        If a file is given twice, or holds several species and none is named.
     """
-    with open_runs(paths) as trajectories:
+    if config is not None and options:
+        raise UsageError(f"give either config or {', '.join(options)}")
+    paths = [paths] if isinstance(paths, str | Path) else list(paths)
+    if not paths:
+        raise UsageError("no trajectory file is given")
+    found = measure_dynamics(
+        paths, config or DynamicsConfig(**options), SingleProcess(), label=label
+    )
+    assert found is not None
+    return found
+
+
+def measure_dynamics(
+    paths: Sequence[str | Path],
+    config: DynamicsConfig,
+    communicator: Communicator,
+    *,
+    label: str = "",
+) -> Dynamics | None:
+    """As `dynamics`, shared over the ranks; every rank must call it.
+
+    Returns
+    -------
+    Dynamics or None
+        On rank 0; None on the others.
+    """
+    with open_runs(paths, config.species) as trajectories:
         plan = make_plan(trajectories, config)
-        runs = [
-            new_sums(
-                t.n_records,
-                plan,
-                n_particles=t.n_particles,
-                together=t.simulated_together,
-                inverse_cell=_inverse_cell(t),
-                where=t.path,
-            )
-            for t in trajectories
-        ]
-        units = [(i, part) for i, t in enumerate(trajectories) for part in particle_units(t)]
-        aside = _worth_of_fingerprints(trajectories, len(units))
-        mine = share(len(units), communicator.rank, communicator.size, aside=aside)
-        total = sum(t.n_particles for t in trajectories)
-        with Progress(
-            f"analysis of {label or paths[0]}",
-            total,
-            "particles",
-            silent=communicator.rank != 0,
-        ) as progress:
-            scratch = Scratch()
-            for index in mine:
-                run, part = units[index]
-                t, n = trajectories[run], part.stop - part.start
-                buffer = scratch.array("positions", (t.n_records, n, 3), t.position_type)
-                runs[run].add(t.positions(particles=part, out=buffer), part.start)
-                progress.update(n * communicator.size)
+        runs = [_empty_sums(t, plan) for t in trajectories]
+        label = label or trajectories[0].label
+        _add_shared(runs, trajectories, communicator, f"analysis of {paths[0]}")
         for sums in runs:
             sums.reduce(communicator)
         if communicator.rank != 0:
             return None
-        result = summarise(runs, plan, label=label, in_crystal=all(map(_in_crystal, trajectories)))
-        result["files"] = [str(path) for path in paths]
-        return result
+        return summarise(
+            runs,
+            plan,
+            label=label,
+            species=trajectories[0].require_one_species(),
+            in_crystal=all(map(_in_crystal, trajectories)),
+            files=tuple(str(path) for path in paths),
+        )
+
+
+def _empty_sums(trajectory: Trajectory, plan: Plan) -> RunSums:
+    return RunSums(
+        trajectory.n_records,
+        plan,
+        n_particles=trajectory.n_particles,
+        ions_per_cell=trajectory.ions_per_cell,
+        inverse_cell=_inverse_cell(trajectory),
+        where=trajectory.path,
+    )
+
+
+def _add_shared(
+    runs: Sequence[RunSums],
+    trajectories: Sequence[Trajectory],
+    communicator: Communicator,
+    title: str,
+) -> None:
+    """Add this rank's share of the particles of all runs."""
+    units = [(i, part) for i, t in enumerate(trajectories) for part in particle_units(t)]
+    aside = _worth_of_fingerprints(trajectories, len(units))
+    mine = share(len(units), communicator.rank, communicator.size, aside=aside)
+    n_particles = sum(t.n_particles for t in trajectories)
+    scratch = Scratch()
+    with Progress(title, n_particles, "particles", silent=communicator.rank != 0) as progress:
+        for index in mine:
+            run, part = units[index]
+            t, n = trajectories[run], part.stop - part.start
+            buffer = scratch.array("positions", (t.n_records, n, 3), t.position_type)
+            runs[run].add(t.positions(particles=part, out=buffer), part.start)
+            progress.update(n * communicator.size)
 
 
 def _worth_of_fingerprints(trajectories: Sequence[Trajectory], n_units: int) -> int:
@@ -105,41 +150,66 @@ def _worth_of_fingerprints(trajectories: Sequence[Trajectory], n_units: int) -> 
 
 
 @contextmanager
-def open_runs(paths: Sequence[str | Path]) -> Iterator[list[Trajectory]]:
-    """Give the trajectories in `paths`, each a replica of its own."""
+def open_runs(
+    paths: Sequence[str | Path], species: str | int | None = None
+) -> Iterator[list[Trajectory]]:
+    """Give the trajectories in `paths`, each a replica of its own, of one species.
+
+    Raises
+    ------
+    UsageError
+        If a file is given twice, holds several species and none is named, or another species than
+        the first.
+    """
     if len({Path(path).resolve() for path in paths}) < len(paths):
         raise UsageError("the same file is given twice", remedy="each replica counts once")
     with ExitStack() as stack:
-        yield [stack.enter_context(Trajectory(path)) for path in paths]
+        trajectories = [stack.enter_context(Trajectory(path, species or None)) for path in paths]
+        names = [t.require_one_species() for t in trajectories]
+        for path, name in zip(paths, names, strict=True):
+            if name != names[0]:
+                raise UsageError(
+                    f"holds {name}, {paths[0]} {names[0]}",
+                    where=path,
+                    remedy="analyse them apart, or name one with --species",
+                )
+        yield trajectories
 
 
 def lags_of(paths: Sequence[str | Path], config: DynamicsConfig) -> np.ndarray:
-    """Return the lags in ps at which `analyse` will measure; reads no positions."""
-    with open_runs(paths) as trajectories:
+    """Return the lags in ps at which `dynamics` will measure; reads no positions."""
+    with open_runs(paths, config.species) as trajectories:
         plan = make_plan(trajectories, config)
         return plan.lags * plan.interval_ps
 
 
-def analyse_arrays(
-    runs: Sequence[np.ndarray], interval_ps: float, config: DynamicsConfig, *, label: str = ""
-) -> dict[str, Any]:
-    """Compute the dynamics of replicas in memory, positions [T, N, 3] in Angstrom."""
+def dynamics_of_arrays(
+    runs: Sequence[np.ndarray],
+    interval_ps: float,
+    config: DynamicsConfig | None = None,
+    *,
+    label: str = "",
+) -> Dynamics:
+    """Measure how the ions of replicas in memory move.
+
+    Parameters
+    ----------
+    runs : sequence of array, [T, N, 3]
+        Unwrapped positions of each replica, Angstrom.
+    interval_ps : float
+        Time between two records.
+    config : DynamicsConfig, optional
+    label : str
+        Name of the curves.
+    """
+    config = config or DynamicsConfig()
     plan = plan_lags(min(map(len, runs)), interval_ps, config)
     sums = []
     for positions in runs:
-        run = new_sums(len(positions), plan, n_particles=positions.shape[1])
+        run = RunSums(len(positions), plan, n_particles=positions.shape[1])
         run.add(positions)
         sums.append(run)
     return summarise(sums, plan, label=label)
-
-
-def new_sums(n_records: int, plan: Plan, **options: Any) -> RunSums:
-    """Return empty sums of a run, by NumPy or on the device of the plan."""
-    if not plan.config.device:
-        return RunSums(n_records, plan, **options)
-    from mdgan_hpc.analysis.device import DeviceSums
-
-    return DeviceSums(n_records, plan, **options)
 
 
 def _in_crystal(trajectory: Trajectory) -> bool:
@@ -148,9 +218,10 @@ def _in_crystal(trajectory: Trajectory) -> bool:
     In a liquid the other atoms give way, and the sum of the ions' displacements tells how, or what
     was taken off as drift.
     """
-    if trajectory.parameter("simulated_together"):  # generated
-        return trajectory.simulated_together > 1
-    return Lattice.of_framework(trajectory.framework, trajectory.constant_cell) is not None
+    if trajectory.generated:
+        return trajectory.ions_per_cell > 1
+    found = find_crystal(trajectory.framework, trajectory.constant_cell)
+    return isinstance(found, Crystal)
 
 
 def _inverse_cell(trajectory: Trajectory) -> np.ndarray | None:
@@ -163,185 +234,126 @@ def particle_units(trajectory: Trajectory) -> list[slice]:
     n = trajectory.n_particles
     fits = max(1, READ_BYTES // (12 * trajectory.n_records))
     unit = min(fits, trajectory.chunk[1], max(1, math.ceil(n / 8)))
-    together = trajectory.simulated_together
+    together = trajectory.ions_per_cell
     if together < n:
         unit = max(unit // together, 1) * together
     return [slice(start, min(start + unit, n)) for start in range(0, n, unit)]
 
 
 def summarise(
-    runs: Sequence[RunSums], plan: Plan, *, label: str = "", in_crystal: bool = True
-) -> dict[str, Any]:
-    """Turn the sums of the replicas into the result tree; `in_crystal` joins ``simulations``.
+    runs: Sequence[RunSums],
+    plan: Plan,
+    *,
+    label: str = "",
+    species: str = "X",
+    in_crystal: bool = True,
+    files: tuple[str, ...] = (),
+) -> Dynamics:
+    """Turn the sums of the replicas into their dynamics.
 
-    Returns
-    -------
-    dict
-        ``curves`` holds columns over lags: ``lag_ps``, ``msd`` and ``msd_axis`` (Angstrom^2),
-        ``slope`` (d log MSD / d log t), ``n_independent`` (particles x run length / lag), and,
-        where computed, ``alpha2`` and ``msd_collective`` (of the summed displacement of ions that
-        were simulated together, by their number). Further groups: ``van_hove``, ``vacf``,
-        ``spectrum``, ``replicas``, ``simulations`` (their number and size in each run),
-        ``bundles`` (of them, where a run holds several).
+    Parameters
+    ----------
+    runs : sequence of RunSums
+    plan : Plan
+    label, species : str
+    in_crystal : bool
+        Whether the other atoms stand still.
+    files : tuple of str
     """
-    lags = plan.lags
-    squared = [run.squared()[:, lags] for run in runs]  # [3, L] each
-    origins = [run.origins(lags) for run in runs]
-    msd_axis = (_total(squared) / _total(origins)).T  # [L, 3]
-    msd = msd_axis.sum(1)
-    lag_ps = lags * plan.interval_ps
+    msd_axis, by_run = mean_squares([run.msd for run in runs])
+    msd, lag_ps = msd_axis.sum(1), plan.lags * plan.interval_ps
     n_particles = [run.n_particles for run in runs]
-    n_records = [run.n_records for run in runs]
-    curves: dict[str, np.ndarray] = {
+    n_records = np.array([run.n_records for run in runs])
+    independent = total(n * t / plan.lags for n, t in zip(n_particles, n_records, strict=True))
+    curves = {
         "lag_ps": lag_ps,
         "msd": msd,
         "msd_axis": msd_axis,
         "slope": log_slope(lag_ps, msd),
-        "n_independent": _total(
-            n * t / lags for n, t in zip(n_particles, n_records, strict=True)
-        ).astype(float),
+        "n_independent": independent.astype(float),
     }
-    replica_msd = np.array([s.sum(0) / o for s, o in zip(squared, origins, strict=True)])
-    tree: dict[str, Any] = {
-        "label": label,
-        "record_interval_ps": plan.interval_ps,
-        "stride": plan.config.stride,
-        "n_particles": np.array(n_particles),
-        "n_records": np.array(n_records),
-        "span_ps": (np.array(n_records) - 1) * plan.interval_ps,
-        "curves": curves,
-        "replicas": {"msd": replica_msd},
-        "drift": _drift(runs),
-    }
+    travel = (
+        total(run.msd.sums[name] for run in runs)
+        for name in ("first_to_last", "first_to_last_squared")
+    )
+    more: dict[str, Any] = {}
     if plan.config.per_particle:
-        tree["particles"] = {"msd": np.concatenate([p for run in runs for p in run.per_particle])}
+        each = [part for run in runs for part in run.msd.per_particle]
+        more["particles"] = ParticleMsd(np.concatenate(each))
     if plan.config.full:
-        _add_full(tree, runs, plan)
-        if "simulations" in tree:
-            tree["simulations"]["in_crystal"] = in_crystal
-    return tree
-
-
-def log_slope(lag_ps: np.ndarray, msd: np.ndarray) -> np.ndarray:
-    """Return d log MSD / d log t at each lag [L], a straight line over half a decade around it."""
-    slope = np.full(len(msd), np.nan)
-    x, y = np.log10(lag_ps), np.log10(np.where(msd > 0, msd, np.nan))
-    for i in range(len(x)):
-        near = np.abs(x - x[i]) <= 0.25
-        near[max(0, i - 1) : i + 2] = True
-        near &= np.isfinite(y)
-        if near.sum() >= 2:
-            slope[i] = np.polyfit(x[near], y[near], 1)[0]
-    return slope
-
-
-def _drift(runs: Sequence[RunSums]) -> dict[str, np.ndarray]:
-    """Mean displacement from first to last record [3], its standard error, and their ratio."""
-    n = _total(run.n_particles for run in runs)
-    mean = _total(run.sums["first_to_last"] for run in runs) / n
-    square = _total(run.sums["first_to_last_squared"] for run in runs) / n
-    error = np.sqrt(np.maximum(square - mean**2, 0) / max(n - 1, 1))
-    z = np.divide(mean, error, out=np.zeros(3), where=error > 0)
-    return {"mean": mean, "standard_error": error, "z": z}
-
-
-def _add_full(tree: dict[str, Any], runs: Sequence[RunSums], plan: Plan) -> None:
-    lags, curves = plan.lags, tree["curves"]
-    counts = _total(
-        run.n_particles * -(-(run.n_records - lags) // run.moment_steps) for run in runs
+        more |= _beyond_msd(runs, plan, curves, in_crystal)
+    return Dynamics(
+        label=label,
+        species=species,
+        record_interval_ps=plan.interval_ps,
+        stride=plan.config.stride,
+        n_particles=np.array(n_particles),
+        n_records=n_records,
+        span_ps=(n_records - 1) * plan.interval_ps,
+        curves=Curves(**curves),
+        replicas=ParticleMsd(by_run),
+        drift=drift(sum(n_particles), *travel),
+        files=files or None,
+        **more,
     )
-    second = _total(run.sums["second"] for run in runs) / counts
-    fourth = _total(run.sums["fourth"] for run in runs) / counts
-    curves["alpha2"] = alpha2(second, fourth)
-    curves["fourth_moment"] = fourth
-    simulations = np.array([int(run.sums["simulations"][0]) for run in runs])
-    together = np.array([run.together for run in runs])
-    if simulations.any() and (together > 1).any():
-        counts = _total(
-            n * k * (run.n_records - lags)
-            for n, k, run in zip(simulations, together, runs, strict=True)
+
+
+def _beyond_msd(
+    runs: Sequence[RunSums], plan: Plan, curves: dict[str, np.ndarray], in_crystal: bool
+) -> dict[str, Any]:
+    """Return the further parts of a `Dynamics`, and put their curves into `curves`."""
+    n_particles = [run.n_particles for run in runs]
+    beyond = [run.beyond for run in runs if run.beyond is not None]
+    collective = [run.collective for run in beyond]
+    second, fourth = mean_moments([run.moments for run in beyond], n_particles)
+    curves["alpha2"], curves["fourth_moment"] = alpha2(second, fourth), fourth
+    together = mean_collective(collective)
+    cells = None
+    if together is not None:
+        curves["msd_collective"] = together
+        cells = Cells(
+            np.array([run.n_cells for run in collective]),
+            np.array([run.ions_per_cell for run in collective]),
+            in_crystal,
         )
-        curves["msd_collective"] = _total(run.collective()[lags] for run in runs) / counts
-        tree["simulations"] = {"number": simulations, "particles": together}
-    bundles = [_bundles(run) for run in runs if run.sums["simulations"][0] > 1]
-    if bundles:
-        tree["bundles"] = {name: np.concatenate([b[name] for b in bundles]) for name in bundles[0]}
-    tree["van_hove"] = van_hove_tree(runs, plan)
-    tree |= _velocities(runs, plan)
-
-
-def _bundles(run: RunSums) -> dict[str, np.ndarray]:
-    """MSD [B, L] of bundles of the simulations of a run, their particles and length (ps)."""
-    particles = run.sums["bundle_particles"]
-    filled = particles > 0
-    origins = -(-(run.n_records - run.plan.lags) // run.moment_steps)
+    blocks = [run.moments.blocks(plan.interval_ps) for run in beyond if run.collective.n_cells > 1]
+    vacf = mean_vacf([run.velocities for run in beyond], n_particles, plan.interval_ps)
+    counts = {
+        name: total(run.histograms.sums[name] for run in beyond)
+        for name in ("radial", "axial", "tensor")
+    }
     return {
-        "msd": run.sums["bundle_squares"][filled] / (particles[filled, None] * origins),
-        "n_particles": particles[filled],
-        "span_ps": np.full(filled.sum(), (run.n_records - 1) * run.plan.interval_ps),
+        "cells": cells,
+        "blocks": joined_blocks(blocks),
+        "van_hove": densities(plan.histogram_lags * plan.interval_ps, **counts),
+        "vacf": vacf,
+        "spectrum": spectrum(vacf.value, plan.config.stride * plan.interval_ps),
     }
 
 
-def alpha2(second: np.ndarray, fourth: np.ndarray) -> np.ndarray:
-    """Return the non-Gaussian parameter 3 <r^4> / (5 <r^2>^2) - 1.
-
-    References
-    ----------
-    A. Rahman, Phys. Rev. 136, A405 (1964), equation 14.
-    """
-    return 3 * fourth / (5 * np.where(second > 0, second, np.nan) ** 2) - 1
+# As trees, for what has not moved to the objects yet.
 
 
-def _total(arrays: Iterable[Any]) -> np.ndarray:
-    return np.asarray(np.sum(list(arrays), axis=0))
+def analyse(
+    paths: Sequence[str | Path],
+    config: DynamicsConfig,
+    communicator: Communicator,
+    *,
+    label: str = "",
+) -> dict[str, Any] | None:
+    """Return the tree of `measure_dynamics`."""
+    found = measure_dynamics(paths, config, communicator, label=label)
+    return None if found is None else found.to_tree()
 
 
-def van_hove_tree(runs: Sequence[RunSums], plan: Plan) -> dict[str, np.ndarray]:
-    """Return self van Hove densities: of r (4 pi r^2 G_s, 1/Angstrom) and of each axis."""
-    radial = _total(run.sums["radial"] for run in runs)  # [K, R]
-    axial = _total(run.sums["axial"] for run in runs)  # [K, 3, X]
-    tensor = _total(run.sums["tensor"] for run in runs)  # [K, 3, 3]
-    last = int(np.flatnonzero(radial.any(0)).max(initial=1)) + 2
-    last = min(last, N_BINS)
-    radial, axial = radial[:, :last], axial[..., N_BINS - last : N_BINS + last]
-    return {
-        "time_ps": plan.histogram_lags * plan.interval_ps,
-        "r": (np.arange(last) + 0.5) * BIN_WIDTH,
-        "density": radial / (radial.sum(1, keepdims=True) * BIN_WIDTH),
-        "displacement": (np.arange(-last, last) + 0.5) * BIN_WIDTH,
-        # Displacement covariance, but for its scale: tells how anisotropic the motion is.
-        "tensor": tensor / np.maximum(np.trace(tensor, axis1=1, axis2=2), 1e-300)[:, None, None],
-        "axis_density": axial / (axial.sum(2, keepdims=True) * BIN_WIDTH),
-    }
-
-
-def _velocities(runs: Sequence[RunSums], plan: Plan) -> dict[str, Any]:
-    """Velocity autocorrelation (Angstrom^2/ps^2) and its one-sided spectrum."""
-    stride, n_lags = plan.config.stride, plan.velocity_lags
-    lags = np.arange(n_lags) * stride
-    step_ps = stride * plan.interval_ps
-    total = _total(
-        autocorrelation(run.sums["velocity_power"], run.velocity_length, int(lags[-1]) + 1)[lags]
-        for run in runs
-    )
-    counts = _total(run.n_particles * (run.n_records - stride - lags) for run in runs)
-    vacf = total / counts / step_ps**2
-    frequency, spectrum = vacf_spectrum(vacf, step_ps)
-    return {
-        "vacf": {"time_ps": lags * plan.interval_ps, "value": vacf},
-        "spectrum": {"frequency_thz": frequency, "value": spectrum},
-    }
+def analyse_arrays(
+    runs: Sequence[np.ndarray], interval_ps: float, config: DynamicsConfig, *, label: str = ""
+) -> dict[str, Any]:
+    """Return the tree of `dynamics_of_arrays`."""
+    return dynamics_of_arrays(runs, interval_ps, config, label=label).to_tree()
 
 
 def vacf_spectrum(vacf: np.ndarray, interval_ps: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return frequencies (THz) and the spectrum (Angstrom^2/ps) of a VACF [n].
-
-    The cosine transform of the function times a Hann window that falls to zero at its last lag:
-    S(f) = 2 integral C(t) cos(2 pi f t) dt over t >= 0, so that S(0)/6 is D for a window long
-    enough.
-    """
-    n = len(vacf)
-    window = 0.5 * (1 + np.cos(np.pi * np.arange(n) / n))
-    windowed = vacf * window
-    even = np.concatenate([windowed, [0.0], windowed[:0:-1]])  # length 2 n
-    return np.fft.rfftfreq(2 * n, interval_ps), np.fft.rfft(even).real * interval_ps
+    """Return frequencies and values of `observables.velocities.spectrum`."""
+    found = spectrum(vacf, interval_ps)
+    return found.frequency_thz, found.value

@@ -6,52 +6,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mdgan_hpc.analysis.correlation import log_lags
-from mdgan_hpc.errors import DataError, DataWarning, UsageError
+from mdgan_hpc.analysis.observables.fourier import log_lags
+from mdgan_hpc.analysis.settings import DynamicsConfig
+from mdgan_hpc.errors import DataError, DataWarning
 from mdgan_hpc.trajectory import Trajectory
 
 #: Longest time of the velocity autocorrelation function.
 VACF_PS = 2.0
 
 
-@dataclass(frozen=True)
-class DynamicsConfig:
-    """What is computed.
-
-    Attributes
-    ----------
-    every_lag : bool
-        All lags instead of log-spaced ones.
-    lags_per_decade : int
-    max_fraction : float
-        Longest lag as a share of the shortest run.
-    stride : int
-        Lags are multiples of this many records, and velocities differences over them: the way to
-        compare with a trajectory of longer record interval.
-    full : bool
-        Also fourth moments, histograms, velocities and the collective motion.
-    per_particle : bool
-        Keep the mean squared displacement of each particle.
-    van_hove_ps : tuple of float
-        Times of the histograms; empty: four between a hundredth and a quarter of the run.
-    device : str
-        PyTorch's name of a device to compute on, such as ``cuda``; empty: NumPy.
-    """
-
-    every_lag: bool = False
-    lags_per_decade: int = 20
-    max_fraction: float = 0.5
-    stride: int = 1
-    full: bool = True
-    per_particle: bool = False
-    van_hove_ps: tuple[float, ...] = ()
-    device: str = ""
-
-    def __post_init__(self) -> None:
-        if not 0 < self.max_fraction < 1:
-            raise UsageError(f"longest lag {self.max_fraction:g} of a run must be between 0 and 1")
-        if self.stride < 1 or self.lags_per_decade < 1:
-            raise UsageError("lags per decade and stride must be at least 1")
+#: Times of the van Hove functions, as shares of a run.
+VAN_HOVE_SHARES = (1 / 160, 1 / 40, 1 / 10, 1 / 4)
 
 
 @dataclass(frozen=True)
@@ -105,7 +70,7 @@ def plan_lags(n_records: int, interval_ps: float, config: DynamicsConfig) -> Pla
         lags = log_lags(strided, per_decade=config.lags_per_decade, fraction=config.max_fraction)
     lags = lags * stride
     span = n_records * interval_ps
-    times = config.van_hove_ps or tuple(span * share for share in (1 / 160, 1 / 40, 1 / 10, 1 / 4))
+    times = config.van_hove_ps or tuple(span * share for share in VAN_HOVE_SHARES)
     nearest = [int(lags[np.argmin(np.abs(np.log(lags * interval_ps / t)))]) for t in times]
     return Plan(
         interval_ps,

@@ -6,15 +6,16 @@ enters the core of another, so that a look over the border is no hop.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 
 import numpy as np
 from scipy import ndimage
 
+from mdgan_hpc.crystal import Crystal
 from mdgan_hpc.errors import DataError
-from mdgan_hpc.trajectory import Framework
+from mdgan_hpc.results import Result
 
 #: Spacing of the density grid, and width of the Gaussian it is smoothed with (Angstrom).
 SPACING = 0.25
@@ -28,10 +29,6 @@ LEAST_DISTANCE = 1.2
 #: Radius of a core: this share of the distance to the next site.
 CORE = 0.4
 
-#: Atoms of the framework move less than this (rms, Angstrom) where there is a lattice.
-LARGEST_RMS = 0.8
-
-_SYMPREC = 0.35
 _OFFSET = 2**15
 
 
@@ -59,33 +56,11 @@ class Lattice:
         return cls(np.asarray(vectors, np.float64), np.eye(3)[None], np.zeros((1, 3)))
 
     @classmethod
-    def of_framework(cls, framework: Framework | None, cell: np.ndarray | None) -> "Lattice | None":
-        """Return the lattice of an averaged framework in its cell [3, 3].
-
-        None where there is none: no framework, no cell, or atoms that do not stay in place.
-        """
-        if framework is None or cell is None or len(framework.position) == 0:
-            return None
-        if float(np.max(framework.rms_displacement)) > LARGEST_RMS:
-            return None
-        import spglib
-
-        # First the translations: a supercell hides the rotations that it breaks.
-        fraction = framework.position @ np.linalg.inv(cell) % 1
-        crystal = (cell, fraction, framework.species)
-        whole = spglib.get_symmetry_dataset(crystal, _SYMPREC)  # type: ignore[arg-type]
-        if whole is None:
-            return cls.of_vectors(cell)
-        vectors = np.asarray(spglib.niggli_reduce(whole.primitive_lattice), np.float64)
-        _, first = np.unique(whole.mapping_to_primitive, return_index=True)
-        fraction = framework.position[first] @ np.linalg.inv(vectors) % 1
-        crystal = (vectors, fraction, framework.species[first])
-        found = spglib.get_symmetry(crystal, _SYMPREC)  # type: ignore[arg-type]
-        if found is None:
-            return cls.of_vectors(vectors)
-        # spglib: column fractions x go to W x + w; here rows of Cartesian coordinates.
-        rotations = [np.linalg.inv(vectors) @ w.T @ vectors for w in found["rotations"]]
-        return cls(vectors, np.array(rotations), found["translations"] @ vectors)
+    def of_crystal(cls, crystal: Crystal) -> "Lattice":
+        """Return the lattice of a crystal, with its point operations."""
+        # There columns go to R x + t.
+        rotations = crystal.rotations.swapaxes(1, 2)
+        return cls(crystal.primitive, rotations, crystal.translations)
 
 
 @dataclass(frozen=True)
@@ -113,7 +88,7 @@ class Sites:
         difference = self.fraction[:, None, None] - self.fraction[None, :, None] + shifts
         distance = np.linalg.norm(difference @ self.lattice, axis=-1)
         distance[distance < 1e-6] = np.inf
-        return distance.min((1, 2))
+        return np.asarray(distance.min((1, 2)))
 
     @cached_property
     def _map(self) -> tuple[np.ndarray, np.ndarray]:
@@ -155,7 +130,7 @@ class Sites:
         last = np.maximum.accumulate(index, axis=0)
         # Before its first core a particle is where it first gets to.
         first = np.argmax(core, axis=0)
-        return np.take_along_axis(label, np.where(last < 0, first, last), axis=0)
+        return np.asarray(np.take_along_axis(label, np.where(last < 0, first, last), axis=0))
 
 
 def _grid_shape(lattice: np.ndarray, spacing: float) -> tuple[int, int, int]:
@@ -165,7 +140,7 @@ def _grid_shape(lattice: np.ndarray, spacing: float) -> tuple[int, int, int]:
 
 def _label(cell: np.ndarray, site: np.ndarray | int, n_sites: int) -> np.ndarray:
     a, b, c = np.moveaxis(cell + _OFFSET, -1, 0)
-    return ((a * 2 * _OFFSET + b) * 2 * _OFFSET + c) * n_sites + site
+    return np.asarray(((a * 2 * _OFFSET + b) * 2 * _OFFSET + c) * n_sites + site)
 
 
 def folded_voxels(
@@ -175,7 +150,7 @@ def folded_voxels(
     fraction = positions @ np.linalg.inv(lattice)
     fraction -= np.floor(fraction)
     index = np.minimum((fraction * shape).astype(np.intp), np.array(shape) - 1)
-    return (index[..., 0] * shape[1] + index[..., 1]) * shape[2] + index[..., 2]
+    return np.asarray((index[..., 0] * shape[1] + index[..., 1]) * shape[2] + index[..., 2])
 
 
 def folded_density(
@@ -187,7 +162,7 @@ def folded_density(
         counts += np.bincount(
             folded_voxels(positions, lattice, shape).ravel(), minlength=len(counts)
         )
-    return counts.reshape(shape) / max(counts.mean(), 1e-300)
+    return np.asarray(counts.reshape(shape) / max(float(counts.mean()), 1e-300))
 
 
 def find_sites(pieces: Iterable[np.ndarray], lattice: Lattice) -> Sites:
@@ -267,20 +242,77 @@ class Hops:
     site_hops: np.ndarray
     squared_length: np.ndarray
 
-    def tree(self, interval_ps: float) -> dict[str, np.ndarray | float]:
-        """Return occupancies, residence times (ps), hop rate (1/ps) and back-jump probability."""
+    @property
+    def length(self) -> float:
+        """Root mean square length of a hop, Angstrom; zero where there is none."""
+        return float(np.sqrt(self.squared_length.sum() / max(float(self.hops.sum()), 1)))
+
+    def statistics(self, interval_ps: float) -> "HopStatistics":
+        """Return what they mean, of records `interval_ps` apart."""
         time, hops = float(self.time_ps.sum()), float(self.hops.sum())
-        leaving = self.site_hops.sum(0)
         with np.errstate(divide="ignore", invalid="ignore"):
-            return {
-                "occupancy": self.site_time.sum(0) / self.site_time.sum(),
-                "residence_ps": self.site_time.sum(0) * interval_ps / leaving,
-                "mean_residence_ps": time / hops if hops else float("inf"),
-                "hop_rate_per_ps": hops / time,
-                "back_jump_probability": float(self.back.sum() / max(self.pairs.sum(), 1)),
-                "hop_length": float(np.sqrt(self.squared_length.sum() / max(hops, 1))),
-                "n_hops": hops,
-            }
+            return HopStatistics(
+                occupancy=self.site_time.sum(0) / self.site_time.sum(),
+                residence_ps=self.site_time.sum(0) * interval_ps / self.site_hops.sum(0),
+                mean_residence_ps=time / hops if hops else float("inf"),
+                hop_rate_per_ps=hops / time,
+                back_jump_probability=float(self.back.sum() / max(self.pairs.sum(), 1)),
+                hop_length=self.length,
+                n_hops=hops,
+            )
+
+
+@dataclass(frozen=True)
+class HopStatistics(Result):
+    """How ions hop between S sites of a cell.
+
+    Attributes
+    ----------
+    occupancy : array, [S]
+        Share of the time at each site.
+    residence_ps : array, [S]
+        Mean time of a visit.
+    mean_residence_ps : float
+        Over all sites.
+    hop_rate_per_ps : float
+        Of an ion.
+    back_jump_probability : float
+        That a hop leads back where the one before came from.
+    hop_length : float
+        Root mean square, Angstrom.
+    n_hops : float
+        Hops seen.
+    """
+
+    occupancy: np.ndarray
+    residence_ps: np.ndarray
+    mean_residence_ps: float
+    hop_rate_per_ps: float
+    back_jump_probability: float
+    hop_length: float
+    n_hops: float
+
+
+@dataclass(frozen=True)
+class DensitySlices(Result):
+    """Densities of ions in one layer of the cell.
+
+    Attributes
+    ----------
+    x, y : array, [A + 1, B + 1]
+        Corners of the grid in the plane of the layer, Angstrom.
+    layer, thickness : float
+        Along the normal, Angstrom.
+    md, generated : array, [A, B]
+        Over the mean density in the whole cell.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    layer: float
+    thickness: float
+    md: np.ndarray
+    generated: np.ndarray
 
 
 def joined_hops(parts: Sequence[Hops]) -> Hops:
@@ -324,48 +356,63 @@ def _place(sites: Sites, label: np.ndarray) -> np.ndarray:
     cell, site = np.divmod(label, n_sites)
     rest, c = np.divmod(cell, 2 * _OFFSET)
     a, b = np.divmod(rest, 2 * _OFFSET)
-    return np.stack([a, b, c], axis=-1) - _OFFSET + sites.fraction[site]
+    return np.asarray(np.stack([a, b, c], axis=-1) - _OFFSET + sites.fraction[site])
 
 
 def density_slices(
-    positions: Mapping[str, np.ndarray],
+    md: np.ndarray,
+    generated: np.ndarray,
     cell: np.ndarray,
     lattice: Lattice,
     *,
     spacing: float = 0.35,
-) -> dict[str, np.ndarray]:
-    """Return the density of several sets of positions in the layer of the cell richest in ions.
+) -> DensitySlices:
+    """Return the density of MD and of generated ions in the layer of the cell richest in ions.
 
     The layer is 1.5 Angstrom thick, parallel to the first two cell vectors, and chosen by the
-    first set. Positions are spread evenly over the primitive cells of the cell, so that sets that
+    MD. Positions are spread evenly over the primitive cells of the cell, so that sets that
     started in different ones of them can be compared.
 
-    Returns
-    -------
-    dict
-        ``x``, ``y`` [A + 1, B + 1], corners of the grid in the plane of the layer (Angstrom);
-        ``layer`` and ``thickness`` (Angstrom, along the normal); and one density [A, B] a set, over
-        its mean in the whole cell.
+    Parameters
+    ----------
+    md, generated : array, [..., 3]
+        Positions, Angstrom.
+    cell : array, [3, 3]
+        Rows are the cell vectors, Angstrom.
+    lattice : Lattice
+    spacing : float
+        Of the grid, Angstrom.
     """
     a, b = cell[:2]
     height = abs(np.linalg.det(cell)) / np.linalg.norm(np.cross(a, b))
     shape = _grid_shape(cell, spacing)
     layers = max(1, round(1.5 / height * shape[2]))
     copies = round(abs(np.linalg.det(cell) / np.linalg.det(lattice.vectors)))
-    random = np.random.default_rng(0)
-    result: dict[str, np.ndarray] = {}
-    first = None
-    for name, places in positions.items():
+    rng = np.random.default_rng(0)
+    densities = []
+    for places in (md, generated):
         flat = places.reshape(-1, 3).astype(np.float64)
         # So many times each primitive vector, at random, reaches all copies equally often.
-        flat = flat + random.integers(0, copies, flat.shape) @ lattice.vectors
-        density = folded_density([flat], cell, shape)
-        if first is None:
-            level = density.mean((0, 1))
-            window = sum(np.roll(level, -k) for k in range(layers))
-            first = int(np.argmax(window))
-        rows = (first + np.arange(layers)) % shape[2]
-        result[name] = density[:, :, rows].mean(2)
+        flat = flat + rng.integers(0, copies, flat.shape) @ lattice.vectors
+        densities.append(folded_density([flat], cell, shape))
+    level = densities[0].mean((0, 1))
+    first = int(np.argmax(np.sum([np.roll(level, -k) for k in range(layers)], axis=0)))
+    rows = (first + np.arange(layers)) % shape[2]
+    x, y = _corners(a, b, shape)
+    return DensitySlices(
+        x=x,
+        y=y,
+        layer=float((first + layers / 2) / shape[2] * height),
+        thickness=float(layers / shape[2] * height),
+        md=densities[0][:, :, rows].mean(2),
+        generated=densities[1][:, :, rows].mean(2),
+    )
+
+
+def _corners(
+    a: np.ndarray, b: np.ndarray, shape: tuple[int, int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the corners of a grid over two cell vectors, along the first and across it."""
     i, j = np.meshgrid(
         np.arange(shape[0] + 1) / shape[0], np.arange(shape[1] + 1) / shape[1], indexing="ij"
     )
@@ -373,10 +420,4 @@ def density_slices(
     across = b - (b @ along) * along
     across /= np.linalg.norm(across)
     corner = i[..., None] * a + j[..., None] * b
-    assert first is not None
-    return result | {
-        "x": corner @ along,
-        "y": corner @ across,
-        "layer": np.array((first + layers / 2) / shape[2] * height),
-        "thickness": np.array(layers / shape[2] * height),
-    }
+    return corner @ along, corner @ across

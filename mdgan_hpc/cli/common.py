@@ -1,13 +1,21 @@
-"""What the commands share: options, the error guard, warnings as one line."""
+"""What the commands share: options made from configurations, the error guard, messages."""
 
+import dataclasses
+import logging
+import types
+import typing
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Literal, TypeVar
 
 import click
 
 from mdgan_hpc import __version__
 from mdgan_hpc.parallel import run_together
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -23,21 +31,119 @@ dry_run_option = click.option(
 def command(name: str) -> Callable[[Callable[..., None]], click.Command]:
     """Turn a function into a console command with the settings and options all commands share.
 
-    The function's errors end all ranks with one line (`mdgan_hpc.parallel.run_together`).
+    The function's errors end all ranks with one line (`mdgan_hpc.parallel.run_together`), and
+    messages of the package appear on standard error.
     """
 
     def decorate(function: Callable[..., None]) -> click.Command:
         def guarded(debug: bool, **arguments: object) -> None:
-            warnings.showwarning = _one_line_warning
-            run_together(lambda: function(**arguments), debug=debug)
+            with messages_shown():
+                run_together(lambda: function(**arguments), debug=debug)
 
         guarded.__doc__ = function.__doc__
-        guarded.__click_params__ = getattr(function, "__click_params__", [])  # type: ignore[attr-defined]
+        parameters = getattr(function, "__click_params__", [])
+        guarded.__click_params__ = parameters  # type: ignore[attr-defined]
         wrapped = click.version_option(__version__, package_name="mdgan-hpc")(debug_option(guarded))
         return click.command(name, context_settings=SETTINGS)(wrapped)
 
     return decorate
 
 
-def _one_line_warning(message, category, *_rest, **_named) -> None:  # type: ignore[no-untyped-def]
+class _OnStandardError(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        prefix = "Warning: " if record.levelno >= logging.WARNING else ""
+        click.echo(f"{prefix}{record.getMessage()}", err=True)
+
+
+@contextmanager
+def messages_shown() -> Iterator[None]:
+    """Show what the package logs, and warnings as one line each, on standard error."""
+    logger = logging.getLogger("mdgan_hpc")
+    handler, level, show = _OnStandardError(), logger.level, warnings.showwarning
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    warnings.showwarning = _one_line_warning
+    try:
+        yield
+    finally:
+        warnings.showwarning = show
+        logger.setLevel(level)
+        logger.removeHandler(handler)
+
+
+def _one_line_warning(message: Warning | str, *_rest: Any, **_named: Any) -> None:
     click.echo(f"Warning: {message}", err=True)
+
+
+def options_of(
+    config: type[Any], *names: str, omit: tuple[str, ...] = ()
+) -> Callable[[Function], Function]:
+    """Give a command one option for each key of a configuration dataclass.
+
+    The option's name, type, default, range and help are those of the field
+    (`mdgan_hpc.config.key`): each is typed once. The command's function receives the values under
+    the names of the fields, ready for the dataclass.
+
+    Parameters
+    ----------
+    config : type
+        A dataclass whose fields are made by `key`.
+    *names : str
+        Fields to take; all that `key` made where none is named.
+    omit : tuple of str
+        Fields left out.
+    """
+    hints = typing.get_type_hints(config)
+    fields = {f.name: f for f in dataclasses.fields(config) if "help" in f.metadata}
+    chosen = [name for name in names or fields if name not in omit]
+
+    def decorate(function: Function) -> Function:
+        for name in reversed(chosen):
+            function = _option(fields[name], hints[name])(function)
+        return function
+
+    return decorate
+
+
+def _option(field: "dataclasses.Field[Any]", hint: Any) -> Callable[[Function], Function]:
+    told = field.metadata
+    flag = told.get("flag") or "--" + field.name.replace("_", "-")
+    flags = (flag, field.name)
+    if hint is bool:
+        # A flag turns the default round: --velocities for one that is off, --no-store for one on.
+        return click.option(
+            *flags, is_flag=True, default=field.default, flag_value=not field.default,
+            help=told["help"],
+        )  # fmt: skip
+    default = field.default
+    if default is dataclasses.MISSING and field.default_factory is not dataclasses.MISSING:
+        default = field.default_factory()
+    empty = told.get("empty", "")
+    multiple = typing.get_origin(hint) in (tuple, list)
+    return click.option(
+        *flags,
+        type=_click_type(hint, told),
+        default=default,
+        multiple=multiple,
+        metavar=told.get("metavar"),
+        show_default=False if multiple or (default in (None, "") and not empty) else empty or True,
+        help=told["help"],
+    )
+
+
+def _click_type(hint: Any, told: Any) -> Any:
+    origin, parts = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        return click.Choice([str(part) for part in parts])
+    if origin in (typing.Union, types.UnionType, tuple, list):
+        return _click_type(next(p for p in parts if p not in (type(None), Ellipsis)), told)
+    if hint is Path:
+        return PATH
+    least, above, most = told.get("least"), told.get("above"), told.get("most")
+    ranged = any(bound is not None for bound in (least, above, most))
+    # Where a value stands for the program's choice, its range would say what the user may not type.
+    if hint in (int, float) and ranged and not told.get("empty"):
+        low = above if least is None else least
+        kind = click.IntRange if hint is int else click.FloatRange
+        return kind(min=low, max=most, min_open=above is not None)
+    return hint

@@ -94,10 +94,10 @@ def main(
       mdgan-convert run1.h5 --export extxyz -o run1.xyz
       mdgan-convert run1.h5 --info
     """
+    from mdgan_hpc.convert import batch
+    from mdgan_hpc.convert.settings import ConvertConfig
     from mdgan_hpc.errors import DataError, UsageError
     from mdgan_hpc.parallel import world
-    from mdgan_hpc.siesta import batch
-    from mdgan_hpc.siesta.convert import ConvertConfig
     from mdgan_hpc.trajectory.export import describe
     from mdgan_hpc.trajectory.export import export as write_export
 
@@ -114,8 +114,6 @@ def main(
             click.echo(f"{target}: {frames} frames")
         return
     config = ConvertConfig(
-        run="",
-        output="",
         select=select,
         drift=drift or "",
         every=every,
@@ -129,15 +127,14 @@ def main(
         include_initial=include_initial,
         strict=strict,
         check=not no_check,
-        force=force,
     )
     outputs = batch.output_paths(runs, output, to_folder=str(output or "").endswith("/"))
-    configs = batch.with_runs(config, runs, outputs)
+    tasks = list(zip(runs, outputs, strict=True))
     if dry_run:
         if world().rank == 0:
-            click.echo("\n".join(batch.plan(each) for each in configs))
+            click.echo("\n".join(batch.plan(run, target, config) for run, target in tasks))
         return
-    summaries = batch.convert_all(configs, world())
+    summaries = batch.convert_all(tasks, config, world(), force=force)
     if summaries is None:
         return
     click.echo(batch.table(summaries))

@@ -1,10 +1,32 @@
 """mdgan-msd: how ions move, and their diffusion coefficient."""
 
+from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from mdgan_hpc.analysis.settings import DynamicsConfig, MsdConfig
 from mdgan_hpc.cli.common import PATH, command, force_option
+
+if TYPE_CHECKING:
+    from mdgan_hpc.analysis.results import Diffusion
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def _option(config: type, name: str, *flags: str, **more: Any) -> Callable[[Function], Function]:
+    """Return an option with the default and the help of a configuration key."""
+    key = next(item for item in fields(config) if item.name == name)
+    unit, _, meaning = key.metadata["help"].partition(" | ")
+    if key.default is False or key.default is True:
+        more["is_flag"] = True
+    elif "metavar" not in more:
+        more["metavar"] = unit.upper()
+    shown = key.default not in ("", None, False, True)
+    text = f"{meaning[0].upper()}{meaning[1:]}."
+    return click.option(*flags, name, default=key.default, show_default=shown, help=text, **more)
 
 
 @command("mdgan-msd")
@@ -12,37 +34,21 @@ from mdgan_hpc.cli.common import PATH, command, force_option
 @click.option(
     "-o", "--output", type=PATH, required=True, help="Result: .json, .csv (curves) or .h5 (all)."
 )
-@click.option(
-    "--fit",
-    metavar="START:STOP",
-    help="Fit window in ps, e.g. 2:20; by rule (log-log slope near 1) if not given.",
-)
-@click.option("--every-lag", is_flag=True, help="All lags instead of 20 a decade.")
-@click.option(
-    "--max-lag", default=0.5, show_default=True, help="Longest lag as a share of the run."
-)
-@click.option("--per-particle", is_flag=True, help="Keep the MSD of each particle (.h5, .json).")
+@_option(DynamicsConfig, "species", "--species")
+@_option(MsdConfig, "window_ps", "--fit", metavar="START:STOP")
+@_option(DynamicsConfig, "every_lag", "--every-lag")
+@_option(DynamicsConfig, "max_fraction", "--max-lag")
+@_option(DynamicsConfig, "per_particle", "--per-particle")
 @click.option(
     "--msd-only", is_flag=True, help="The MSD alone, faster: no D, as its error needs the rest."
 )
-@click.option(
-    "--device",
-    default="",
-    metavar="NAME",
-    help="Compute by PyTorch on this device, e.g. cuda; on the processor if not given.",
-)
-@click.option(
-    "--nernst-einstein",
-    "charge",
-    type=float,
-    metavar="CHARGE",
-    help="Estimate the conductivity (S/cm) of ions of this charge as if they moved independently; "
-    "and tell that of their motion together where they were simulated together.",
-)
-@click.option(
+@_option(DynamicsConfig, "device", "--device")
+@_option(MsdConfig, "charge", "--nernst-einstein", type=float, metavar="CHARGE")
+@_option(
+    MsdConfig,
+    "temperature_k",
     "--temperature",
     type=click.FloatRange(min=0, min_open=True),
-    help="K, for that; of the files if not given.",
 )
 @click.option(
     "--arrhenius",
@@ -54,16 +60,13 @@ from mdgan_hpc.cli.common import PATH, command, force_option
 def main(
     files: tuple[Path, ...],
     output: Path,
-    fit: str | None,
-    every_lag: bool,
-    max_lag: float,
-    per_particle: bool,
-    msd_only: bool,
-    device: str,
+    window_ps: str | None,
     charge: float | None,
-    temperature: float | None,
+    temperature_k: float | None,
+    msd_only: bool,
     arrhenius: tuple[str, ...],
     force: bool,
+    **dynamics: Any,
 ) -> None:
     """Mean squared displacement (A^2 against ps) of the ions in FILES, over all time origins,
     and the diffusion coefficient D (A^2/ps, cm2/s, m2/s) with its error.
@@ -75,33 +78,56 @@ def main(
     Example:
       mdgan-msd run1.h5 run2.h5 run3.h5 -o msd.json
     """
-    from mdgan_hpc.analysis.command import MsdConfig, fit_arrhenius, measure
-    from mdgan_hpc.analysis.plan import DynamicsConfig
+    from mdgan_hpc.analysis.command import fit_arrhenius, measure
     from mdgan_hpc.errors import UsageError
 
     if bool(files) == bool(arrhenius):
         raise UsageError("give either trajectory files or --arrhenius")
     if arrhenius:
-        fit_arrhenius([_point(text) for text in arrhenius], str(output), force=force)
-        return
-
-    measure(
-        MsdConfig(
-            files=tuple(str(f) for f in files),
-            output=str(output),
-            window_ps=None if fit is None else _window(fit),
-            charge=charge,
-            temperature_k=temperature,
-            dynamics=DynamicsConfig(
-                every_lag=every_lag,
-                max_fraction=max_lag,
-                full=not msd_only,
-                per_particle=per_particle,
-                device=device,
-            ),
-            force=force,
+        fit = fit_arrhenius([_point(text) for text in arrhenius], str(output), force=force)
+        click.echo(
+            f"Activation energy {fit.activation_ev:.3f} +- {fit.activation_error_ev:.3f} eV, "
+            f"D0 {fit.d0:.3g} A^2/ps (log D0 +- {fit.log_d0_error:.2g})"
         )
-    )
+    else:
+        result = measure(
+            MsdConfig(
+                files=tuple(str(f) for f in files),
+                output=str(output),
+                window_ps=None if window_ps is None else _window(window_ps),
+                charge=charge,
+                temperature_k=temperature_k,
+                dynamics=DynamicsConfig(full=not msd_only, **dynamics),
+                force=force,
+            )
+        )
+        if result is None:
+            return
+        for line in _lines(result.diffusion):
+            click.echo(line)
+    click.echo(f"Written to {output}")
+
+
+def _lines(diffusion: "Diffusion | None") -> list[str]:
+    """Return what is printed of D and of the conductivity."""
+    from mdgan_hpc.report.text import diffusion_lines
+
+    if diffusion is None:
+        return []
+    lines = diffusion_lines(diffusion)
+    independent, together = diffusion.nernst_einstein, diffusion.conductivity
+    if independent is not None:
+        lines.append(
+            "Nernst-Einstein estimate of the conductivity, as if ions moved independently: "
+            f"{independent.sigma_s_per_cm:.3g} +- {independent.error_s_per_cm:.2g} S/cm at "
+            f"{independent.temperature_k:.0f} K"
+        )
+    if together is not None:
+        lines.append(
+            "Conductivity from the motion of all ions together: "
+            f"{together.sigma_s_per_cm:.3g} +- {together.error_s_per_cm:.2g} S/cm"
+        )
+    return lines
 
 
 def _point(text: str) -> tuple[float, str]:

@@ -1,10 +1,14 @@
-"""mdgan-report: figures, table and page of MD beside MD-GAN."""
+"""mdgan-report: figures, table and page of MD beside generated trajectories."""
 
+from dataclasses import fields
 from pathlib import Path
 
 import click
 
 from mdgan_hpc.cli.common import PATH, command, force_option
+from mdgan_hpc.report.settings import ReportConfig
+
+_KEYS = {field.name: field for field in fields(ReportConfig)}
 
 
 @command("mdgan-report")
@@ -17,15 +21,21 @@ from mdgan_hpc.cli.common import PATH, command, force_option
     help="Generated trajectory; repeat for models of bootstrap replicas.",
 )
 @click.option("-o", "--output", type=PATH, required=True, help="Folder for the report.")
+@click.option("--species", default=_KEYS["species"].default, help=_KEYS["species"].metadata["help"])
 @click.option(
     "--records",
-    default=128,
+    default=_KEYS["records"].default,
     show_default=True,
-    help="Records in a training sample, where the generated file does not tell.",
+    help=_KEYS["records"].metadata["help"],
 )
 @force_option
 def main(
-    md: tuple[Path, ...], generated: tuple[Path, ...], output: Path, records: int, force: bool
+    md: tuple[Path, ...],
+    generated: tuple[Path, ...],
+    output: Path,
+    species: str,
+    records: int,
+    force: bool,
 ) -> None:
     """Figures and tables of generated trajectories beside the MD they were learned from: ion
     paths (A), displacements (A against ps), MSD (A^2 against ps), samples against step skip,
@@ -37,18 +47,14 @@ def main(
     Example:
       mdgan-report --md run1.h5 --md run2.h5 --generated gen.h5 -o report
     """
-    from mdgan_hpc.analysis.comparison import ReportConfig
-    from mdgan_hpc.analysis.report import prepare
+    from mdgan_hpc.report.command import report
+    from mdgan_hpc.report.document import PAGE
 
-    config = ReportConfig(tuple(map(str, md)), tuple(map(str, generated)), records)
-    prepared = prepare(config, output, force=force)
-    if prepared is None:
+    inputs = tuple(map(str, md)), tuple(map(str, generated))
+    done = report(ReportConfig(*inputs, species, records), output, force=force)
+    if done is None:
         return
-    from mdgan_hpc.figures.report import PAGE, draw_report
-
-    tree, lines = prepared
-    draw_report(tree, output, lines)
-    for line in lines:
+    for line in done[1]:
         click.echo(line)
     click.echo(f"Figures and tables: {output / PAGE}")
 

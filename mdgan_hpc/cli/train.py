@@ -99,16 +99,15 @@ def main(
     if figure is not None and (not advise or figure.suffix not in (".png", ".pdf")):
         raise UsageError("--figure goes with --advise and ends in .png or .pdf")
     if advise:
-        from mdgan_hpc.analysis.advice import advise as look
+        from mdgan_hpc.report.advice import advise as look
 
         advice = look(data)
-        for line in advice.lines():
+        for line in advice.lines(settings.data.step_skip, settings.data.records):
             click.echo(line)
         if figure is not None:
-            from mdgan_hpc.figures.published import draw_samples
+            from mdgan_hpc.report.figures.published import draw_samples
 
-            chosen = {"records": advice.records, "used_step_skip": advice.step_skip}
-            draw_samples({**advice.samples, **chosen}, figure)
+            draw_samples(advice.samples, figure)
             click.echo(f"figure: {figure}")
         return
     if out is None:
@@ -141,9 +140,9 @@ def _evaluation(
     runs: "list[np.ndarray]", interval_ps: float, primitive: "np.ndarray | None"
 ) -> "Callable[[np.ndarray, float], dict[str, float]]":
     """Compare free runs with MD and show the numbers."""
-    from mdgan_hpc.analysis.fidelity import Reference
+    from mdgan_hpc.analysis.fidelity import Fidelity
 
-    reference = Reference.from_arrays(runs, interval_ps, primitive)
+    reference = Fidelity(runs, interval_ps, primitive)
 
     def compare(positions: "np.ndarray", interval_ps: float) -> dict[str, float]:
         result = reference.compare(positions, interval_ps)

@@ -1,19 +1,18 @@
 """What a run would take: disk, memory and time, from a calibration of seconds."""
 
-import functools
 import os
 import resource
 import shutil
 import sys
 import time
-from collections.abc import Callable
 
-import torch
-
-from mdgan_hpc.generate.job import Analysis, make_rollout, worker_count
-from mdgan_hpc.generate.prepare import Preparation, choose_storage, require_space
+from mdgan_hpc.generate.job import Analysis, make_rollout
+from mdgan_hpc.generate.prepare import Preparation
+from mdgan_hpc.generate.processes import one_thread
+from mdgan_hpc.generate.resources import choose_storage, require_space, worker_count
+from mdgan_hpc.generate.rollout import Rollout
 from mdgan_hpc.generate.settings import GenerateConfig
-from mdgan_hpc.models.file import Model, load_model
+from mdgan_hpc.models.file import load_model
 from mdgan_hpc.parallel import world
 from mdgan_hpc.trajectory.blocks.ledger import read_progress
 from mdgan_hpc.trajectory.blocks.plan import file_bytes
@@ -21,12 +20,7 @@ from mdgan_hpc.trajectory.blocks.plan import file_bytes
 _CALIBRATION_S = 2.0
 
 
-def estimate(
-    config: GenerateConfig,
-    *,
-    analysis: Analysis | None = None,
-    load: Callable[[], Model] | None = None,
-) -> list[str]:
+def estimate(config: GenerateConfig, *, analysis: Analysis | None = None) -> list[str]:
     """Return what a run of `config` would read, write and take, in lines for the user.
 
     Time is that of real segments of one block on one process, without the disk; memory is what
@@ -40,7 +34,7 @@ def estimate(
         If the options cannot work.
     """
     ranks = world().size
-    model = (load or functools.partial(load_model, config.model))()
+    model = load_model(config.model)
     preparation = Preparation(config, model, analysis, ranks)
     done = 0
     if os.path.lexists(config.output) and not config.force:
@@ -57,16 +51,10 @@ def estimate(
     require_space(config.output, needed)
 
     processes = worker_count(config, plan.n_blocks, ranks, settings["device"])
-    torch.set_num_threads(1)
     before = _memory()
     rollout = make_rollout(config, settings, model, settings["device"])
-    carry, segments, begin = rollout.start(0), 0, time.perf_counter()
-    while time.perf_counter() - begin < _CALIBRATION_S:
-        rollout.advance(0, carry)
-        segments += 1
-    elapsed = time.perf_counter() - begin
+    rate = _records_per_second(rollout)
     in_segment = rollout.segment_records * rollout.block_particles
-    rate = segments * in_segment / elapsed
     left = (plan.n_records * plan.n_blocks - done) * config.every * rollout.block_particles
     in_flight = 4 * 12 * in_segment // config.every + 2 * plan.carry_bytes
     free = shutil.disk_usage(config.output.absolute().parent).free
@@ -83,6 +71,17 @@ def estimate(
         f"({settings['device']}), if the disk keeps up with "
         f"{12e-6 * rate * processes / config.every * len(plan.datasets()):.0f} MB/s",
     ]
+
+
+def _records_per_second(rollout: Rollout) -> float:
+    """Measure one process, in records of one particle."""
+    with one_thread():
+        state, segments, begin = rollout.start(0), 0, time.perf_counter()
+        while time.perf_counter() - begin < _CALIBRATION_S:
+            rollout.advance(0, state)
+            segments += 1
+        elapsed = time.perf_counter() - begin
+    return segments * rollout.segment_records * rollout.block_particles / elapsed
 
 
 def _memory() -> int:

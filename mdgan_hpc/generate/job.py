@@ -1,6 +1,5 @@
 """What all processes of a run know, and the block's pieces computed from it."""
 
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -45,9 +44,10 @@ class Analysis(Protocol):
         plan: Mapping[str, Any],
         states: Iterable[dict[str, np.ndarray]],
         interval_ps: float,
-        together: int,
+        ions_per_cell: int,
+        label: str,
     ) -> dict[str, Any]:
-        """Add up the states of the blocks, in their order; `together` ions are a simulation."""
+        """Add up the states of the blocks, in their order; `ions_per_cell` see each other."""
 
 
 @dataclass(frozen=True)
@@ -113,23 +113,10 @@ def make_rollout(
     )
 
 
-def worker_count(config: GenerateConfig, n_blocks: int, ranks: int, device: str) -> int:
-    """Return how many processes compute: the ranks, or without MPI one a core or GPU."""
-    if ranks > 1:
-        return ranks
-    if config.workers:
-        wanted = config.workers
-    elif device == "cuda":
-        wanted = torch.cuda.device_count() if ":" not in config.device else 1
-    else:
-        wanted = len(os.sched_getaffinity(0))
-    return max(1, min(wanted, n_blocks))
-
-
 def pieces(job: Job, rollout: Rollout, block: int, progress: Progressed) -> Iterator[Piece]:
     """Compute what is left of a block, segment by segment.
 
-    The carry of a piece is the generator's at the end of its last whole segment, followed by the
+    What a piece carries is the rollout state at the end of its last whole segment, followed by the
     accumulator's after its last record.
     """
     rows, r, every = job.plan.n_records, rollout.segment_records, job.config.every
@@ -137,20 +124,20 @@ def pieces(job: Job, rollout: Rollout, block: int, progress: Progressed) -> Iter
     names = job.plan.datasets()
     accumulator = job.accumulator(block)
     if not progress.carry:
-        carry = rollout.start(block)
+        state = rollout.start(block)
     else:
-        carry = rollout.unpack(progress.carry)
+        state = rollout.unpack(progress.carry)
         if accumulator is not None:
-            unpack_state(accumulator.state, progress.carry[rollout.carry_bytes :])
+            unpack_state(accumulator.state, progress.carry[rollout.state_bytes :])
     if done >= rows:
         yield Piece(
             block, done, 0, [np.empty((0, width, 3), np.float32)] * len(names), progress.carry
         )
     while done < rows:
-        segment = carry.segment
+        segment = state.segment
         end = (segment + 1) * r // every
-        before = rollout.pack(carry) if end > rows else b""
-        positions, displacements = rollout.advance(block, carry)
+        before = rollout.pack(state) if end > rows else b""
+        positions, displacements = rollout.advance(block, state)
         # Stored record i is generated record (i + 1) * every, counted from 1.
         first = (done + 1) * every - 1 - segment * r
         n = max(0, min(end, rows) - done)
@@ -160,7 +147,7 @@ def pieces(job: Job, rollout: Rollout, block: int, progress: Progressed) -> Iter
         if job.plan.velocities:
             interval_ps = np.float32(job.settings["interval_ps"])
             arrays.append(displacements[kept].cpu().numpy() / interval_ps)
-        text = before or rollout.pack(carry)
+        text = before or rollout.pack(state)
         if accumulator is not None:
             accumulator.accumulate(stored[:, :width])
             text += pack_state(accumulator.state)

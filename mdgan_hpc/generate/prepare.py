@@ -1,17 +1,22 @@
 """Beginning, reopening and extending the output, on one rank, before the work is shared out."""
 
+import logging
 import os
 import shutil
-import sys
 import warnings
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from mdgan_hpc import __version__
 from mdgan_hpc.errors import DataError, DataWarning, OutputExistsError, UsageError
-from mdgan_hpc.generate.job import Analysis, Job, make_rollout, worker_count
+from mdgan_hpc.generate.job import Analysis, Job, make_rollout
+from mdgan_hpc.generate.resources import (
+    choose_storage,
+    device_kind,
+    require_space,
+    worker_count,
+)
 from mdgan_hpc.generate.settings import GenerateConfig
 from mdgan_hpc.models.file import MODEL_NAME, Model
 from mdgan_hpc.outputs import refuse_existing
@@ -32,6 +37,8 @@ from mdgan_hpc.trajectory.blocks.plan import (
     plan_parts,
     read_plan,
 )
+
+_log = logging.getLogger(__name__)
 
 #: Particles (at most) and records of a block: a GPU needs many particles to be busy, and then fewer
 #: records to keep what is in memory below 64 MiB.
@@ -90,45 +97,6 @@ def remove_output(output: Path) -> None:
     shutil.rmtree(parts_folder(output), ignore_errors=True)
 
 
-def choose_storage(storage: str, ranks: int) -> str:
-    """Return ``mpio`` or ``shards``.
-
-    Raises
-    ------
-    UsageError
-        If ``mpio`` was asked for and cannot be had.
-    """
-    import h5py
-
-    parallel_hdf5 = bool(h5py.get_config().mpi)
-    if storage == "auto":
-        return "mpio" if parallel_hdf5 and ranks > 1 else "shards"
-    if storage == "mpio" and not parallel_hdf5:
-        raise UsageError(
-            "--storage mpio needs an h5py that was built with MPI, this one is not",
-            remedy="use --storage shards, or the parallel h5py of the centre",
-        )
-    return storage
-
-
-def device_kind(device: str) -> str:
-    """Return ``cpu`` or ``cuda``.
-
-    Raises
-    ------
-    UsageError
-        If a GPU was asked for and there is none.
-    """
-    kind = device.partition(":")[0]
-    if kind == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if kind not in ("cpu", "cuda"):
-        raise UsageError(f"--device {device} is not known", remedy="use auto, cpu or cuda")
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise UsageError("--device cuda, but torch finds no GPU", remedy="use --device cpu")
-    return kind
-
-
 class Preparation:
     """Makes the files of one run."""
 
@@ -170,6 +138,7 @@ class Preparation:
             plan = self.analysis.plan(config.stored_records)
         return {
             "model": file_sha256(self.model_file),
+            "behaviour": f"{generator.kind} {generator.behaviour}",
             "seed": config.seed,
             "block_particles": particles,
             "block_records": max(step, records - records % step),
@@ -187,7 +156,7 @@ class Preparation:
         """Return the plan of a new output."""
         config, p = self.config, settings["block_particles"]
         rollout = make_rollout(config, settings, self.model)
-        carry_bytes = rollout.carry_bytes
+        carry_bytes = rollout.state_bytes
         if self.analysis is not None:
             accumulator = self.analysis.accumulator(settings["analysis"], p)
             carry_bytes += sum(array.nbytes for array in accumulator.state.values())
@@ -237,7 +206,7 @@ class Preparation:
         else:
             reason = "no MPI" if self.ranks == 1 else "h5py has no MPI"
         kind = f"{len(plan.parts)} part files" if plan.storage == "shards" else "one file"
-        print(f"Storage: {plan.storage}, {kind} ({reason})", file=sys.stderr, flush=True)
+        _log.info("Storage: %s, %s (%s)", plan.storage, kind, reason)
 
     def describe(self, settings: Settings, before: dict[str, Any] | None = None) -> Description:
         """Return what the output says of itself; `before` is its provenance so far."""
@@ -260,7 +229,8 @@ class Preparation:
             parameters={
                 "start_state": start,
                 "burn_in_records": config.burn_in,
-                "simulated_together": model.generator.simulated_together,
+                "simulated_together": model.generator.ions_per_cell,
+                "generator_label": model.label,
                 "training_span_ps": model.training_span_ps,
                 "model_provenance": as_json(model.provenance),
             },
@@ -375,32 +345,21 @@ class Preparation:
         return longer
 
 
-def require_space(output: Path, needed: int) -> None:
-    """Raise unless the disk can hold `needed` more bytes.
-
-    Raises
-    ------
-    DataError
-        Saying how much is there.
-    """
-    free = shutil.disk_usage(output.absolute().parent).free
-    if needed > free:
-        raise DataError(
-            f"needs {needed / 1e9:.3g} GB, the disk has {free / 1e9:.3g} GB free",
-            where=output,
-            remedy="use fewer --records, a larger --every, or another disk",
-        )
-
-
 def _difference(name: str, found: Any, asked: Any) -> str:
     if name == "model":
         return "another model"
+    if name == "behaviour" and found is None:
+        return "a version of mdgan_hpc before 0.2, whose states cannot be read"
+    if name == "behaviour":
+        return f"another version of mdgan_hpc, which moves ions differently ({found}, now {asked})"
     if name == "analysis":
         return "--analyse" if found else "no --analyse"
     return f"{name} {found}, not {asked}"
 
 
 def _arithmetic() -> dict[str, str]:
-    """Libraries that decide the bits."""
+    """Versions that decide the bits."""
     versions = library_versions()
-    return {name: versions[name] for name in ("numpy", "torch") if name in versions}
+    return {"mdgan_hpc": __version__} | {
+        name: versions[name] for name in ("numpy", "torch") if name in versions
+    }

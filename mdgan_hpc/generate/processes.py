@@ -6,8 +6,11 @@ Every process computes on one thread, so that its arithmetic does not depend on 
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -24,6 +27,31 @@ from mdgan_hpc.trajectory.blocks.ledger import Progressed
 from mdgan_hpc.trajectory.blocks.writers import BlockWriter, ParallelWriter, ShardWriter
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute on one thread, and leave the caller's number as it was."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def _main_left_alone() -> Iterator[None]:
+    """Start processes that do not run the caller's script again, guarded or not.
+
+    They need nothing of it: what they do comes from this package.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
 def _share(job: Job, index: int, n: int) -> list[int]:
     return [job.unfinished[i] for i in share(len(job.unfinished), index, n)]
 
@@ -36,7 +64,6 @@ def _progress(job: Job, *, silent: bool = False) -> Progress:
 
 def run_rank(job: Job, model: Model, communicator: Communicator) -> str:
     """Do this rank's share; returns why it stopped early, or nothing."""
-    torch.set_num_threads(1)
     own = _share(job, communicator.rank, communicator.size)
 
     def make_writer(progress: Sequence[Progressed]) -> BlockWriter:
@@ -51,6 +78,7 @@ def run_rank(job: Job, model: Model, communicator: Communicator) -> str:
     # Rank 0 reports for all: the others are as far.
     factor = job.plan.block_particles * len(job.unfinished) / max(len(own), 1)
     with (
+        one_thread(),
         StopRequest(job.config.wall_time_min) as request,
         _progress(job, silent=communicator.rank != 0) as bar,
     ):
@@ -78,7 +106,8 @@ def run_local(job: Job, load: Callable[[], Model], n: int) -> str:
                 process = context.Process(
                     target=_worker, args=(job, load, index, n, stop, counts, theirs), daemon=True
                 )
-                process.start()
+                with _main_left_alone():
+                    process.start()
                 theirs.close()
                 processes.append(process)
                 waiting[ours] = process

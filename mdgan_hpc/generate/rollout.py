@@ -1,4 +1,4 @@
-"""Computing one block: start states, segments of records, and the carry between them.
+"""Computing one block: start states, segments of records, and the rollout state between them.
 
 A segment is P particles by R records; it is always computed with the same shapes, also where only
 a part of it is stored. The network runs in single precision on displacements; positions are
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from mdgan_hpc.errors import DivergedError
-from mdgan_hpc.generate import streams
+from mdgan_hpc.generate.rng import BURN_IN, RECORDS, START, block_rng
 from mdgan_hpc.models.base import State
 from mdgan_hpc.models.file import Model
 
@@ -23,7 +23,7 @@ _HEAD = struct.Struct("<Q")
 
 
 @dataclass
-class Carry:
+class RolloutState:
     """What a block needs to go on: the next segment, the state of the network, the positions.
 
     Attributes
@@ -94,25 +94,25 @@ class Rollout:
         self._codec: list[tuple[str, torch.Size, torch.dtype]] | None = None
 
     @torch.inference_mode()
-    def start(self, block: int) -> Carry:
+    def start(self, block: int) -> RolloutState:
         """Draw the start of a block and let the burn-in pass."""
-        random = streams.stream(self.seed, block, 0, streams.START)
-        uniform = random.random((self._samples, self.generator.start_size), dtype=np.float32)
+        rng = block_rng(self.seed, block, 0, START)
+        uniform = rng.random((self._samples, self.generator.start_size), dtype=np.float32)
         state, position = self.generator.start(torch.from_numpy(uniform).to(self.device))
-        carry = Carry(0, state, position.double().reshape(self.block_particles, 3))
+        rollout = RolloutState(0, state, position.double().reshape(self.block_particles, 3))
         left, piece = self.burn_in, 0
         while left > 0:
             records = min(left, self.segment_records)
-            noise = self._draw(block, piece, streams.BURN_IN, records)
-            displacement = self._advance(carry, noise)
+            noise = self._draw(block, piece, BURN_IN, records)
+            displacement = self._advance(rollout, noise)
             self._check(displacement, block, piece * self.segment_records - self.burn_in)
-            carry.position = carry.position + displacement.sum(0, dtype=torch.float64)
+            rollout.position = rollout.position + displacement.sum(0, dtype=torch.float64)
             left, piece = left - records, piece + 1
-        return carry
+        return rollout
 
     @torch.inference_mode()
-    def advance(self, block: int, carry: Carry) -> tuple[Tensor, Tensor]:
-        """Compute the next segment of a block; the carry moves on.
+    def advance(self, block: int, rollout: RolloutState) -> tuple[Tensor, Tensor]:
+        """Compute the next segment of a block; the rollout state moves on.
 
         Returns
         -------
@@ -126,40 +126,40 @@ class Rollout:
         DivergedError
             If a displacement is not finite or larger than `max_jump`.
         """
-        displacement = self._advance(carry, self._noise(block, carry.segment))
-        self._check(displacement, block, carry.segment * self.segment_records)
+        displacement = self._advance(rollout, self._noise(block, rollout.segment))
+        self._check(displacement, block, rollout.segment * self.segment_records)
         path = displacement.double()
-        path[0] += carry.position
+        path[0] += rollout.position
         torch.cumsum(path, 0, out=path)
-        carry.position = path[-1].clone()
-        carry.segment += 1
+        rollout.position = path[-1].clone()
+        rollout.segment += 1
         return path.float(), displacement
 
     def _draw(self, block: int, segment: int, purpose: int, records: int) -> Tensor:
         """Return the normal numbers [steps, samples, noise_size] of a segment."""
-        random = streams.stream(self.seed, block, segment, purpose)
+        rng = block_rng(self.seed, block, segment, purpose)
         steps = -(-records // self.generator.records_per_step)
         shape = steps, self._samples, self.generator.noise_size
-        return torch.from_numpy(random.standard_normal(shape, np.float32))
+        return torch.from_numpy(rng.standard_normal(shape, np.float32))
 
     def _noise(self, block: int, segment: int) -> Tensor:
         """Return the numbers of a segment, and begin to draw those of the following ones."""
         if self._threads is None:
-            return self._draw(block, segment, streams.RECORDS, self.segment_records)
+            return self._draw(block, segment, RECORDS, self.segment_records)
         wanted = [(block, segment + i) for i in range(self._ahead + 1)]
         self._drawn = {
             key: self._drawn.get(key)
-            or self._threads.submit(self._draw, *key, streams.RECORDS, self.segment_records)
+            or self._threads.submit(self._draw, *key, RECORDS, self.segment_records)
             for key in wanted
         }
         return self._drawn.pop(wanted[0]).result()
 
-    def _advance(self, carry: Carry, noise: Tensor) -> Tensor:
+    def _advance(self, rollout: RolloutState, noise: Tensor) -> Tensor:
         """Return displacements [records, P, 3] float32 and move the state on."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            displacement, state = self.generator.advance(carry.state, noise.to(self.device))
-        # Types as in the stored carry, so that going on from a file is going on from memory.
-        carry.state = {name: state[name].to(dtype) for name, _, dtype in self._fields()}
+            displacement, state = self.generator.advance(rollout.state, noise.to(self.device))
+        # Types as in the stored state, so that going on from a file is going on from memory.
+        rollout.state = {name: state[name].to(dtype) for name, _, dtype in self._fields()}
         return displacement.float().reshape(len(displacement), self.block_particles, 3)
 
     def _check(self, displacement: Tensor, block: int, first_record: int) -> None:
@@ -178,7 +178,7 @@ class Rollout:
             remedy="train longer or take another model; a larger --max-jump lets more pass",
         )
 
-    # The carry as bytes ----------------------------------------------------------------------
+    # As bytes ---------------------------------------------------------------------------------
 
     def _fields(self) -> list[tuple[str, torch.Size, torch.dtype]]:
         """Names, shapes and types of the state, the same for all blocks."""
@@ -190,19 +190,22 @@ class Rollout:
         return self._codec
 
     @property
-    def carry_bytes(self) -> int:
-        """Length of a carry as bytes."""
+    def state_bytes(self) -> int:
+        """Length of a rollout state as bytes."""
         state = sum(shape.numel() * dtype.itemsize for _, shape, dtype in self._fields())
         return _HEAD.size + self.block_particles * 24 + state
 
-    def pack(self, carry: Carry) -> bytes:
-        """Return the carry as bytes."""
-        texts = [_HEAD.pack(carry.segment), carry.position.cpu().numpy().astype("<f8").tobytes()]
-        texts += [_tensor_bytes(carry.state[name], dtype) for name, _, dtype in self._fields()]
+    def pack(self, rollout: RolloutState) -> bytes:
+        """Return the rollout state as bytes."""
+        texts = [
+            _HEAD.pack(rollout.segment),
+            rollout.position.cpu().numpy().astype("<f8").tobytes(),
+        ]
+        texts += [_tensor_bytes(rollout.state[name], dtype) for name, _, dtype in self._fields()]
         return b"".join(texts)
 
-    def unpack(self, text: bytes) -> Carry:
-        """Return the carry of `pack`."""
+    def unpack(self, text: bytes) -> RolloutState:
+        """Return the rollout state of `pack`."""
         (segment,) = _HEAD.unpack_from(text)
         place = _HEAD.size
         n = self.block_particles * 24
@@ -215,7 +218,7 @@ class Rollout:
             raw = torch.frombuffer(bytearray(text[place : place + n]), dtype=torch.uint8)
             state[name] = raw.view(dtype).reshape(shape).clone().to(self.device)
             place += n
-        return Carry(segment, state, position)
+        return RolloutState(segment, state, position)
 
 
 def _tensor_bytes(tensor: Tensor, dtype: torch.dtype) -> bytes:

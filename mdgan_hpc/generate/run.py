@@ -1,44 +1,52 @@
 """A generation run from the options to the finished file: begin, go on, or extend."""
 
 import functools
-import sys
+import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mdgan_hpc.errors import StoppedError
-from mdgan_hpc.generate.job import Analysis, Job, unpack_state, worker_count
+from mdgan_hpc.generate.job import Analysis, Job, unpack_state
 from mdgan_hpc.generate.lock import locked
 from mdgan_hpc.generate.prepare import prepare
 from mdgan_hpc.generate.processes import run_local, run_rank
+from mdgan_hpc.generate.resources import worker_count
 from mdgan_hpc.generate.settings import GenerateConfig
 from mdgan_hpc.models.file import Model, load_model
-from mdgan_hpc.parallel import world
+from mdgan_hpc.parallel import Communicator, world
+from mdgan_hpc.results import save_results
 from mdgan_hpc.trajectory.blocks.ledger import read_progress
+
+_log = logging.getLogger(__name__)
+#: Ending of the file beside the output that holds what was measured while generating.
+ANALYSIS_SUFFIX = ".msd.json"
 
 
 def generate(
-    config: GenerateConfig,
-    *,
-    analysis: Analysis | None = None,
-    load: Callable[[], Model] | None = None,
-) -> dict[str, Any] | None:
+    model: str | Path, output: str | Path, *, analyse: bool = False, **options: Any
+) -> Path:
     """Make, finish or extend a generated trajectory; all ranks of a launch call it.
 
     Parameters
     ----------
-    config : GenerateConfig
-    analysis : Analysis, optional
-        Analyse while generating.
-    load : callable, optional
-        Returns the model; can be pickled. The model file's, if not given.
+    model : path
+        Run folder or model file.
+    output : path
+        Trajectory to make (H5MD).
+    analyse : bool
+        Measure MSD, alpha2, van Hove functions and D while generating, to the output's name with
+        the ending ``.msd.json``.
+    **options
+        Fields of `GenerateConfig`: ``particles``, ``records``, ``seed``, ``workers`` ...
 
     Returns
     -------
-    dict or None
-        The result of the analysis on rank 0, if there is one.
+    path
+        Of the trajectory.
 
     Raises
     ------
@@ -49,33 +57,30 @@ def generate(
     DivergedError
         If the model leaves the range it was trained for.
     StoppedError
-        If stopped on request; running the same command again goes on.
+        If stopped on request; the same call goes on.
     """
-    load = load or functools.partial(load_model, config.model)
+    from mdgan_hpc.analysis.streaming import MultiTauAnalysis
+
+    config = GenerateConfig(model=Path(model), output=Path(output), **options)
+    tree = run(config, MultiTauAnalysis() if analyse else None)
+    if tree is not None:
+        save_results(config.output.with_suffix(ANALYSIS_SUFFIX), tree)
+    return config.output
+
+
+def run(config: GenerateConfig, analysis: Analysis | None = None) -> dict[str, Any] | None:
+    """Do what `generate` does; return the result of the analysis on rank 0, if there is one."""
     communicator = world()
     begin = time.monotonic()
     with locked(config.output, communicator):
-        model = load()
+        model = load_model(config.model)
         job: Job | None = None
         if communicator.rank == 0:
             job = prepare(config, model, analysis, communicator.size)
         job = communicator.bcast(job)
         assert job is not None
-        stopped = ""
         if job.unfinished:
-            alone = communicator.size == 1 and job.plan.storage == "shards"
-            n = worker_count(config, len(job.unfinished), 1, job.settings["device"])
-            if alone and n > 1:
-                stopped = run_local(job, load, n)
-            else:
-                stopped = run_rank(job, model, communicator)
-        stopped = next((reason for reason in communicator.allgather(stopped) if reason), "")
-        if stopped:
-            raise StoppedError(
-                f"stopped ({stopped}); everything so far is saved",
-                where=config.output,
-                remedy="run the same command again to go on",
-            )
+            _compute(job, model, communicator)
         if communicator.rank != 0:
             return None
         size = f"{job.plan.n_records} records of {job.plan.n_particles} particles"
@@ -83,21 +88,50 @@ def generate(
             end = f"{size}, {time.monotonic() - begin:.1f} s"
         else:
             end = f"all {size} are there; nothing to do"
-        print(f"{config.output}: {end}", file=sys.stderr, flush=True)
-        if job.analysis is None:
-            return None
-        interval_ps = model.record_interval_ps * config.every
-        return job.analysis.result(
-            job.settings["analysis"],
-            _states(job, model),
-            interval_ps,
-            model.generator.simulated_together,
+        _log.info("%s: %s", config.output, end)
+        return _analysed(job, model)
+
+
+def _compute(job: Job, model: Model, communicator: Communicator) -> None:
+    """Do this rank's share, or share the work among processes of this machine.
+
+    Raises
+    ------
+    StoppedError
+        On all ranks, if one was stopped.
+    """
+    config = job.config
+    alone = communicator.size == 1 and job.plan.storage == "shards"
+    n = worker_count(config, len(job.unfinished), 1, job.settings["device"])
+    if alone and n > 1:
+        stopped = run_local(job, functools.partial(load_model, config.model), n)
+    else:
+        stopped = run_rank(job, model, communicator)
+    stopped = next((reason for reason in communicator.allgather(stopped) if reason), "")
+    if stopped:
+        raise StoppedError(
+            f"stopped ({stopped}); everything so far is saved",
+            where=config.output,
+            remedy="run the same command again to go on",
         )
+
+
+def _analysed(job: Job, model: Model) -> dict[str, Any] | None:
+    """Add up what was measured in the blocks."""
+    if job.analysis is None:
+        return None
+    return job.analysis.result(
+        job.settings["analysis"],
+        _states(job, model),
+        model.record_interval_ps * job.config.every,
+        model.generator.ions_per_cell,
+        model.label,
+    )
 
 
 def _states(job: Job, model: Model) -> Iterator[dict[str, np.ndarray]]:
     """Yield the accumulated states of the blocks in their order."""
-    skip = job.rollout(model).carry_bytes
+    skip = job.rollout(model).state_bytes
     for block in range(job.plan.n_blocks):
         accumulator = job.accumulator(block)
         assert accumulator is not None

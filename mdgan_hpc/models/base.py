@@ -1,29 +1,132 @@
 """What every generator is: a start state, advancing by n steps, the state out.
 
-A sample is one particle, or the k particles of a multi-particle input; a step emits
+A sample is one particle, or the k particles that are generated together; a step emits
 `records_per_step` records. All randomness comes in as arguments, so that the caller decides where
 random numbers come from (`mdgan_hpc.generate` keys them by block).
+
+A generator is one class with its own configuration. It says what it can do by `Capabilities`;
+training and generation ask these and never for a class. How to add one: `registry.register`.
 """
 
 from abc import ABC, abstractmethod
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Protocol, Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mdgan_hpc.crystal import Symmetry
+from mdgan_hpc.models.neighbours import NeighbourDescriptor
+
 #: Everything a sample must carry from one step to the next; first dimension is the sample.
 State = dict[str, Tensor]
+#: Makes free runs of the generator that is calibrated: (samples, records, burn-in records) to
+#: positions [records + 1, samples, k, 3], Angstrom. The caller may share the work among ranks.
+FreeRun = Callable[[int, int, int], Tensor]
+#: Which particles form a sample: those that follow each other in the file, or each with those
+#: nearest to it.
+Grouping = Literal["file", "nearest"]
+
+
+@dataclass(frozen=True)
+class Window:
+    """A batch of windows of data.
+
+    Attributes
+    ----------
+    positions : Tensor, [B, L, k, 3]
+        Angstrom, float64.
+    neighbours : Tensor, [B, L, k, A, 4], or None
+        Neighbour descriptor of each particle (`NeighbourDescriptor`), where the generator uses it.
+    """
+
+    positions: Tensor
+    neighbours: Tensor | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Capabilities:
+    """What a generator can do.
+
+    Attributes
+    ----------
+    likelihood : bool
+        It has a tractable density: it is a `Density`.
+    neighbours : bool
+        The k particles of a sample are all mobile ions of a cell and see each other.
+    conditions : tuple of str
+        What a sample is told, such as a temperature. No generator uses this yet.
+    """
+
+    likelihood: bool = False
+    neighbours: bool = False
+    conditions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSummary:
+    """What a generator is built from.
+
+    Attributes
+    ----------
+    displacements : list of array, [n, N, 3]
+        From record to record, Angstrom; one array for each run and each phase of the step skip.
+    symmetry : Symmetry
+    cell : array [3, 3] or None
+        Rows are the cell vectors, Angstrom.
+    ions_per_run : int or None
+        None where the runs differ.
+    neighbours : list of array [T, N, A, 4], or None
+        Neighbour descriptor over the runs, where the generator asked for one.
+    """
+
+    displacements: list[np.ndarray]
+    symmetry: Symmetry
+    cell: np.ndarray | None
+    ions_per_run: int | None
+    neighbours: list[np.ndarray] | None = None
+
+
+class DataSettings(Protocol):
+    """What a generator may ask of the section ``data`` of a training (`Generator.check`)."""
+
+    @property
+    def records(self) -> int:
+        """Records in a window."""
+
+    @property
+    def symmetry(self) -> str:
+        """The symmetry asked for."""
 
 
 class Generator(nn.Module, ABC):
     """A stochastic recurrent map that emits displacements.
 
+    A subclass is made by `create`, so that a model file can say how to make it again.
+
     Attributes
     ----------
+    kind : str
+        Name in the configuration and in model files.
+    label : str
+        Name in files, tables and figures.
+    behaviour : int
+        Raised when the code would move the ions of an old model file differently.
+    uses_symmetry : bool
+        Windows of data may be moved by symmetry operations; else ``data.symmetry = "auto"`` is
+        none.
+    Config : type
+        Frozen dataclass of `mdgan_hpc.config.key` fields: the section ``generator`` of a training
+        without ``kind``.
+    config : Config
+        Of this generator.
+    arguments : dict
+        Keyword arguments of the constructor beside `config`: plain numbers, lists and texts.
+    capabilities : Capabilities
     particles_per_sample : int
         k, particles whose records are made together.
-    simulated_together : int
-        k where these are all ions of a simulation and see each other, else 1.
     records_per_step : int
         Records emitted by one step.
     start_size : int
@@ -32,16 +135,113 @@ class Generator(nn.Module, ABC):
         Standard normal random numbers that one step of one sample consumes.
     history_records : int
         Records of data from which `condition` makes a state; 0 where `start` needs no data.
+    start_windows : int
+        Windows of `history_records` that `prepare` takes; 0 where it needs none.
     """
 
-    #: How to build it again, set by `registry.create`.
-    description: dict[str, Any]
+    kind: ClassVar[str]
+    label: ClassVar[str]
+    behaviour: ClassVar[int] = 1
+    uses_symmetry: ClassVar[bool] = True
+    Config: ClassVar[type]
+
+    config: Any
+    arguments: dict[str, Any]
+    capabilities: Capabilities = Capabilities()
     particles_per_sample: int = 1
-    simulated_together: int = 1
     records_per_step: int = 1
     start_size: int
     noise_size: int
     history_records: int = 0
+    start_windows: int = 0
+
+    # How it is made -------------------------------------------------------------------------
+
+    @classmethod
+    def create(cls, config: Any, **arguments: Any) -> Self:
+        """Build with fresh weights (torch's global random numbers) and remember how."""
+        generator = cls(config, **arguments)
+        generator.config, generator.arguments = config, arguments
+        return generator
+
+    def copy(self) -> Self:
+        """Return another generator of the same configuration and weights, on the same device."""
+        other = type(self).create(self.config, **self.arguments)
+        other.load_state_dict(self.state_dict())
+        device = next((t.device for t in self.state_dict().values()), torch.device("cpu"))
+        return other.to(device)
+
+    @classmethod
+    def check(cls, config: Any, data: DataSettings) -> None:
+        """Refuse what cannot work together.
+
+        Raises
+        ------
+        ConfigError
+        """
+
+    @classmethod
+    def grouping(cls, config: Any) -> tuple[int, Grouping]:
+        """Return how many particles of the data form a sample, and which."""
+        return 1, "file"
+
+    @classmethod
+    def neighbour_descriptor(cls, config: Any, summary: DataSummary) -> NeighbourDescriptor | None:
+        """Return the descriptor that the data are to bring along; None: ions see no others.
+
+        Raises
+        ------
+        UsageError
+            If the configuration demands one and the data cannot have it.
+        """
+        return None
+
+    @classmethod
+    @abstractmethod
+    def from_data(
+        cls, config: Any, summary: DataSummary, descriptor: NeighbourDescriptor | None
+    ) -> Self:
+        """Build a generator for data, with fresh weights.
+
+        Parameters
+        ----------
+        config : Config
+        summary : DataSummary
+        descriptor : NeighbourDescriptor or None
+            Of `neighbour_descriptor`; then `summary.neighbours` is there too.
+        """
+
+    def prepare(self, history: Window) -> None:
+        """Take start states from the ends of `start_windows` windows of `history_records`."""
+
+    def calibrate(self, free_run: FreeRun) -> None:
+        """Correct what free runs tell about the generator; see `FreeRun`."""
+
+    @classmethod
+    def from_format_1(
+        cls, arguments: dict[str, Any], weights: dict[str, Tensor]
+    ) -> tuple[Any, dict[str, Any], dict[str, Tensor]]:
+        """Return configuration, arguments and weights of a file of the first format.
+
+        Raises
+        ------
+        ValueError
+            If there never was one of this kind.
+        """
+        raise ValueError(f"no model file of the first format holds a {cls.kind} generator")
+
+    # What it is -------------------------------------------------------------------------------
+
+    @property
+    def ions_per_cell(self) -> int:
+        """Ions that were generated in one cell and see each other; 1 where each is alone."""
+        return self.particles_per_sample if self.capabilities.neighbours else 1
+
+    def lattice_phases(self) -> Tensor | None:
+        """Return phases [3, m] (radian per Angstrom) of the lattice that it knows, for critics."""
+        return None
+
+    # How it moves -----------------------------------------------------------------------------
 
     @abstractmethod
     def start(self, uniform: Tensor) -> tuple[State, Tensor]:
@@ -59,14 +259,8 @@ class Generator(nn.Module, ABC):
             Where the particles are before the first emitted record, Angstrom.
         """
 
-    def condition(self, positions: Tensor) -> State:
-        """Return the states at the end of windows of data.
-
-        Parameters
-        ----------
-        positions : Tensor, [B, history_records, k, 3]
-            Angstrom, float64.
-        """
+    def condition(self, window: Window) -> State:
+        """Return the states at the end of windows of `history_records` of data."""
         raise NotImplementedError(f"{type(self).__name__} starts without data")
 
     @abstractmethod
@@ -85,6 +279,32 @@ class Generator(nn.Module, ABC):
             From the record before, Angstrom.
         state : State
             Of the last record.
+        """
+
+
+class Density(Generator):
+    """A generator whose probability density of data can be computed."""
+
+    capabilities = Capabilities(likelihood=True)
+
+    @abstractmethod
+    def window_records(self, records: int) -> int:
+        """Return the least window, in records, that `negative_log_likelihood` can use."""
+
+    @abstractmethod
+    def negative_log_likelihood(
+        self, window: Window, *, warm_up: int, weighted: bool = False
+    ) -> Tensor:
+        """Return the mean negative log density of a record, in nats.
+
+        Parameters
+        ----------
+        window : Window
+            Of `window_records` records.
+        warm_up : int
+            First records of a window that only fill the memory.
+        weighted : bool
+            As it is minimised in training, where that is not the plain mean.
         """
 
 

@@ -6,13 +6,46 @@ of records. With several particles as one sample: A. Kawada et al., Soft Matter 
 """
 
 import itertools
+from dataclasses import dataclass
+from typing import Any, Literal, Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mdgan_hpc.models.base import Generator, State
+from mdgan_hpc.config import key, require
+from mdgan_hpc.models.base import DataSettings, DataSummary, Generator, Grouping, State
+from mdgan_hpc.models.neighbours import NeighbourDescriptor
 
+#: Of the leaky rectifiers, as published.
 _SLOPE = 0.3
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentConfig:
+    """The published MD-GAN."""
+
+    hidden: int = key(128, "units | of the layers of the transition; the decoder has twice as many")
+    latent: int = key(32, "numbers | size of the latent vector z")
+    window: int = key(32, "records | decoded from one latent vector")
+    relaxation: int = key(10, "steps | transitions before the first window")
+    particles_per_sample: int = key(1, "particles | generated together")
+    grouping: Literal["file", "nearest"] = key(
+        "file",
+        "which ones: those that follow each other in the file (a molecule), or each with those "
+        "nearest to it where the window begins (a neighbourhood)",
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("hidden", "latent", "window", "relaxation", "particles_per_sample"):
+            value = getattr(self, name)
+            require(value >= 1, f"generator.{name}", value, "at least 1")
+        require(
+            self.grouping == "file" or self.particles_per_sample > 1,
+            "generator.grouping",
+            self.grouping,
+            "'file' where particles_per_sample is 1",
+        )
 
 
 def dense(widths: list[int], *, last_linear: bool = False) -> nn.Sequential:
@@ -28,48 +61,78 @@ class LatentGenerator(Generator):
 
     Parameters
     ----------
-    window : int
-        Records decoded from one latent vector.
-    latent : int
-        Size of z; the random vector r of the transition has the same size.
-    width : int
-        Units of the layers of F; the decoder's are twice as wide.
-    relaxation : int
-        Transitions from uniform random z to the first window ("distribution relaxation").
-    particles_per_sample : int
-        k.
+    config : LatentConfig
     scales : list of float, [3]
         Standard deviation of a displacement along x, y, z, Angstrom.
     """
 
-    def __init__(
-        self,
-        *,
-        window: int,
-        latent: int,
-        width: int,
-        relaxation: int,
-        particles_per_sample: int,
-        scales: list[float],
-    ) -> None:
+    kind = "latent"
+    label = "MD-GAN"
+    uses_symmetry = False
+    Config = LatentConfig
+    config: LatentConfig
+    scales: Tensor
+
+    def __init__(self, config: LatentConfig, *, scales: list[float]) -> None:
         super().__init__()
-        self.records_per_step, self.particles_per_sample = window, particles_per_sample
-        self.latent, self.relaxation = latent, relaxation
+        self.records_per_step = config.window
+        self.particles_per_sample = config.particles_per_sample
+        self.latent, self.relaxation = latent, relaxation = config.latent, config.relaxation
         self.start_size = latent * (1 + relaxation)
         # r of the transition, and noise of the decoder.
         self.noise_size = 3 * latent
+        width = config.hidden
         self.transition = nn.Sequential(
             *dense([2 * latent, width, width]), nn.Linear(width, width), nn.Linear(width, latent)
         )
         self.map_latent = dense([latent, width])
         self.map_noise = dense([2 * latent, width])
-        outputs = window * particles_per_sample * 3
+        outputs = config.window * config.particles_per_sample * 3
         self.decoder = dense([2 * width] * 4 + [outputs], last_linear=True)
         self.register_buffer("scales", torch.tensor(scales))
 
+    @classmethod
+    def check(cls, config: LatentConfig, data: DataSettings) -> None:
+        """Refuse windows of data that are not whole windows of the decoder, and a symmetry."""
+        require(
+            data.records % config.window == 0,
+            "data.records",
+            data.records,
+            f"a multiple of generator.window ({config.window})",
+        )
+        require(
+            data.symmetry in ("auto", "none"),
+            "data.symmetry",
+            data.symmetry,
+            "'auto' or 'none' for the latent generator, which uses no symmetry",
+        )
+
+    @classmethod
+    def grouping(cls, config: LatentConfig) -> tuple[int, Grouping]:
+        """Return how many particles of the data form a sample, and which."""
+        return config.particles_per_sample, config.grouping
+
+    @classmethod
+    def from_data(
+        cls, config: LatentConfig, summary: DataSummary, descriptor: NeighbourDescriptor | None
+    ) -> Self:
+        """Build a generator for data; see `Generator.from_data`."""
+        every = np.concatenate([d.reshape(-1, 3) for d in summary.displacements])
+        return cls.create(config, scales=every.std(0).tolist())
+
+    @classmethod
+    def from_format_1(
+        cls, arguments: dict[str, Any], weights: dict[str, Tensor]
+    ) -> tuple[LatentConfig, dict[str, Any], dict[str, Tensor]]:
+        """Return what a file of the first format holds; see `Generator.from_format_1`."""
+        names = ("latent", "window", "relaxation", "particles_per_sample")
+        known = {name: arguments[name] for name in names}
+        config = LatentConfig(hidden=arguments["width"], **known)
+        return config, {"scales": arguments["scales"]}, weights
+
     def start(self, uniform: Tensor) -> tuple[State, Tensor]:
         """Draw z uniform in [-1, 1) and let it relax; see `Generator.start`."""
-        numbers = (2 * uniform - 1).unflatten(-1, (1 + self.relaxation, self.latent))
+        numbers = torch.unflatten(2 * uniform - 1, -1, (1 + self.relaxation, self.latent))
         z = numbers[:, 0]
         for r in numbers[:, 1:].unbind(1):
             z = self._next(z, r)
@@ -90,5 +153,5 @@ class LatentGenerator(Generator):
             z = self._next(z, torch.erf(draw[:, : self.latent] * 0.5**0.5))
             mapped = torch.cat([self.map_latent(z), self.map_noise(draw[:, self.latent :])], -1)
             shape = (self.records_per_step, self.particles_per_sample, 3)
-            windows.append(self.decoder(mapped).unflatten(-1, shape) * self.scales)
+            windows.append(torch.unflatten(self.decoder(mapped), -1, shape) * self.scales)
         return torch.cat(windows, 1).swapaxes(0, 1), {"latent": z}

@@ -1,97 +1,118 @@
-"""What an ion sees of the ions around it.
+"""The neighbour descriptor: what an ion sees of the other mobile ions of its cell.
 
 In shells of distance, smooth in it: how many ions there are, and the sum of the unit vectors to
-them. The ions of one simulation see each other and their periodic images.
+them. Ions of one cell see each other and their periodic images. With the radial functions
+exp(-(d - r_a)^2 / 2 w^2) (1 + cos(pi d / d_c)) / 2 these are symmetry functions of zeroth and
+first order (J. Behler, J. Chem. Phys. 134, 074106 (2011), G2).
 """
 
 import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
-#: Radii of the shells and their width (Gaussian), Angstrom.
-SHELLS = (2.5, 3.5, 4.5, 5.5, 6.5)
-WIDTH = 0.6
-#: Where all of them end, Angstrom.
-CUTOFF = 7.5
+#: Frames described at once.
 _FRAMES = 500
 
 
-def images(cell: np.ndarray) -> np.ndarray:
-    """Return the lattice translations [s, 3] that bring a rounded difference within `CUTOFF`.
+@dataclass(frozen=True)
+class NeighbourDescriptor:
+    """Describes the neighbours of ions that share a cell.
 
-    Parameters
+    Attributes
     ----------
-    cell : array, [3, 3]
-        Rows are the cell vectors, Angstrom.
-    """
-    from scipy.optimize import lsq_linear
-
-    reach = np.ceil(CUTOFF * np.linalg.norm(np.linalg.inv(cell), axis=0) + 0.5).astype(int)
-    every = np.array(list(itertools.product(*[range(-n, n + 1) for n in reach])), float)
-    # From the rounded differences, a box in fractions, to the image of the origin.
-    least = [2 * lsq_linear(cell.T, -shift @ cell, (-0.5, 0.5)).cost for shift in every]
-    return every[np.array(least) < CUTOFF**2]
-
-
-def look_around(place: Tensor, cell: Tensor, shifts: Tensor) -> Tensor:
-    """Return what each ion sees.
-
-    Parameters
-    ----------
-    place : Tensor, [3, B, k]
-        Fractional positions of k ions that see each other.
     cell : Tensor, [3, 3]
         Rows are the cell vectors, Angstrom.
-    shifts : Tensor, [s, 3]
-        Of `images`.
-
-    Returns
-    -------
-    Tensor, [A, 4, B, k]
-        Of each shell the sum of unit vectors to the ions in it, and their number.
+    radii : tuple of float, [A]
+        Of the shells, Angstrom.
+    width : float
+        Standard deviation of the Gaussian in distance around each radius, Angstrom.
+    cutoff : float
+        Distance where all shells end, Angstrom.
+    images : Tensor, [s, 3]
+        Lattice translations that bring a rounded difference within the cutoff.
     """
-    _, batch, k = place.shape
-    apart = place[:, :, None, :] - place[:, :, :, None]  # to the last ion from the other
-    apart = apart - apart.round()
-    apart = (apart[:, :, :, None] + shifts.T[:, None, None, :, None]).flatten(1)
-    apart = cell.T @ apart  # [3, B k s k]
-    squared = apart.square().sum(0)
-    seen = (squared > 1e-6) & (squared < CUTOFF**2)  # not itself
-    distance = torch.where(seen, squared, CUTOFF**2).sqrt()
-    end = 0.5 + 0.5 * torch.cos(distance * (math.pi / CUTOFF))
-    shells = distance.new_tensor(SHELLS)[:, None]
-    inside = torch.exp((distance - shells).square() * (-0.5 / WIDTH**2)) * end
-    unit = torch.cat([apart / distance, torch.ones_like(distance)[None]])
-    # For each ion the sum over the others and their images.
-    inside, unit = (x.view(len(x), batch * k, -1).transpose(0, 1) for x in (inside, unit))
-    return (inside @ unit.mT).permute(1, 2, 0).unflatten(2, (batch, k))
+
+    cell: Tensor
+    radii: tuple[float, ...]
+    width: float
+    cutoff: float
+    images: Tensor
+
+    @classmethod
+    def of_cell(
+        cls, cell: np.ndarray, *, radii: Sequence[float], width: float, cutoff: float
+    ) -> Self:
+        """Make the descriptor of a cell [3, 3], in double precision."""
+        box = np.array(cell, float)
+        images = torch.from_numpy(_images(box, cutoff))
+        return cls(torch.from_numpy(box), tuple(radii), width, cutoff, images)
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> Self:
+        """Return the descriptor on a device and in a precision."""
+        images = self.images.to(device, dtype)
+        return replace(self, cell=self.cell.to(device, dtype), images=images)
+
+    def of_places(self, places: Tensor) -> Tensor:
+        """Describe ions at fractional places [3, B, k], k sharing a cell.
+
+        Returns
+        -------
+        Tensor, [A, 4, B, k]
+            Of each shell the sum of unit vectors to the ions in it, and their number.
+        """
+        _, batch, k = places.shape
+        apart = places[:, :, None, :] - places[:, :, :, None]  # to the last ion from the other
+        apart = apart - apart.round()
+        apart = (apart[:, :, :, None] + self.images.T[:, None, None, :, None]).flatten(1)
+        apart = self.cell.T @ apart  # [3, B k s k]
+        squared = apart.square().sum(0)
+        seen = (squared > 1e-6) & (squared < self.cutoff**2)  # not itself
+        distance = torch.where(seen, squared, self.cutoff**2).sqrt()
+        end = 0.5 + 0.5 * torch.cos(distance * (math.pi / self.cutoff))
+        radii = distance.new_tensor(self.radii)[:, None]
+        inside = torch.exp((distance - radii).square() * (-0.5 / self.width**2)) * end
+        unit = torch.cat([apart / distance, torch.ones_like(distance)[None]])
+        # For each ion the sum over the others and their images.
+        inside, unit = (x.view(len(x), batch * k, -1).transpose(0, 1) for x in (inside, unit))
+        return torch.unflatten((inside @ unit.mT).permute(1, 2, 0), 2, (batch, k))
+
+    def of_runs(self, runs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Describe all ions of runs [T, N, 3] at all frames, [T, N, A, 4] each, float32."""
+        inverse = torch.linalg.inv(self.cell)
+        described = []
+        for run in runs:
+            places = (torch.from_numpy(run).to(self.cell.dtype) @ inverse).permute(2, 0, 1)
+            pieces = [self.of_places(part).float() for part in places.split(_FRAMES, 1)]
+            described.append(torch.cat(pieces, 2).permute(2, 3, 0, 1).numpy())
+        return described
 
 
-def of_runs(runs: Sequence[np.ndarray], cell: np.ndarray) -> list[np.ndarray]:
-    """Return what all ions of runs [T, N, 3] see at all frames, [T, N, A, 4] each, float32."""
-    box = torch.from_numpy(np.array(cell, float))
-    shifts, inverse = torch.from_numpy(images(cell)), torch.linalg.inv(box)
-    seen = []
-    for run in runs:
-        place = (torch.from_numpy(run).double() @ inverse).permute(2, 0, 1)
-        pieces = [look_around(part, box, shifts).float() for part in place.split(_FRAMES, 1)]
-        seen.append(torch.cat(pieces, 2).permute(2, 3, 0, 1).numpy())
-    return seen
+def _images(cell: np.ndarray, cutoff: float) -> np.ndarray:
+    """Return the lattice translations [s, 3] that bring a rounded difference within `cutoff`."""
+    from scipy.optimize import lsq_linear
+
+    most = np.ceil(cutoff * np.linalg.norm(np.linalg.inv(cell), axis=0) + 0.5).astype(int)
+    every = np.array(list(itertools.product(*[range(-n, n + 1) for n in most])), float)
+    # From the rounded differences, a box in fractions, to the image of the origin.
+    least = [2 * lsq_linear(cell.T, -shift @ cell, (-0.5, 0.5)).cost for shift in every]
+    return every[np.array(least) < cutoff**2]
 
 
-def scales(seen: Sequence[np.ndarray]) -> np.ndarray:
-    """Return mean and deviation [2, A, 4] of what is seen; vectors have mean zero.
+def neighbour_scales(described: Sequence[np.ndarray]) -> np.ndarray:
+    """Return mean and standard deviation [2, A, 4] of descriptors; vectors have mean zero.
 
     Parameters
     ----------
-    seen : sequence of array, [T, N, A, 4]
-        Of `of_runs`.
+    described : sequence of array, [T, N, A, 4]
+        Of `NeighbourDescriptor.of_runs`.
     """
-    every = np.concatenate([s.reshape(-1, *s.shape[2:]) for s in seen])
+    every = np.concatenate([d.reshape(-1, *d.shape[2:]) for d in described])
     mean = np.zeros(every.shape[1:])
     mean[:, 3] = every[:, :, 3].mean(0)
     deviation = np.empty_like(mean)

@@ -1,41 +1,82 @@
-"""Generators by name: how a model file says which one it holds."""
+"""Generators by name: the built-in ones, registered ones, and those of other packages.
 
-from typing import Any
+Another package brings its own by an entry point of the group ``mdgan_hpc.generators``, whose name
+is the kind and whose object is the class::
 
-from mdgan_hpc.errors import DataError
+    [project.entry-points."mdgan_hpc.generators"]
+    brownian = "my_package.brownian:Brownian"
+"""
+
+import difflib
+from importlib import import_module
+from importlib.metadata import entry_points
+
+from mdgan_hpc.errors import ConfigError
 from mdgan_hpc.models.base import Generator
-from mdgan_hpc.models.latent import LatentGenerator
-from mdgan_hpc.models.transition.network import TransitionGenerator
 
-_KINDS: dict[str, type[Generator]] = {
-    "latent": LatentGenerator,
-    "transition": TransitionGenerator,
+ENTRY_POINTS = "mdgan_hpc.generators"
+#: Module and class, imported when asked for.
+_BUILT_IN = {
+    "latent": ("mdgan_hpc.models.latent", "LatentGenerator"),
+    "transition": ("mdgan_hpc.models.transition.generator", "TransitionGenerator"),
 }
+_registered: dict[str, type[Generator]] = {}
 
 
-def create(kind: str, arguments: dict[str, Any]) -> Generator:
-    """Build a generator with fresh weights that remembers how it was built."""
-    generator = _KINDS[kind](**arguments)
-    generator.description = {"kind": kind, "arguments": arguments}
-    return generator
-
-
-def describe(generator: Generator) -> dict[str, Any]:
-    """Return kind and arguments (plain numbers, lists and texts) of a generator."""
-    return generator.description
-
-
-def build(description: dict[str, Any]) -> Generator:
-    """Build the generator of a description.
+def register(cls: type[Generator]) -> type[Generator]:
+    """Make a generator known by its `kind`; may be used as a decorator.
 
     Raises
     ------
-    DataError
-        If the kind is not known to this version.
+    ValueError
+        If another class has that name.
     """
-    if description["kind"] not in _KINDS:
-        raise DataError(
-            f"the model holds a generator of the unknown kind {description['kind']!r}",
-            remedy="use the version of mdgan_hpc that trained it",
+    if cls.kind in _BUILT_IN or _registered.get(cls.kind, cls) is not cls:
+        raise ValueError(f"a generator {cls.kind!r} is there already")
+    _registered[cls.kind] = cls
+    return cls
+
+
+def kinds() -> list[str]:
+    """Return the names of all generators that can be had here."""
+    found = {point.name for point in entry_points(group=ENTRY_POINTS)}
+    return sorted({*_BUILT_IN, *_registered, *found})
+
+
+def get(kind: str) -> type[Generator]:
+    """Return the class of a generator.
+
+    Raises
+    ------
+    ConfigError
+        If there is none, or the package that brings it cannot be used.
+    """
+    if kind in _BUILT_IN:
+        module, name = _BUILT_IN[kind]
+        return _checked(getattr(import_module(module), name), kind)
+    if kind in _registered:
+        return _registered[kind]
+    for point in entry_points(group=ENTRY_POINTS, name=kind):
+        try:
+            found = point.load()
+        except Exception as error:
+            raise ConfigError(
+                f"the generator {kind!r} of {point.value} cannot be loaded ({error})",
+                remedy="mend or reinstall the package that brings it",
+            ) from error
+        return _checked(found, kind)
+    known = kinds()
+    near = difflib.get_close_matches(kind, known, n=1)
+    raise ConfigError(
+        f"there is no generator {kind!r}",
+        remedy=f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}",
+    )
+
+
+def _checked(found: object, kind: str) -> type[Generator]:
+    if not (isinstance(found, type) and issubclass(found, Generator) and found.kind == kind):
+        raise ConfigError(
+            f"the entry point {kind!r} of {ENTRY_POINTS} is not a Generator of that kind",
+            remedy="mend or reinstall the package that brings it",
         )
-    return create(description["kind"], description["arguments"])
+    return found

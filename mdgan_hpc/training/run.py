@@ -13,20 +13,11 @@ import numpy as np
 import torch
 
 from mdgan_hpc import crystal as sym
-from mdgan_hpc.config import as_mapping
+from mdgan_hpc.config import as_mapping, from_mapping
 from mdgan_hpc.errors import DataError, DataWarning, UsageError
-from mdgan_hpc.models import neighbours as surroundings
-from mdgan_hpc.models.base import Generator, rollout
+from mdgan_hpc.models import registry
+from mdgan_hpc.models.base import DataSummary, Generator, rollout
 from mdgan_hpc.models.file import MODEL_NAME, Model, save_model
-from mdgan_hpc.models.registry import create
-from mdgan_hpc.models.transition.network import (
-    TransitionGenerator,
-    fit_extrapolation,
-    fit_traces,
-    group_of,
-    predictable,
-    variance_shells,
-)
 from mdgan_hpc.outputs import written_whole
 from mdgan_hpc.provenance import provenance
 from mdgan_hpc.stopping import StopRequest
@@ -36,7 +27,7 @@ from mdgan_hpc.training.distributed import Processes
 from mdgan_hpc.training.randomness import stream
 from mdgan_hpc.training.settings import TrainingConfig
 from mdgan_hpc.training.trainer import Trainer, train
-from mdgan_hpc.trajectory import Framework, Trajectory
+from mdgan_hpc.trajectory import Trajectory
 from mdgan_hpc.units import record_interval_ps
 
 CONFIG_NAME = "config.json"
@@ -51,11 +42,6 @@ _KEPT_OUT = {"none": "", "run": " (the last for validation)", "span": " (4/5 of 
 #: Ions in free runs: to show how a training goes, and to choose the model.
 _SHOWN_IONS, _CHOOSING_IONS = 256, 1024
 _BURN_IN_PS = 1.0
-#: Ions that see each other at most: the cost of a step grows with their square.
-_MOST_TOGETHER = 64
-#: Records a step where inertia is resolved, and records in which the traces relax.
-_PER_STEP = 5
-_RELAXATIONS = (40.0, 120.0, 360.0)
 
 
 @dataclass
@@ -71,15 +57,15 @@ class Runs:
     species : int
         Atomic number.
     cell : array [3, 3] or None
-    framework : tuple of species [M] and mean positions [M, 3], or None
-        None where there is no lattice.
+    crystal : Crystal or NoCrystal
+        Of the framework averaged over the runs.
     """
 
     positions: list[np.ndarray]
     interval_ps: float
     species: int
     cell: np.ndarray | None
-    framework: tuple[np.ndarray, np.ndarray] | None
+    crystal: sym.Crystal | sym.NoCrystal
 
 
 def read_runs(paths: Sequence[str | Path]) -> Runs:
@@ -121,38 +107,9 @@ def read_runs(paths: Sequence[str | Path]) -> Runs:
             )
         if kind != species[0]:
             raise DataError(f"holds another species than {paths[0]}", where=path)
-    framework = _align(paths, positions, frameworks, cells)
-    return Runs(positions, intervals[0], species[0], cells[0], framework)
-
-
-def _align(
-    paths: Sequence[str | Path],
-    positions: list[np.ndarray],
-    frameworks: list[Framework | None],
-    cells: list[np.ndarray | None],
-) -> tuple[np.ndarray, np.ndarray] | None:
-    """Move the runs (in place) so that their averaged frameworks coincide.
-
-    Returns species and mean positions of the framework, or None if it is not a crystal.
-    """
-    known = [f for f in frameworks if f is not None and len(f.species)]
-    boxes = [c for c in cells if c is not None]
-    if len(known) < len(paths) or len(boxes) < len(paths):
-        return None
-    if any(np.median(f.rms_displacement) > sym.LATTICE_RMS for f in known):
-        return None
-    reference, cell = known[0].position, boxes[0]
-    moved = [reference]
-    for path, run, other, box in zip(paths[1:], positions[1:], known[1:], boxes[1:], strict=True):
-        if not np.allclose(box, cell, atol=1e-3):
-            raise DataError(f"has another cell than {paths[0]}", where=path)
-        if not np.array_equal(other.species, known[0].species):
-            raise DataError(f"has another framework than {paths[0]}", where=path)
-        shift = sym.framework_shift(reference, other.position, cell)
-        run += shift
-        difference = (other.position + shift - reference) @ np.linalg.inv(cell)
-        moved.append(reference + (difference - np.round(difference)) @ cell)
-    return known[0].species, np.mean(moved, axis=0)
+    alignment = sym.align_frameworks(frameworks, cells)
+    positions = [alignment.apply(i, run) for i, run in enumerate(positions)]
+    return Runs(positions, intervals[0], species[0], alignment.cell, alignment.crystal)
 
 
 def find_symmetry(runs: Runs, config: TrainingConfig) -> sym.Symmetry:
@@ -166,15 +123,14 @@ def find_symmetry(runs: Runs, config: TrainingConfig) -> sym.Symmetry:
     wanted = config.data.symmetry
     if config.generator.kind == "latent" or wanted == "none":
         return sym.Symmetry()
-    if wanted == "crystal" and runs.framework is None:
+    if isinstance(runs.crystal, sym.Crystal):
+        return sym.isotropic() if wanted == "isotropic" else runs.crystal.symmetry()
+    if wanted == "crystal":
         raise DataError(
-            "data.symmetry = 'crystal', but the runs hold no framework that stays on its sites",
+            f"data.symmetry = 'crystal', but the runs are {runs.crystal}",
             remedy="convert with --select, or use data.symmetry = 'isotropic'",
         )
-    if runs.framework is None or wanted == "isotropic":
-        return sym.isotropic()
-    assert runs.cell is not None
-    return sym.crystal(runs.cell, *runs.framework)
+    return sym.isotropic()
 
 
 def resample(
@@ -236,16 +192,27 @@ def split_validation(
     return list(runs), list(runs)
 
 
-def build_generator(
+def generator_config(config: TrainingConfig) -> Any:
+    """Return the configuration of the chosen kind."""
+    names = {field.name for field in dataclasses.fields(registry.get(config.generator.kind).Config)}
+    tree = as_mapping(config.generator) | {
+        "particles_per_sample": config.data.particles_per_sample,
+        "grouping": config.data.grouping,
+    }
+    if tree["neighbours"] == "none" or config.loss.adversarial:
+        tree["neighbours"] = "off"
+    return from_mapping(
+        registry.get(config.generator.kind).Config, {k: v for k, v in tree.items() if k in names}
+    )
+
+
+def summarise(
     config: TrainingConfig,
     runs: Sequence[np.ndarray],
     symmetry: sym.Symmetry,
-    sight: Mapping[str, Any] | None = None,
-) -> Generator:
-    """Build the generator with fresh weights; the same on every rank.
-
-    `sight` are the arguments of `TransitionGenerator` by which ions see each other.
-    """
+    cell: np.ndarray | None = None,
+) -> DataSummary:
+    """Return what a generator is built from."""
     skip = config.data.step_skip
     steps = [
         np.diff(run[phase::skip], axis=0)
@@ -257,39 +224,9 @@ def build_generator(
         raise DataError(
             f"the runs have {max(map(len, runs))} frames, too few for data.step_skip = {skip}"
         )
-    settings = config.generator
-    torch.manual_seed(config.train.seed)
-    if settings.kind == "latent":
-        every = np.concatenate([step.reshape(-1, 3) for step in steps])
-        return create(
-            "latent",
-            {
-                "window": settings.window,
-                "latent": settings.latent,
-                "width": settings.hidden,
-                "relaxation": settings.relaxation,
-                "particles_per_sample": config.data.particles_per_sample,
-                "scales": every.std(0).tolist(),
-            },
-        )
-    per_step = settings.records_per_step or (_PER_STEP if predictable(steps) else 1)
-    fitted = fit_extrapolation(steps, per_step)
-    generator = create(
-        "transition",
-        {
-            **fitted,
-            **fit_traces(steps, per_step, _RELAXATIONS),
-            **group_of(symmetry),
-            "hidden": settings.hidden,
-            "components": settings.components,
-            "head": settings.head,
-            **(sight or {}),
-        },
-    )
-    assert isinstance(generator, TransitionGenerator)
-    shells = variance_shells(steps, *(np.array(fitted[k]) for k in ("extrapolation", "modes")))
-    generator.begin_at(shells)
-    return generator
+    numbers = {run.shape[1] for run in runs}
+    ions = numbers.pop() if len(numbers) == 1 else None
+    return DataSummary(displacements=steps, symmetry=symmetry, cell=cell, ions_per_run=ions)
 
 
 def _displacement_scales(
@@ -326,24 +263,23 @@ def make_trainer(
         Windows, step_skip=config.data.step_skip, device=processes.device, cell=runs.cell
     )
     keeps_out = config.data.validation != "none"
-    seen, sight, starts, seen_out = None, {}, None, None
-    if runs.cell is not None and _see_each_other(config, kept, symmetry, runs.cell):
-        together = kept[0].shape[1]
-        all_seen = surroundings.of_runs(kept, runs.cell)
-        sight = {
-            "particles": together,
-            "box": runs.cell.tolist(),
-            "seen": surroundings.scales(all_seen).tolist(),
-        }
+    seen, starts, seen_out = None, None, None
+    cls, settings = registry.get(config.generator.kind), generator_config(config)
+    descriptor = cls.neighbour_descriptor(settings, summarise(config, kept, symmetry, runs.cell))
+    summary = summarise(config, training, symmetry, runs.cell)
+    if descriptor is not None:
+        all_seen = descriptor.of_runs(kept)
+        summary = dataclasses.replace(summary, neighbours=all_seen)
         starts = make_windows(
             kept,
-            particles_per_sample=together,
+            particles_per_sample=kept[0].shape[1],
             symmetry=sym.Symmetry(),
             surroundings=all_seen,
         )
         seen = resample(all_seen, replica, config.train.seed)
-        seen_out = surroundings.of_runs(validation, runs.cell) if keeps_out else None
-    generator = build_generator(config, training, symmetry, sight)
+        seen_out = descriptor.of_runs(validation) if keeps_out else None
+    torch.manual_seed(config.train.seed)
+    generator = cls.from_data(settings, summary, descriptor)
     make_samples = functools.partial(
         make_windows,
         particles_per_sample=k,
@@ -354,20 +290,6 @@ def make_trainer(
     held_out = make_samples(validation, surroundings=seen_out) if keeps_out else None
     scales = _displacement_scales(config, training)
     return Trainer(config, generator, windows, scales, processes, starts, held_out)
-
-
-def _see_each_other(
-    config: TrainingConfig, runs: Sequence[np.ndarray], symmetry: sym.Symmetry, cell: np.ndarray
-) -> bool:
-    """Tell whether the ions of a run are to see each other."""
-    settings = config.generator
-    if settings.kind != "transition" or settings.neighbours == "none" or config.loss.adversarial:
-        return False
-    numbers = {run.shape[1] for run in runs}
-    if symmetry.primitive is None or len(numbers) > 1 or not 1 < min(numbers) <= _MOST_TOGETHER:
-        return False
-    whole = cell @ np.linalg.inv(symmetry.primitive)
-    return bool(np.abs(whole - np.round(whole)).max() < 0.05)
 
 
 def run_training(
@@ -501,7 +423,7 @@ def _train(
             f"{windows.count(config.data.records)} windows of "
             f"{config.data.records} records, {interval * 1e3:g} fs between records, "
             f"symmetry {symmetry.name}, "
-            + (f"{k} ions see each other, " if (k := _seeing(trainer.generator)) > 1 else "")
+            + (f"{k} ions see each other, " if (k := trainer.generator.ions_per_cell) > 1 else "")
             + f"{processes.size} x {processes.device.type}"
             + (f", going on from step {trainer.step}" if found else "")
         )
@@ -545,11 +467,6 @@ def _train(
         save_model(folder / MODEL_NAME, model)
     processes.barrier()
     return folder / MODEL_NAME
-
-
-def _seeing(generator: Generator) -> int:
-    """Return how many ions see each other."""
-    return generator.particles_per_sample if isinstance(generator, TransitionGenerator) else 1
 
 
 def free_run(

@@ -5,16 +5,14 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from mdgan_hpc.config import as_mapping
 from mdgan_hpc.errors import DivergedError, StoppedError, UsageError
-from mdgan_hpc.models.base import Generator
-from mdgan_hpc.models.registry import build, describe
-from mdgan_hpc.models.transition.network import TransitionGenerator
+from mdgan_hpc.models.base import Density, Generator, Window, rollout
 from mdgan_hpc.progress import Progress
 from mdgan_hpc.stopping import StopRequest
 from mdgan_hpc.training.checkpoints import Checkpoints
@@ -87,8 +85,7 @@ class Trainer:
         self.best: dict[str, Any] = {}
         device = processes.device
         self.generator = generator.to(device)
-        self.average = build(describe(generator)).to(device).requires_grad_(False)
-        self.average.load_state_dict(generator.state_dict())
+        self.average = self.generator.copy().requires_grad_(False)
         share = batch // size
         self.part = slice(processes.rank * share, (processes.rank + 1) * share)
         self.adversarial = config.loss.adversarial > 0
@@ -104,7 +101,7 @@ class Trainer:
                         particles=config.data.particles_per_sample,
                         width=config.critic.width,
                         spacing=spacing,
-                        waves=_critic_waves(generator),
+                        waves=generator.lattice_phases(),
                     )
                 )
             self.critics.extend(self._critics).to(device)
@@ -126,7 +123,7 @@ class Trainer:
 
     @property
     def _likelihood_weight(self) -> float:
-        is_density = isinstance(self.generator, TransitionGenerator)
+        is_density = self.generator.capabilities.likelihood
         return self.config.loss.likelihood if is_density else 0.0
 
     # One step ---------------------------------------------------------------------------------
@@ -235,13 +232,14 @@ class Trainer:
 
     @property
     def _window_of_likelihood(self) -> int:
-        assert isinstance(self.generator, TransitionGenerator)
-        return self.generator.whole_window(self.config.data.records + self.config.data.warm_up)
+        generator = cast(Density, self.generator)
+        return generator.window_records(self.config.data.records + self.config.data.warm_up)
 
     def _loss_of(self, generator: Generator, window: Tensor, seen: Tensor | None) -> Tensor:
-        assert isinstance(generator, TransitionGenerator)
         warm_up = self.config.data.warm_up
-        return generator.negative_log_likelihood(window, seen, warm_up=warm_up, weighted=True)
+        return cast(Density, generator).negative_log_likelihood(
+            Window(window, seen), warm_up=warm_up, weighted=True
+        )
 
     def validation_loss(self) -> float | None:
         """Return the likelihood loss of the averaged generator on data kept out of training.
@@ -272,7 +270,7 @@ class Trainer:
         if generator.history_records:
             history, _ = self._draw(generator.history_records, purpose + " history")
             with torch.no_grad():
-                state = generator.condition(history)
+                state = generator.condition(Window(history))
             start = history[:, -1]
         else:
             uniform = torch.rand(batch, generator.start_size, generator=random)
@@ -402,17 +400,22 @@ class Trainer:
 
         In the second half, where it may become the model, it is made as hot as they are.
         """
-        if isinstance(self.average, TransitionGenerator):
+        average = self.average
+        if average.start_windows:
             history = self.starts.draw(
-                self.average.pool_size // self.average.particles_per_sample,
-                self.average.history_records,
+                average.start_windows,
+                average.history_records,
                 stream(self.config.train.seed, 0, "pool"),
             )
-            self.average.set_pool(*history)
-            if self.choosing:
-                random = stream(self.config.train.seed, self.step, "temperature")
-                self.average.hold_temperature(random)
-        return self.average
+            average.prepare(Window(*history))
+        if self.choosing:
+            random = stream(self.config.train.seed, self.step, "temperature")
+            average.calibrate(
+                lambda samples, records, burn_in: rollout(
+                    average, samples, records, random=random, burn_in_records=burn_in
+                )
+            )
+        return average
 
 
 def train(
@@ -497,10 +500,3 @@ def train(
 def _summary(metrics: dict[str, float]) -> str:
     shown = ("likelihood_loss", "critic_loss", "generator_loss")
     return ", ".join(f"{k.replace('_', ' ')} {metrics[k]:.3f}" for k in shown if k in metrics)
-
-
-def _critic_waves(generator: Generator) -> Tensor | None:
-    """Return phases [3, m] per Angstrom of the lattice a generator knows."""
-    if isinstance(generator, TransitionGenerator) and generator.has_lattice:
-        return (generator.inverse_cell.double() @ generator.waves.double()).float()
-    return None

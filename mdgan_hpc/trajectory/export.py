@@ -9,6 +9,7 @@ from ase.data import chemical_symbols
 
 from mdgan_hpc.outputs import written_whole
 from mdgan_hpc.trajectory.reader import Trajectory
+from mdgan_hpc.trajectory.species import composition
 
 _PIECE_VALUES = 1_000_000
 
@@ -59,7 +60,7 @@ def export_npz(trajectory: Trajectory, path: Path) -> None:
     """Write a NumPy archive: positions, times_ps, steps, species, cell, and what else is known."""
     n, m = trajectory.n_records, trajectory.n_particles
 
-    def streamed(shape: tuple, read: Callable[[slice], np.ndarray], dtype: str) -> None:
+    def streamed(shape: tuple[int, ...], read: Callable[[slice], np.ndarray], dtype: str) -> None:
         np.lib.format.write_array_header_2_0(
             member, {"descr": dtype, "fortran_order": False, "shape": shape}
         )
@@ -122,7 +123,7 @@ def describe(source: Path) -> str:
             f"file         {source}",
             f"frames       {t.n_records}"
             + ("" if t.complete else f", INCOMPLETE: {int(t.completed_records.min())} written"),
-            f"atoms        {t.n_particles} ({_composition(t.species)})",
+            f"atoms        {t.n_particles} ({composition(t.species)})",
             f"time         {times[0]:g} to {times[-1]:g} ps",
         ]
         if t.n_records > 1:
@@ -150,17 +151,12 @@ def describe(source: Path) -> str:
         if t.framework is not None:
             lines.append(
                 f"framework    {len(t.framework.species)} atoms "
-                f"({_composition(t.framework.species)}), rms displacement "
+                f"({composition(t.framework.species)}), rms displacement "
                 f"{_range(t.framework.rms_displacement)} Angstrom"
             )
         if t.provenance:
             lines.append(f"made by      {t.provenance.get('command', '')}")
     return "\n".join(lines)
-
-
-def _composition(species: np.ndarray) -> str:
-    numbers, counts = np.unique(species, return_counts=True)
-    return " ".join(f"{chemical_symbols[z]}{c}" for z, c in zip(numbers, counts, strict=True))
 
 
 def _range(values: np.ndarray) -> str:

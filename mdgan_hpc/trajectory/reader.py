@@ -1,7 +1,6 @@
 """Reading trajectories: ours and other H5MD files, in pieces, in Angstrom and ps."""
 
 import json
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -10,30 +9,23 @@ from typing import Any, Self
 import h5py
 import numpy as np
 
-from mdgan_hpc.errors import DataError, TruncatedError
+from mdgan_hpc.errors import DataError, TruncatedError, UsageError
 from mdgan_hpc.trajectory import layout
+from mdgan_hpc.trajectory.framework import Framework, FrameworkAverage
+from mdgan_hpc.trajectory.opening import open_file, particle_group, require_parts
+from mdgan_hpc.trajectory.species import (
+    Selection,
+    atomic_number,
+    composition,
+    read_block,
+    symbol,
+)
 
 #: Relative difference of record intervals up to which they count as equal (text formats round).
 _UNEVEN = 1e-4
 
-
-@dataclass(frozen=True)
-class Framework:
-    """The atoms that were not selected, averaged over the run.
-
-    Attributes
-    ----------
-    species : array of int, [M]
-        Atomic numbers.
-    position : array, [M, 3]
-        Mean positions in the frame of the trajectory, Angstrom.
-    rms_displacement : array, [M]
-        Root mean square distance from the mean position, Angstrom: large where there is no lattice.
-    """
-
-    species: np.ndarray
-    position: np.ndarray
-    rms_displacement: np.ndarray
+#: Bytes read at once where atoms are averaged.
+_AVERAGE_BYTES = 64 * 2**20
 
 
 class Trajectory:
@@ -43,6 +35,9 @@ class Trajectory:
     ----------
     path : path
         The file. One particle group, or one called ``trajectory`` or ``all``.
+    species : str or int, optional
+        Chemical symbol or atomic number: the trajectory is that of these particles alone, numbered
+        from zero in the order of the file.
     incomplete_ok : bool
         Open a file that is still being written (`completed_records` says how far it got).
 
@@ -52,25 +47,23 @@ class Trajectory:
         If it is no H5MD file, has no positions, or a shard of it is missing.
     TruncatedError
         If it is incomplete and `incomplete_ok` is false.
+    UsageError
+        If it holds no particle of `species`.
     """
 
-    def __init__(self, path: str | Path, *, incomplete_ok: bool = False) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        species: str | int | None = None,
+        *,
+        incomplete_ok: bool = False,
+    ) -> None:
         self.path = Path(path)
-        if not self.path.exists():
-            raise DataError("no such file", where=path)
+        self.file = open_file(self.path)
         try:
-            self.file = h5py.File(self.path, "r")
-        except OSError as error:
-            raise DataError(
-                "is not an HDF5 file, or is damaged",
-                where=path,
-                remedy="a trajectory made by mdgan-convert or mdgan-generate is needed",
-            ) from error
-        try:
-            self._group = self._find_group()
+            self._group = particle_group(self.file, self.path)
             self._position: h5py.Dataset = self._group["position/value"]
-            self._check_shape()
-            self._check_shards()
+            require_parts(self._position, self.path)
             if not incomplete_ok and not self.complete:
                 done = int(self.completed_records.min())
                 raise TruncatedError(
@@ -79,6 +72,11 @@ class Trajectory:
                     remedy="run the command that makes it again: it goes on from there",
                 )
             self._length = layout.length_factor(self._position)
+            self._selection: Selection | None = None
+            if species is not None:
+                self._selection = Selection.of_species(
+                    self._file_species, atomic_number(species), self.path
+                )
         except BaseException:
             self.file.close()
             raise
@@ -98,49 +96,6 @@ class Trajectory:
         """Close the file."""
         self.file.close()
 
-    def _find_group(self) -> h5py.Group:
-        particles = self.file.get("particles")
-        if "h5md" not in self.file or not isinstance(particles, h5py.Group):
-            raise DataError("is not an H5MD trajectory", where=self.path)
-        names = [
-            name
-            for name in particles
-            if isinstance(particles.get(name), h5py.Group) and "position/value" in particles[name]
-        ]
-        for name in ("trajectory", "all"):
-            if name in names:
-                return particles[name]
-        if not names and layout.LEDGER in self.file:
-            raise DataError(
-                "holds no positions: it was made with --no-store",
-                where=self.path,
-                remedy="its analysis lies beside it, with the ending .msd.json",
-            )
-        if len(names) != 1:
-            raise DataError(
-                f"has {len(names)} particle groups with positions ({', '.join(names) or 'none'})",
-                where=self.path,
-                remedy="one, or one called 'trajectory', is needed",
-            )
-        return particles[names[0]]
-
-    def _check_shape(self) -> None:
-        shape = self._position.shape
-        if len(shape) != 3 or shape[2] != 3 or 0 in shape:
-            raise DataError(f"positions have the shape {shape}, not [T, N, 3]", where=self.path)
-
-    def _check_shards(self) -> None:
-        """A virtual dataset reads a missing file as fill values, so look for the files."""
-        if not self._position.is_virtual:
-            return
-        for name in sorted({source.file_name for source in self._position.virtual_sources()}):
-            if name != "." and not (self.path.parent / name).exists():
-                raise DataError(
-                    f"its part {name} is missing",
-                    where=self.path,
-                    remedy="move a file together with the folder of its parts",
-                )
-
     @property
     def n_records(self) -> int:
         """Number of records T."""
@@ -149,7 +104,7 @@ class Trajectory:
     @property
     def n_particles(self) -> int:
         """Number of particles N."""
-        return int(self._position.shape[1])
+        return int(self._position.shape[1]) if self._selection is None else len(self._selection)
 
     @property
     def chunk(self) -> tuple[int, int]:
@@ -157,10 +112,13 @@ class Trajectory:
         ledger = self.file.get(layout.LEDGER)
         if ledger is not None and self._position.is_virtual:
             records, particles = ledger.attrs["chunk"]
-            return int(records), int(particles)
-        if self._position.chunks:
-            return self._position.chunks[:2]
-        return self.n_records, self.n_particles
+        elif self._position.chunks:
+            records, particles, _ = self._position.chunks
+        else:
+            records, particles = self.n_records, self.n_particles
+        if self._selection is not None:
+            particles = min(int(particles), self.n_particles)
+        return int(records), int(particles)
 
     @cached_property
     def completed_records(self) -> np.ndarray:
@@ -168,7 +126,7 @@ class Trajectory:
         ledger = self.file.get(layout.LEDGER)
         if ledger is None:
             return np.array([self.n_records])
-        return ledger["completed_records"][:]
+        return np.asarray(ledger["completed_records"])
 
     @property
     def complete(self) -> bool:
@@ -176,21 +134,54 @@ class Trajectory:
         return bool((self.completed_records >= self.n_records).all())
 
     @cached_property
+    def _file_species(self) -> np.ndarray:
+        """Atomic numbers of all particles of the file; zeros where it does not tell."""
+        values = self._constant_row("species")
+        if values is None:
+            return np.zeros(self._position.shape[1], np.int32)
+        return np.asarray(values, np.int32)
+
+    def _constant_row(self, name: str) -> np.ndarray | None:
+        """The first record of an element that all particles of the file have, or None."""
+        element = self._group.get(name)
+        if element is None:
+            return None
+        return np.asarray(element["value"][0] if isinstance(element, h5py.Group) else element[:])
+
+    @cached_property
     def species(self) -> np.ndarray:
         """Atomic numbers [N]; zeros where the file does not tell."""
-        if "species" not in self._group:
-            return np.zeros(self.n_particles, np.int32)
-        element = self._group["species"]
-        values = element["value"][0] if isinstance(element, h5py.Group) else element[:]
-        return np.asarray(values, np.int32)
+        every = self._file_species
+        return every if self._selection is None else every[self._selection.index]
+
+    @property
+    def species_names(self) -> list[str]:
+        """Chemical symbols of the species, by atomic number; ``X`` where it is not known."""
+        return [symbol(z) for z in np.unique(self.species)]
+
+    def require_one_species(self) -> str:
+        """Return the chemical symbol of the only species; ``X`` where the file does not tell.
+
+        Raises
+        ------
+        UsageError
+            Naming the species, if there are several.
+        """
+        names = self.species_names
+        if len(names) > 1:
+            raise UsageError(
+                f"holds {len(names)} species ({composition(self.species)}), which do not move "
+                "alike",
+                where=self.path,
+                remedy=f"name one of them: --species {names[0]}",
+            )
+        return names[0]
 
     @cached_property
     def masses(self) -> np.ndarray | None:
         """Masses [N] in atomic mass units, or None."""
-        element = self._group.get("mass")
-        if element is None:
-            return None
-        return element["value"][0] if isinstance(element, h5py.Group) else element[:]
+        every = self._constant_row("mass")
+        return every if every is None or self._selection is None else every[self._selection.index]
 
     @cached_property
     def steps(self) -> np.ndarray:
@@ -198,7 +189,7 @@ class Trajectory:
         step = self._group["position/step"]
         if step.shape == ():
             return int(step[()]) * np.arange(self.n_records) + int(step.attrs.get("offset", 0))
-        return step[: self.n_records]
+        return np.asarray(step[: self.n_records])
 
     @cached_property
     def times_ps(self) -> np.ndarray:
@@ -209,8 +200,8 @@ class Trajectory:
         factor = layout.time_factor(time)
         if time.shape == ():
             offset = float(time.attrs.get("offset", 0.0))
-            return factor * (float(time[()]) * np.arange(self.n_records) + offset)
-        return factor * time[: self.n_records]
+            return np.asarray(factor * (float(time[()]) * np.arange(self.n_records) + offset))
+        return factor * np.asarray(time[: self.n_records])
 
     @cached_property
     def record_interval_ps(self) -> float:
@@ -271,9 +262,10 @@ class Trajectory:
         return layout.length_factor(value) * np.stack([_as_matrix(row) for row in value[records]])
 
     @property
-    def position_type(self) -> np.dtype:
+    def position_type(self) -> np.dtype[Any]:
         """The type of number in which positions are stored."""
-        return np.dtype(self._position.dtype)
+        stored: np.dtype[Any] = self._position.dtype
+        return stored
 
     def positions(
         self,
@@ -287,19 +279,24 @@ class Trajectory:
         Where the file has an ``image`` element, positions are unwrapped by it. `out` is memory of
         that shape, of `position_type`, to read into: fresh memory takes as long as the reading.
         """
-        if out is None:
-            values = self._position[records, particles]
-        else:
-            self._position.read_direct(out, np.s_[records, particles])
-            values = out
+        return self._unwrapped(self._selection, records, particles, out)
+
+    def _unwrapped(
+        self,
+        selection: Selection | None,
+        records: slice,
+        particles: slice,
+        out: np.ndarray | None = None,
+    ) -> np.ndarray:
+        values = _read(self._position, selection, records, particles, out)
         if self._length != 1.0:
             values = values * self._length
         if "image/value" not in self._group:
             return values
-        image = self._group["image/value"][records, particles].astype(np.float64)
+        image = _read(self._group["image/value"], selection, records, particles)
         constant = self.constant_cell
         cells = self.cells(records) if constant is None else constant
-        return values + image @ cells
+        return np.asarray(values + image.astype(np.float64) @ cells)
 
     @property
     def has_velocities(self) -> bool:
@@ -313,7 +310,8 @@ class Trajectory:
         if not self.has_velocities:
             raise DataError("has no velocities", where=self.path)
         value = self._group["velocity/value"]
-        return value[records, particles] * np.float32(layout.velocity_factor(value))
+        read = _read(value, self._selection, records, particles)
+        return np.asarray(read * np.float32(layout.velocity_factor(value)))
 
     @property
     def has_forces(self) -> bool:
@@ -324,7 +322,7 @@ class Trajectory:
         """Return forces [t, N, 3] in eV/Angstrom of a range of records; NaN where unknown."""
         if not self.has_forces:
             raise DataError("has no forces", where=self.path)
-        return self._group["forces/value"][records]
+        return _read(self._group["forces/value"], self._selection, records, slice(None))
 
     @property
     def has_cell(self) -> bool:
@@ -340,7 +338,7 @@ class Trajectory:
     def observable(self, name: str) -> np.ndarray | None:
         """Return an observable [T] (temperature in K, energies in eV), or None."""
         element = self.file.get(f"observables/{name}/value")
-        return None if element is None else element[:]
+        return None if element is None else np.asarray(element)
 
     def parameter(self, name: str) -> Any:
         """Return a constant of ``parameters/``: a number, an array, a text, or None if absent."""
@@ -352,30 +350,96 @@ class Trajectory:
         value = item[()]
         return value.decode() if isinstance(value, bytes) else value
 
+    @property
+    def generated(self) -> bool:
+        """Whether a model made it."""
+        return any(
+            f"parameters/{name}" in self.file
+            for name in ("generator_label", "model_provenance", "simulated_together")
+        )
+
+    @property
+    def label(self) -> str:
+        """What made the trajectory: the label of its generator, ``generated``, or ``MD``."""
+        return str(self.parameter("generator_label") or ("generated" if self.generated else "MD"))
+
     @cached_property
+    def ions_per_cell(self) -> int:
+        """Particles, following each other, that saw each other; those of MD all do.
+
+        Raises
+        ------
+        DataError
+            If the file gives no possible number.
+        """
+        stored, n = self.parameter("simulated_together"), int(self._position.shape[1])
+        if stored is not None and not (stored >= 1 and stored == int(stored)):
+            raise DataError(
+                f"parameters/simulated_together is {stored}, not a number of particles",
+                where=self.path,
+            )
+        together = int(stored or n)
+        if self._selection is None:
+            return together
+        return self._selection.within(together, n, self.path)
+
+    @property
     def simulated_together(self) -> int:
-        """Particles, following each other, that saw each other; those of MD all do."""
-        return int(self.parameter("simulated_together") or self.n_particles)
+        """`ions_per_cell`, by its name in the file."""
+        return self.ions_per_cell
 
     @cached_property
     def framework(self) -> Framework | None:
-        """The averaged atoms that were not selected, or None if unknown."""
+        """The averaged atoms that were not selected, or None if unknown.
+
+        Those that the file tells, or the average of the other species of an MD file.
+        """
         values = self.parameter("framework")
-        if not values:
+        if values:
+            return Framework(values["species"], values["position"], values["rms_displacement"])
+        if (
+            self._selection is None
+            or self.generated
+            or len(self._selection) == len(self._file_species)
+        ):
             return None
-        return Framework(values["species"], values["position"], values["rms_displacement"])
+        return self._averaged(
+            np.setdiff1d(np.arange(len(self._file_species)), self._selection.index)
+        )
+
+    def _averaged(self, index: np.ndarray) -> Framework:
+        """Average the particles of the file with these numbers over all records."""
+        others, average = Selection(index), FrameworkAverage(len(index))
+        step = max(1, _AVERAGE_BYTES // (24 * len(index)))
+        for start in range(0, self.n_records, step):
+            records = slice(start, min(start + step, self.n_records))
+            average.add(self._unwrapped(others, records, slice(None)).astype(np.float64))
+        return Framework(self._file_species[index], average.mean, average.rms_displacement)
 
     @cached_property
     def provenance(self) -> dict[str, Any]:
         """How the file came to be; empty for files of others."""
         text = self.parameter("provenance")
-        return json.loads(text) if text else {}
+        return dict(json.loads(text)) if text else {}
 
 
 def read_provenance(path: str | Path) -> dict[str, Any]:
     """Return how a file of this package came to be, complete or not."""
     with h5py.File(path, "r") as file:
-        return json.loads(file[layout.PROVENANCE][()])
+        return dict(json.loads(file[layout.PROVENANCE][()]))
+
+
+def _read(
+    dataset: h5py.Dataset,
+    selection: Selection | None,
+    records: slice,
+    particles: slice,
+    out: np.ndarray | None = None,
+) -> np.ndarray:
+    """Rows [t, n, ...] of a dataset: of all particles of the file, or of a selection of them."""
+    if selection is None:
+        return read_block(dataset, records, particles, out)
+    return selection.read(dataset, records, particles, out)
 
 
 def _as_matrix(edges: np.ndarray) -> np.ndarray:

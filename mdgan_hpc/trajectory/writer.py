@@ -48,6 +48,35 @@ class _Target(io.FileIO):
             return 0
 
 
+class _Element:
+    """Frames of one time-dependent dataset.
+
+    Parameters
+    ----------
+    values : array, [n, ...]
+    kind : type
+        Of the numbers in the file.
+    chunk : tuple of int
+    unit : str
+    """
+
+    def __init__(
+        self, values: np.ndarray, kind: type[np.generic], chunk: tuple[int, ...], unit: str = ""
+    ) -> None:
+        self.values = np.asarray(values, kind)
+        self.chunk, self.unit = chunk, unit
+
+    def create(self, file: h5py.File, name: str) -> h5py.Dataset:
+        """Make the dataset, without frames yet."""
+        shape = self.values.shape[1:]
+        dataset = file.create_dataset(
+            name, (0, *shape), self.values.dtype, chunks=self.chunk, maxshape=(None, *shape)
+        )
+        if self.unit:
+            dataset.attrs["unit"] = self.unit
+        return dataset
+
+
 class TrajectoryWriter:
     """Appends frames to an H5MD file that appears under its name only when it is complete.
 
@@ -159,63 +188,46 @@ class TrajectoryWriter:
         observables : mapping of name to (array [n], unit), optional
             Of the same instants as the positions; NaN where unknown.
         """
-        n = len(positions)
+        n, particles = len(positions), layout.GROUP
         chunk = layout.chunk_shape(self.n_particles)
-        new: dict[str, tuple[np.ndarray, str, tuple[int, ...]]] = {
-            f"{layout.GROUP}/position/value": (
-                np.asarray(positions, np.float32),
-                layout.LENGTH_UNIT,
-                chunk,
+        new = {
+            f"{particles}/position/value": _Element(
+                positions, np.float32, chunk, layout.LENGTH_UNIT
             ),
-            f"{layout.GROUP}/position/step": (np.asarray(steps, np.int64), "", (8192,)),
-            f"{layout.GROUP}/position/time": (
-                np.asarray(times_ps, np.float64),
-                layout.TIME_UNIT,
-                (8192,),
-            ),
+            f"{particles}/position/step": _Element(steps, np.int64, (8192,)),
+            f"{particles}/position/time": _Element(times_ps, np.float64, (8192,), layout.TIME_UNIT),
         }
+        for name, values, unit in (
+            ("velocity", velocities, layout.VELOCITY_UNIT),
+            ("forces", forces, layout.FORCE_UNIT),
+        ):
+            if values is not None:
+                new[f"{particles}/{name}/value"] = _Element(values, np.float32, chunk, unit)
         if cells is not None:
-            new[f"{layout.GROUP}/box/edges/value"] = (
-                np.asarray(cells, np.float64),
-                layout.LENGTH_UNIT,
-                (4096, 3, 3),
-            )
-        if velocities is not None:
-            new[f"{layout.GROUP}/velocity/value"] = (
-                np.asarray(velocities, np.float32),
-                layout.VELOCITY_UNIT,
-                chunk,
-            )
-        if forces is not None:
-            new[f"{layout.GROUP}/forces/value"] = (
-                np.asarray(forces, np.float32),
-                layout.FORCE_UNIT,
-                chunk,
+            shape = (4096, 3, 3)
+            new[f"{particles}/box/edges/value"] = _Element(
+                cells, np.float64, shape, layout.LENGTH_UNIT
             )
         for name, (values, unit) in (observables or {}).items():
-            new[f"observables/{name}/value"] = (np.asarray(values, np.float64), unit, (8192,))
-        for name, (values, unit, chunks) in new.items():
+            new[f"observables/{name}/value"] = _Element(values, np.float64, (8192,), unit)
+        self._require_same_kinds(new)
+        for name, element in new.items():
+            dataset = self._elements[name]
+            dataset.resize(self.n_records + n, axis=0)
+            dataset[self.n_records :] = element.values
+        self.n_records += n
+        self._check_written()
+
+    def _require_same_kinds(self, new: Mapping[str, "_Element"]) -> None:
+        """Make the datasets at the first frames; refuse others later."""
+        for name, element in new.items():
             if name not in self._elements:
                 if self.n_records:
                     raise DataError(f"{name} is missing in earlier frames", where=self.path)
-                self._elements[name] = self._file.create_dataset(
-                    name,
-                    (0, *values.shape[1:]),
-                    values.dtype,
-                    chunks=chunks,
-                    maxshape=(None, *values.shape[1:]),
-                )
-                if unit:
-                    self._elements[name].attrs["unit"] = unit
+                self._elements[name] = element.create(self._file, name)
         if self._elements.keys() != new.keys():
             missing = ", ".join(sorted(self._elements.keys() - new.keys()))
             raise DataError(f"{missing} is missing in later frames", where=self.path)
-        for name, (values, _, _) in new.items():
-            dataset = self._elements[name]
-            dataset.resize(self.n_records + n, axis=0)
-            dataset[self.n_records :] = values
-        self.n_records += n
-        self._check_written()
 
     def _check_written(self) -> None:
         error = self._target.error

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from mdgan_hpc.analysis.baselines import block_bootstrap, gaussian_process, linear_extrapolation
-from mdgan_hpc.analysis.diffusion import diffusion_tree
-from tests.analysis.conftest import cage_and_hops
-from tests.analysis.test_msd import dynamics
+from mdgan_hpc.analysis.fit.diffusion import fit_diffusion
+from tests.support.motion import cage_and_hops, dynamics
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +17,7 @@ def runs():
 def test_gaussian_process_has_the_msd_and_no_hops(runs):
     made = gaussian_process(runs, 4000, 200, np.random.default_rng(1))
     assert made.shape == (4000, 200, 3)
-    a, b = dynamics(runs)["curves"], dynamics([made])["curves"]
+    a, b = dynamics(runs).curves.to_tree(), dynamics([made]).curves.to_tree()
     inside = a["lag_ps"] <= 10
     ratio = b["msd"][: len(a["msd"])][inside] / a["msd"][inside]
     np.testing.assert_allclose(ratio, 1, atol=0.1)
@@ -37,14 +36,14 @@ def test_block_bootstrap_is_md_within_its_blocks(runs):
         for s in np.flatnonzero(np.abs(r[1:, p, 0] - r[:-1, p, 0] - steps[0, 0]) < 1e-9)
     )
     assert seen
-    a, b = dynamics(runs)["curves"], dynamics([made])["curves"]
+    a, b = dynamics(runs).curves.to_tree(), dynamics([made]).curves.to_tree()
     inside = a["lag_ps"] <= 2
     np.testing.assert_allclose(b["msd"][: inside.sum()], a["msd"][inside], rtol=0.1)
     np.testing.assert_allclose(b["alpha2"][: inside.sum()], a["alpha2"][inside], atol=0.15)
 
 
 def test_linear_extrapolation_holds_the_truth(runs):
-    total = diffusion_tree(dynamics(runs))["total"]
+    total = fit_diffusion(dynamics(runs)).require()
     line = linear_extrapolation(total, np.array([50.0, 1000.0]))
     truth = 3 * 2 * 0.4**2 + 6 * (2.5**2 / 6) * line["lag_ps"]
     assert (line["low"] < truth).all()

@@ -5,22 +5,24 @@ import json
 import numpy as np
 import pytest
 
-from mdgan_hpc.analysis.covariance import Runs, msd_covariance, runs_of
-from mdgan_hpc.analysis.diffusion import diffusion_tree, fit_diffusion
 from mdgan_hpc.analysis.dynamics import summarise
-from mdgan_hpc.analysis.plan import DynamicsConfig, plan_lags
-from mdgan_hpc.analysis.sums import RunSums
-from mdgan_hpc.analysis.transport import (
+from mdgan_hpc.analysis.fit.coefficient import fit_coefficient
+from mdgan_hpc.analysis.fit.covariance import Sampling, msd_covariance, sampling_of
+from mdgan_hpc.analysis.fit.diffusion import fit_diffusion
+from mdgan_hpc.analysis.fit.transport import (
     arrhenius,
     ensemble,
     information_ceiling,
     nernst_einstein,
 )
-from mdgan_hpc.analysis.window import NotDiffusiveError, choose_window
+from mdgan_hpc.analysis.fit.window import NotDiffusiveError, choose_window
+from mdgan_hpc.analysis.observables.run import RunSums
+from mdgan_hpc.analysis.plan import plan_lags
+from mdgan_hpc.analysis.settings import DynamicsConfig
+from mdgan_hpc.errors import DataError
 from mdgan_hpc.units import BOLTZMANN_EV_PER_K
-from tests.analysis.conftest import brownian, cage_and_hops, dragging, write
-from tests.analysis.test_msd import dynamics, run
 from tests.benchmarks.calibration import coverage
+from tests.support.motion import brownian, cage_and_hops, dragging, dynamics, run, write
 
 
 def test_covariance_is_that_of_many_brownian_runs():
@@ -29,7 +31,7 @@ def test_covariance_is_that_of_many_brownian_runs():
     runs = rng.normal(0, 1.0, (4000, 3, 200)).cumsum(-1)
     seen = np.stack([((runs[..., m:] - runs[..., :-m]) ** 2).sum(1).mean(1) for m in lags], axis=1)
     model = msd_covariance(
-        lags.astype(float), lambda t: 3.0 * t, Runs(np.array([1]), np.array([199.0]))
+        lags.astype(float), lambda t: 3.0 * t, Sampling(np.array([1]), np.array([199.0]))
     )
     np.testing.assert_allclose(model, np.cov(seen.T), rtol=0.15)
 
@@ -47,14 +49,17 @@ def test_interval_holds_the_truth_and_ordinary_least_squares_does_not(name, n_pa
 
 def test_caged_ions_have_no_coefficient():
     rng = np.random.default_rng(2)
-    tree = dynamics([cage_and_hops(2000, 24, rng, rate=0.0)])
+    found = dynamics([cage_and_hops(2000, 24, rng, rate=0.0)])
     with pytest.raises(NotDiffusiveError, match="not diffusive"):
-        choose_window(tree["curves"]["lag_ps"], tree["curves"]["msd"], runs_of(tree))
+        choose_window(found.curves.lag_ps, found.curves.msd, sampling_of(found))
+    assert "not diffusive" in fit_diffusion(found).refused
+    with pytest.raises(DataError, match="not diffusive"):
+        fit_diffusion(found).require()
 
 
 def test_ballistic_and_subdiffusive_motion_has_no_coefficient():
     lag = np.geomspace(0.01, 50, 60)
-    runs = Runs(np.array([50]), np.array([100.0]))
+    runs = Sampling(np.array([50]), np.array([100.0]))
     for exponent in (0.6, 1.5, 2.0):
         with pytest.raises(NotDiffusiveError):
             choose_window(lag, lag**exponent, runs)
@@ -62,12 +67,11 @@ def test_ballistic_and_subdiffusive_motion_has_no_coefficient():
 
 
 def test_window_starts_after_the_cage(rng):
-    tree = dynamics([cage_and_hops(4000, 40, rng)])
-    curves = tree["curves"]
-    fit = fit_diffusion(curves["lag_ps"], curves["msd"], runs_of(tree))
+    found = dynamics([cage_and_hops(4000, 40, rng)])
+    fit = fit_coefficient(found.curves.lag_ps, found.curves.msd, sampling_of(found))
     assert 0.2 < fit.window_ps[0] < 2
-    assert fit.low < 2.5**2 / 6 < fit.high
-    assert fit.intercept == pytest.approx(6 * 0.4**2, rel=0.3)
+    assert fit.low_angstrom2_per_ps < 2.5**2 / 6 < fit.high_angstrom2_per_ps
+    assert fit.intercept_angstrom2 == pytest.approx(6 * 0.4**2, rel=0.3)
 
 
 def test_arrhenius_returns_what_was_put_in():
@@ -102,9 +106,9 @@ def test_ceiling_and_conductivity_by_hand():
 
 def test_ensemble_error_is_the_spread_of_the_models():
     result = ensemble([1.0, 1.2, 0.8])
-    assert result["d_angstrom2_per_ps"] == pytest.approx(1.0)
-    assert result["error_angstrom2_per_ps"] == pytest.approx(0.2)
-    assert result["low_angstrom2_per_ps"] < 0.55
+    assert result.d_angstrom2_per_ps == pytest.approx(1.0)
+    assert result.error_angstrom2_per_ps == pytest.approx(0.2)
+    assert result.low_angstrom2_per_ps < 0.55
 
 
 def test_haven_ratio_of_ions_that_drag_each_other(tmp_path, rng):
@@ -162,11 +166,11 @@ def test_only_ions_in_a_crystal_have_a_haven_ratio(tmp_path, rng):
 def test_error_of_the_collective_coefficient_is_its_scatter():
     rng = np.random.default_rng(4)
     found = [
-        diffusion_tree(dynamics([dragging(600, 1, 12, rng) for _ in range(6)]), window_ps=(0.5, 5))
+        fit_diffusion(dynamics([dragging(600, 1, 12, rng) for _ in range(6)]), window_ps=(0.5, 5))
         for _ in range(60)
     ]
-    together = [tree["collective"]["d_angstrom2_per_ps"] for tree in found]
-    claimed = np.median([tree["collective"]["error_angstrom2_per_ps"] for tree in found])
+    together = [fit.collective.d_angstrom2_per_ps for fit in found]
+    claimed = np.median([fit.collective.error_angstrom2_per_ps for fit in found])
     assert np.mean(together) == pytest.approx(1 + 11 / 2, rel=0.1)
     assert np.std(together) == pytest.approx(claimed, rel=0.35)
 
@@ -179,15 +183,15 @@ def test_error_of_d_knows_that_ions_of_a_simulation_move_together():
     def fit(together):
         positions = dragging(500, 48, 6, rng, drag=0.8)
         plan = plan_lags(500, 0.05, config)
-        sums = RunSums(500, plan, n_particles=288, together=together)
+        sums = RunSums(500, plan, n_particles=288, ions_per_cell=together)
         sums.add(positions)
-        return diffusion_tree(summarise([sums], plan), window_ps=(0.5, 5))["total"]
+        return fit_diffusion(summarise([sums], plan), window_ps=(0.5, 5)).require()
 
     found = [fit(6) for _ in range(40)]
-    scatter = np.std([total["d_angstrom2_per_ps"] for total in found])
-    claimed = np.median([total["error_angstrom2_per_ps"] for total in found])
+    scatter = np.std([total.d_angstrom2_per_ps for total in found])
+    claimed = np.median([total.error_angstrom2_per_ps for total in found])
     assert claimed == pytest.approx(scatter, rel=0.35)
-    assert fit(1)["error_angstrom2_per_ps"] < 0.7 * claimed
+    assert fit(1).error_angstrom2_per_ps < 0.7 * claimed
 
 
 def test_ions_generated_one_by_one_have_no_haven_ratio(tmp_path, rng):

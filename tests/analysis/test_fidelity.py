@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from mdgan_hpc.analysis.fidelity import Reference
-from tests.analysis.conftest import brownian, cage_and_hops
+from mdgan_hpc.analysis.fidelity import Fidelity
+from tests.support.motion import brownian, cage_and_hops
 
 INTERVAL = 0.02
 HOP = 2.5
@@ -20,7 +20,7 @@ def process(rng, n_particles, **options):
 def reference():
     rng = np.random.default_rng(11)
     runs = [process(rng, 12) for _ in range(3)]
-    return Reference.from_arrays(runs, INTERVAL, np.eye(3) * HOP)
+    return Fidelity(runs, INTERVAL, np.eye(3) * HOP)
 
 
 def test_the_true_process_scores_as_stated():
@@ -28,9 +28,7 @@ def test_the_true_process_scores_as_stated():
     rng = np.random.default_rng(1)
     many, groups, one = [], [], []
     for _ in range(6):
-        reference = Reference.from_arrays(
-            [process(rng, 12) for _ in range(3)], INTERVAL, np.eye(3) * HOP
-        )
+        reference = Fidelity([process(rng, 12) for _ in range(3)], INTERVAL, np.eye(3) * HOP)
         result = reference.compare(process(rng, 240), INTERVAL)
         many.append(result.median)
         groups.append(result.run_median)
@@ -59,7 +57,7 @@ def test_drift_of_whole_cells_has_the_error_of_cells():
     def cells(n):
         return np.repeat(rng.normal(0, 1, (100, n, 3)), 12, 1).cumsum(0)
 
-    reference = Reference.from_arrays([cells(1), cells(1)], INTERVAL)
+    reference = Fidelity([cells(1), cells(1)], INTERVAL)
     z = [reference.compare(cells(40), INTERVAL).drift_z for _ in range(8)]
     assert 0.4 < np.mean(np.square(z)) < 2
 
@@ -108,7 +106,7 @@ def test_motion_of_one_time_direction_is_seen():
             x[t] = 0.9 * x[t - 1] + kick
         return x + rng.normal(0, 0.05, x.shape).cumsum(0)
 
-    reference = Reference.from_arrays([shots(12) for _ in range(3)], INTERVAL)
+    reference = Fidelity([shots(12) for _ in range(3)], INTERVAL)
     forward = reference.compare(shots(96), INTERVAL)
     backward = reference.compare(shots(96)[::-1], INTERVAL)
     assert forward.ratios["time reversal"] < 1.6
@@ -126,4 +124,4 @@ def test_a_longer_record_interval_and_a_longer_run_are_compared_at_common_lags(r
 def test_table_tells_every_observable(reference):
     result = reference.compare(process(np.random.default_rng(7), 24), INTERVAL)
     assert [row[0] for row in result.table()[1:]] == list(result.ratios)
-    assert result.tree()["median"] == result.median
+    assert result.to_tree()["median"] == result.median

@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 
 from mdgan_hpc.results import load_results
-from tests.analysis.conftest import brownian
-from tests.analysis.test_msd import dynamics, run
+from tests.support.motion import brownian, dynamics, run
 
 
 @pytest.fixture
@@ -41,9 +40,9 @@ def test_image_unwraps(tmp_path, unwrapped):
     done = run("mdgan_hpc.cli.msd", path, "-o", tmp_path / "msd.h5")
     assert done.returncode == 0, done.stderr
     curves = load_results(tmp_path / "msd.h5")["curves"]
-    expected = dynamics([unwrapped])["curves"]
-    np.testing.assert_allclose(curves["lag_ps"], expected["lag_ps"])
-    np.testing.assert_allclose(curves["msd"], expected["msd"], rtol=1e-9)
+    expected = dynamics([unwrapped]).curves
+    np.testing.assert_allclose(curves["lag_ps"], expected.lag_ps)
+    np.testing.assert_allclose(curves["msd"], expected.msd, rtol=1e-9)
 
 
 def test_without_image_it_is_refused_with_the_remedy(tmp_path, unwrapped):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mdgan_hpc.results import load_results
-from tests.analysis.conftest import brownian, dragging, write
+from tests.support.motion import brownian, dragging, write
 
 MPIEXEC = Path(sys.executable).with_name("mpiexec")
 

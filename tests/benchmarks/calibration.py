@@ -8,12 +8,12 @@ import sys
 
 import numpy as np
 
-from mdgan_hpc.analysis.covariance import runs_of
-from mdgan_hpc.analysis.diffusion import fit_diffusion
-from mdgan_hpc.analysis.dynamics import analyse_arrays
-from mdgan_hpc.analysis.plan import DynamicsConfig
-from mdgan_hpc.analysis.window import NotDiffusiveError
-from tests.analysis.conftest import brownian, cage_and_hops
+from mdgan_hpc.analysis.dynamics import dynamics_of_arrays
+from mdgan_hpc.analysis.fit.coefficient import fit_coefficient
+from mdgan_hpc.analysis.fit.covariance import sampling_of
+from mdgan_hpc.analysis.fit.window import NotDiffusiveError
+from mdgan_hpc.analysis.settings import DynamicsConfig
+from tests.support.motion import brownian, cage_and_hops
 
 PROCESSES = {"Brownian": (brownian, 1.0), "cage + hops": (cage_and_hops, 2.5**2 / 6)}
 INTERVAL, RECORDS = 0.05, 1000
@@ -27,22 +27,22 @@ def coverage(name: str, n_particles: int, n_sets: int, seed: int = 1) -> dict[st
     fits = []
     refused = 0
     for _ in range(n_sets):
-        tree = analyse_arrays([make(RECORDS, n_particles, random)], INTERVAL, config)
-        curves = tree["curves"]
+        found = dynamics_of_arrays([make(RECORDS, n_particles, random)], INTERVAL, config)
+        curves = found.curves
         try:
-            fits.append(fit_diffusion(curves["lag_ps"], curves["msd"], runs_of(tree)))
+            fits.append(fit_coefficient(curves.lag_ps, curves.msd, sampling_of(found)))
         except NotDiffusiveError:
             refused += 1
-    d = np.array([f.d for f in fits]) / truth
-    ols_half = 1.96 * np.array([f.error_ols for f in fits])
+    d = np.array([f.d_angstrom2_per_ps for f in fits])
+    errors = np.array([f.error_angstrom2_per_ps for f in fits])
+    bounds = np.array([(f.low_angstrom2_per_ps, f.high_angstrom2_per_ps) for f in fits])
+    ols = np.array([(f.d_ols_angstrom2_per_ps, f.error_ols_angstrom2_per_ps) for f in fits])
     return {
-        "covered": float(np.mean([f.low <= truth <= f.high for f in fits])),
-        "covered_ols": float(
-            np.mean(np.abs(np.array([f.d_ols for f in fits]) - truth) <= ols_half)
-        ),
-        "bias": float(d.mean() - 1),
-        "scatter": float(d.std(ddof=1)),
-        "claimed": float(np.mean([f.error for f in fits]) / truth),
+        "covered": float(np.mean((bounds[:, 0] <= truth) & (truth <= bounds[:, 1]))),
+        "covered_ols": float(np.mean(np.abs(ols[:, 0] - truth) <= 1.96 * ols[:, 1])),
+        "bias": float((d / truth).mean() - 1),
+        "scatter": float((d / truth).std(ddof=1)),
+        "claimed": float(errors.mean() / truth),
         "refused": refused,
     }
 

@@ -4,13 +4,12 @@
     python tests/benchmarks/generation.py MODEL FOLDER table      against block and particles
     python tests/benchmarks/generation.py MODEL FOLDER memory     peak over interpreter and torch
 
-MODEL is a run folder, a model file, or the JSON file of the cage of tests/generate: beside that
-cheap generator everything else shows.
+MODEL is a run folder or a model file; beside a cheap generator, as the one of tests/support/plugin,
+everything else shows.
 Costs are processor seconds of the process, writer thread included, so that they hold on a shared
 machine; records a second on an idle one follow as processes / cost.
 """
 
-import functools
 import multiprocessing
 import resource
 import shutil
@@ -21,12 +20,7 @@ from pathlib import Path
 
 import torch
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "generate"))
-import cage
-
 from mdgan_hpc.generate.run import generate
-from mdgan_hpc.generate.settings import GenerateConfig
-from mdgan_hpc.models.file import load_model
 from mdgan_hpc.trajectory.blocks.plan import parts_folder
 
 #: Of particles in `lengths`: a multiple of the ions of a cell that are generated together.
@@ -36,12 +30,8 @@ BLOCK = 36
 def cost(model, folder, particles, records, **options):
     """Return processor seconds for a million records."""
     output = folder / "benchmark.h5"
-    config = GenerateConfig(
-        model=model, output=output, particles=particles, records=records, workers=1, **options
-    )
-    load = functools.partial(cage.load if model.suffix == ".json" else load_model, model)
     begin = time.process_time()
-    generate(config, load=load)
+    generate(model, output, particles=particles, records=records, workers=1, **options)
     seconds = time.process_time() - begin
     output.unlink()
     shutil.rmtree(parts_folder(output))

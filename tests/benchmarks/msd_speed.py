@@ -11,8 +11,8 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
 
-from mdgan_hpc.analysis.dynamics import analyse_arrays
-from mdgan_hpc.analysis.plan import DynamicsConfig
+from mdgan_hpc.analysis.dynamics import dynamics_of_arrays
+from mdgan_hpc.analysis.settings import DynamicsConfig
 
 SIZES = ((64, 20_000), (8192, 2000))
 ROUNDS = 3
@@ -42,8 +42,8 @@ def programs(positions: np.ndarray) -> dict[str, Callable[[], object]]:
     universe.load_new(positions)
     msd_only = DynamicsConfig(full=False)
     return {
-        "ours": lambda: analyse_arrays([positions], 0.004, msd_only),
-        "all statistics": lambda: analyse_arrays([positions], 0.004, DynamicsConfig()),
+        "ours": lambda: dynamics_of_arrays([positions], 0.004, msd_only),
+        "all statistics": lambda: dynamics_of_arrays([positions], 0.004, DynamicsConfig()),
         "freud": lambda: freud.msd.MSD(box, mode="window").compute(positions),
         "tidynamics": lambda: [
             tidynamics.msd(positions[:, i].astype(float)) for i in range(positions.shape[1])

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.analysis.conftest import write
+from tests.support.motion import write
 
 IONS, RECORDS, ROUNDS = 8192, 20_000, 5
 BIN = Path(sys.executable).parent

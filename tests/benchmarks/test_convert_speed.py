@@ -15,9 +15,10 @@ import pytest
 import sisl
 from ase.io import iread
 
-from mdgan_hpc.siesta.ani import AniFile
-from mdgan_hpc.siesta.md import MdFile
-from mdgan_hpc.siesta.mdnc import MdNcFile
+from mdgan_hpc.convert.sources.siesta.ani import AniFile
+from mdgan_hpc.convert.sources.siesta.md import MdFile
+from mdgan_hpc.convert.sources.siesta.mdnc import MdNcFile
+from mdgan_hpc.convert.streams import Stream
 
 pytestmark = pytest.mark.benchmark
 
@@ -86,7 +87,7 @@ def sisl_rate(path):
 @pytest.mark.parametrize("end", ["", ".gz"])
 def test_ani(folder, end):
     """At least 10 times ASE's extxyz reader and 20 times sisl's."""
-    ours = best(lambda: rate(AniFile(folder / f"a.ANI{end}").frames()))
+    ours = best(lambda: rate(AniFile(Stream(folder / f"a.ANI{end}")).frames()))
     ase = best(lambda: rate(iread(folder / f"few.ANI{end}", format="extxyz"), FEW), 2)
     theirs = best(lambda: sisl_rate(folder / f"few.ANI{end}"), 2)
     print(
@@ -119,7 +120,7 @@ def test_binary(folder, name, reader):
     def ours():
         dropped()
         begin = time.perf_counter()
-        assert sum(len(f) for f in reader(path).frames()) == N_FRAMES
+        assert sum(len(f) for f in reader(Stream(path)).frames()) == N_FRAMES
         return size / (time.perf_counter() - begin)
 
     pairs = [(disk(), ours()) for _ in range(5)]

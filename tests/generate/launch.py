@@ -1,6 +1,5 @@
 """Starting mdgan-generate as a user does: alone, under the wheel's MPI, under parallel HDF5."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -12,17 +11,16 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from cage import load
 from click.testing import CliRunner
 
-import mdgan_hpc.generate.estimate
-import mdgan_hpc.generate.run
 from mdgan_hpc.cli.generate import main
-from mdgan_hpc.generate import streams
+from mdgan_hpc.generate.rng import BURN_IN, RECORDS, START, block_rng
+from mdgan_hpc.models import registry
+from mdgan_hpc.models.file import Model, load_model, save_model
 
-_HERE = Path(__file__).resolve()
-ROOT = _HERE.parents[2]
-COMMAND = [str(_HERE.with_name("cage.py"))]
+ROOT = Path(__file__).resolve().parents[2]
+PLUGIN = ROOT / "tests/support/plugin"
+COMMAND = ["-m", "mdgan_hpc.cli.generate"]
 
 _OPEN_MPI = {
     "OMPI_ALLOW_RUN_AS_ROOT": "1",
@@ -35,7 +33,8 @@ _OPEN_MPI = {
 
 def environment():
     """The environment of a command run from this tree."""
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    folders = [str(ROOT), str(PLUGIN), os.environ.get("PYTHONPATH", "")]
+    path = os.pathsep.join(filter(None, folders))
     return {**os.environ, **_OPEN_MPI, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
 
 
@@ -81,9 +80,12 @@ def generate(*arguments, ranks=0, mpio=False, expect=0):
 
 
 def model_file(folder, **numbers):
-    """Write the file of a `cage.Cage`."""
-    path = Path(folder) / "cage.json"
-    path.write_text(json.dumps({"a": 0.9, "s": 0.1, "h": 0.02} | numbers))
+    """Write a model file of the generator of `tests/support/plugin`."""
+    path = Path(folder) / "cage.pt"
+    cage = registry.get("cage")
+    cell = np.diag([9.0, 9.0, 20.0])
+    generator = cage.create(cage.Config(**numbers))
+    save_model(path, Model(generator, 0.008, species=3, cell=cell, training_span_ps=40.0))
     return path
 
 
@@ -95,10 +97,7 @@ def stored(path, name="position"):
 
 def here(*arguments, expect=0):
     """Run in this process, on one worker; returns click's result."""
-    with pytest.MonkeyPatch.context() as patch:
-        for module in (mdgan_hpc.generate.run, mdgan_hpc.generate.estimate):
-            patch.setattr(module, "load_model", load)
-        done = CliRunner().invoke(main, ["--workers", "1", *map(str, arguments)])
+    done = CliRunner().invoke(main, ["--workers", "1", *map(str, arguments)])
     unexpected = done.exception is not None and not isinstance(done.exception, SystemExit)
     assert not unexpected, "".join(traceback.format_exception(done.exception))
     assert done.exit_code == expect, done.output
@@ -141,26 +140,26 @@ def computing(root):
 
 def naive(path, particles, records, p, r, seed=1, burn_in=0):
     """Positions [records, particles, 3] by the definition, in one loop."""
-    generator = load(path).generator
+    generator = load_model(path).generator
     k, step = generator.particles_per_sample, generator.records_per_step
     columns = []
     for block in range(-(-particles // p)):
-        random = streams.stream(seed, block, 0, streams.START)
+        random = block_rng(seed, block, 0, START)
         uniform = random.random((p // k, generator.start_size), dtype=np.float32)
         state, position = generator.start(torch.from_numpy(uniform))
         at = position.numpy().reshape(p, 3).astype(np.float64)
-        purposes = [(streams.BURN_IN, burn_in), (streams.RECORDS, -(-records // r) * r)]
+        purposes = [(BURN_IN, burn_in), (RECORDS, -(-records // r) * r)]
         path_rows = []
         for purpose, total in purposes:
             for first in range(0, total, r):
                 n = min(r, total - first)
-                random = streams.stream(seed, block, first // r, purpose)
+                random = block_rng(seed, block, first // r, purpose)
                 shape = (n // step, p // k, generator.noise_size)
                 noise = torch.from_numpy(random.standard_normal(shape, np.float32))
                 displacement, state = generator.advance(state, noise)
                 for row in displacement.numpy().reshape(n, p, 3):
                     at = at + row
-                    if purpose == streams.RECORDS:
+                    if purpose == RECORDS:
                         path_rows.append(at.astype(np.float32))
         columns.append(np.array(path_rows[:records]))
     return np.concatenate(columns, 1)[:, :particles]

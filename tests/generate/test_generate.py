@@ -1,24 +1,28 @@
 """The same bits for any number of processes, any storage, interrupted or not."""
 
+import json
 import re
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 import torch
-from cage import load
 from click.testing import CliRunner
 from launch import environment, generate, here, model_file, naive, needs_mpi, needs_mpio, stored
 
 from mdgan_hpc.cli.generate import main
-from mdgan_hpc.generate import streams
+from mdgan_hpc.generate import run
+from mdgan_hpc.generate.rng import BURN_IN, block_rng
 from mdgan_hpc.generate.rollout import Rollout
-from mdgan_hpc.models import registry
-from mdgan_hpc.models.file import Model, save_model
+from mdgan_hpc.models.file import Model, load_model, save_model
+from mdgan_hpc.models.transition.config import TransitionConfig
+from mdgan_hpc.models.transition.generator import TransitionGenerator
 from mdgan_hpc.trajectory import Trajectory
+from mdgan_hpc.trajectory.blocks.plan import SETTINGS
 
 # 3 blocks of 64, the last cut; 5 segments of 100 records, the last cut.
 SMALL = "--particles", 150, "--records", 450, "--block-particles", 64, "--block-records", 100
@@ -68,13 +72,13 @@ def test_several_particles_and_records_a_step_with_burn_in(tmp_path):
 def test_random_numbers_drawn_beforehand_are_the_same(model):
     """As on a GPU, where threads draw for the segments that follow."""
     options = {"seed": 3, "block_particles": 8, "segment_records": 20}
-    plain = Rollout(load(model), **options, noise_ahead=0)
-    ahead = Rollout(load(model), **options, noise_ahead=3)
+    plain = Rollout(load_model(model), **options, noise_ahead=0)
+    ahead = Rollout(load_model(model), **options, noise_ahead=3)
     for block, segments in ((0, 4), (1, 2), (0, 1)):
-        carries = [rollout.start(block) for rollout in (plain, ahead)]
+        states = [rollout.start(block) for rollout in (plain, ahead)]
         for _ in range(segments):
             here, there = (
-                r.advance(block, c)[0] for r, c in zip((plain, ahead), carries, strict=True)
+                r.advance(block, c)[0] for r, c in zip((plain, ahead), states, strict=True)
             )
             assert torch.equal(here, there)
 
@@ -144,8 +148,8 @@ def test_divergence_names_particle_and_record(tmp_path, workers):
 
 def test_streams_are_the_counters_they_claim(model):
     """The key and counter of a block, checked against Philox stepped by hand."""
-    by_block = streams.stream(5, 7, 3, streams.BURN_IN).bit_generator.random_raw(4)
-    plain = np.random.Philox(key=[5, 7], counter=[0, 0, 3, streams.BURN_IN])
+    by_block = block_rng(5, 7, 3, BURN_IN).bit_generator.random_raw(4)
+    plain = np.random.Philox(key=[5, 7], counter=[0, 0, 3, BURN_IN])
     assert (by_block == plain.random_raw(4)).all()
 
 
@@ -279,21 +283,17 @@ def network(folder):
     """A model file of the default kind, with random weights."""
     lags, step = 12, 3
     torch.manual_seed(0)
-    generator = registry.create(
-        "transition",
-        {
-            "extrapolation": (0.5 * np.eye(step, lags)).tolist(),
-            "modes": (np.eye(step) / 0.03).tolist(),
-            "reach": [1.0] * step,
-            "scales": [0.1, 0.05, 0.05, 0.05],
-            "relaxations": [8.0, 24.0],
-            "trace_scales": [0.5, 1.0],
-            "rotations": [np.eye(3).tolist(), (-np.eye(3)).tolist()],
-            "translations": [[0.0, 0.0, 0.0]] * 2,
-            "primitive": (8 * np.eye(3)).tolist(),
-            "hidden": 96,
-            "components": 3,
-        },
+    generator = TransitionGenerator.create(
+        TransitionConfig(hidden=96, components=3, head=64),
+        extrapolation=(0.5 * np.eye(step, lags)).tolist(),
+        whitening=(np.eye(step) / 0.03).tolist(),
+        mean_bounds=[1.0] * step,
+        scales=[0.1, 0.05, 0.05, 0.05],
+        ema_steps=[8.0, 24.0],
+        ema_scales=[0.5, 1.0],
+        rotations=[np.eye(3).tolist(), (-np.eye(3)).tolist()],
+        translations=[[0.0, 0.0, 0.0]] * 2,
+        primitive=(8 * np.eye(3)).tolist(),
     )
     save_model(folder / "model.pt", Model(generator, 0.008, 3, 8 * np.eye(3)))
     return folder / "model.pt"
@@ -337,3 +337,53 @@ def test_the_default_network_gives_the_same_bits_on_any_number_of_processes(tmp_
     first, *others = (stored(output).tobytes() for output in outputs)
     assert all(other == first for other in others)
     assert np.isfinite(stored(outputs[0])).all()
+
+
+def change_settings(path, **changes):
+    """Rewrite what an output says it was made with."""
+    with h5py.File(path, "r+") as file:
+        settings = json.loads(file[SETTINGS][()]) | changes
+        del file[SETTINGS]
+        file[SETTINGS] = json.dumps(settings)
+
+
+def test_an_output_of_another_behaviour_is_refused_and_of_another_version_told(model, tmp_path):
+    here(model, "-o", tmp_path / "g.h5", *SMALL)
+    change_settings(tmp_path / "g.h5", libraries={"mdgan_hpc": "0.0.1"})
+    said = here(model, "-o", tmp_path / "g.h5", *SMALL).stderr
+    assert "begun with {'mdgan_hpc': '0.0.1'}" in said
+    change_settings(tmp_path / "g.h5", behaviour="cage 7")
+    refused = here(model, "-o", tmp_path / "g.h5", *SMALL, expect=2).stderr
+    assert "moves ions differently (cage 7, now cage 1)" in refused
+    change_settings(tmp_path / "g.h5", behaviour=None)
+    assert "before 0.2" in here(model, "-o", tmp_path / "g.h5", *SMALL, expect=2).stderr
+
+
+def test_a_file_says_what_made_it(model, tmp_path):
+    here(model, "-o", tmp_path / "g.h5", *SMALL)
+    with Trajectory(tmp_path / "g.h5") as file:
+        assert file.parameter("generator_label") == "cage"
+
+
+def test_from_python_off_the_main_thread_and_from_an_unguarded_script(model, reference, tmp_path):
+    options = {"particles": 150, "records": 450, "block_particles": 64, "block_records": 100}
+    threads, made = torch.get_num_threads(), []
+    thread = threading.Thread(
+        target=lambda: made.append(run.generate(model, tmp_path / "g.h5", workers=1, **options))
+    )
+    thread.start()
+    thread.join()
+    assert made == [tmp_path / "g.h5"]
+    assert torch.get_num_threads() == threads
+    assert stored(made[0]).tobytes() == reference.tobytes()
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from mdgan_hpc.generate.run import generate\n"
+        f"print(generate({str(model)!r}, {str(tmp_path / 'h.h5')!r}, workers=2, **{options}))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, script], env=environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [str(tmp_path / "h.h5")]
+    assert stored(tmp_path / "h.h5").tobytes() == reference.tobytes()

@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 from launch import here, model_file, stored
 
-from mdgan_hpc.analysis import sums
 from mdgan_hpc.analysis.dynamics import summarise
-from mdgan_hpc.analysis.multitau import MultiTau, MultiTauAnalysis
-from mdgan_hpc.analysis.plan import DynamicsConfig, plan_lags
-from mdgan_hpc.analysis.sums import BIN_WIDTH, RunSums
+from mdgan_hpc.analysis.observables import displacements
+from mdgan_hpc.analysis.observables.multitau import MultiTau
+from mdgan_hpc.analysis.observables.run import RunSums
+from mdgan_hpc.analysis.observables.van_hove import BIN_WIDTH
+from mdgan_hpc.analysis.plan import plan_lags
+from mdgan_hpc.analysis.settings import DynamicsConfig
+from mdgan_hpc.analysis.streaming import MultiTauAnalysis
 from mdgan_hpc.errors import DataError
 from mdgan_hpc.results import load_results
 from mdgan_hpc.trajectory import Trajectory
@@ -48,7 +51,9 @@ def test_any_division_of_the_stream_gives_the_naive_sums(walk):
 
 
 def test_equal_to_the_analysis_of_every_2_to_the_l_th_record(walk, monkeypatch):
-    monkeypatch.setattr(sums, "ORIGINS_PER_LAG", 1_000_000)  # all origins of fourth moments
+    monkeypatch.setattr(
+        displacements, "ORIGINS_PER_LAG", 1_000_000
+    )  # all origins of fourth moments
     tree = MultiTauAnalysis().plan(len(walk))
     accumulator = MultiTauAnalysis().accumulator(tree, 5)
     accumulator.accumulate(walk)
@@ -60,7 +65,7 @@ def test_equal_to_the_analysis_of_every_2_to_the_l_th_record(walk, monkeypatch):
         plan = plan_lags(len(thin), 0.008 * stride, DynamicsConfig(every_lag=True))
         run = RunSums(len(thin), plan, n_particles=5)
         run.add(thin)
-        there = summarise([run], plan)["curves"]
+        there = summarise([run], plan).curves.to_tree()
         own = [i for i, lag in enumerate(lags) if (lag <= 56) == (stride == 1)
                and (stride == 1 or 32 * stride <= lag < 64 * stride)]  # fmt: skip
         assert own

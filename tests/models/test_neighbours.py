@@ -7,17 +7,17 @@ import pytest
 import torch
 
 from mdgan_hpc.config import load_config
-from mdgan_hpc.crystal import Symmetry
-from mdgan_hpc.models import neighbours as surroundings
-from mdgan_hpc.models.base import rollout
-from mdgan_hpc.models.transition.network import TransitionGenerator
+from mdgan_hpc.models.base import Window, rollout
+from mdgan_hpc.models.neighbours import NeighbourDescriptor, neighbour_scales
+from mdgan_hpc.models.transition.generator import TransitionGenerator
 from mdgan_hpc.training.data.windows import Windows
 from mdgan_hpc.training.distributed import Processes
 from mdgan_hpc.training.run import Runs, make_trainer
 from mdgan_hpc.training.settings import TrainingConfig
-from tests.models.test_transition import cubic, make
 from tests.support.runs import underdamped
+from tests.support.transition import cubic, make
 
+RADII, WIDTH, CUTOFF = (2.5, 3.5, 4.5, 5.5, 6.5), 0.6, 7.5
 SKEWED = np.array([[9.0, 0.0, 0.0], [-2.5, 6.0, 0.0], [0.4, -0.3, 11.0]])
 
 
@@ -27,18 +27,23 @@ def ions(n_frames: int, n_ions: int, edge: float, seed: int) -> np.ndarray:
     return start + underdamped(n_frames, n_ions, seed)
 
 
+def described(runs: list[np.ndarray], cell: np.ndarray) -> list[np.ndarray]:
+    shells = {"radii": RADII, "width": WIDTH, "cutoff": CUTOFF}
+    return NeighbourDescriptor.of_cell(cell, **shells).of_runs(runs)
+
+
 def naive(positions: np.ndarray, cell: np.ndarray) -> np.ndarray:
     """One frame [N, 3] by loops over ions and many images: [N, A, 4]."""
-    seen = np.zeros((len(positions), len(surroundings.SHELLS), 4))
+    seen = np.zeros((len(positions), len(RADII), 4))
     images = [np.array(i) @ cell for i in itertools.product(range(-4, 5), repeat=3)]
     for (i, here), there, image in itertools.product(enumerate(positions), positions, images):
         apart = there + image - here
         distance = np.linalg.norm(apart)
-        if not 1e-3 < distance < surroundings.CUTOFF:
+        if not 1e-3 < distance < CUTOFF:
             continue
-        end = 0.5 * (1 + np.cos(np.pi * distance / surroundings.CUTOFF))
-        for a, shell in enumerate(surroundings.SHELLS):
-            inside = end * np.exp(-(((distance - shell) / surroundings.WIDTH) ** 2) / 2)
+        end = 0.5 * (1 + np.cos(np.pi * distance / CUTOFF))
+        for a, shell in enumerate(RADII):
+            inside = end * np.exp(-(((distance - shell) / WIDTH) ** 2) / 2)
             seen[i, a] += inside * np.append(apart / distance, 1.0)
     return seen
 
@@ -46,10 +51,10 @@ def naive(positions: np.ndarray, cell: np.ndarray) -> np.ndarray:
 def test_ions_and_their_images_are_seen_as_by_a_naive_loop():
     random = np.random.default_rng(1)
     run = 14 * random.random((3, 5, 3))
-    (seen,) = surroundings.of_runs([run], SKEWED)
+    (seen,) = described([run], SKEWED)
     for frame, expected in zip(seen, run, strict=True):
         np.testing.assert_allclose(frame, naive(expected, SKEWED), atol=2e-5)
-    mean, deviation = surroundings.scales([seen])
+    mean, deviation = neighbour_scales([seen])
     np.testing.assert_allclose(mean[:, 3], seen[..., 3].mean((0, 1)), rtol=1e-5)
     assert deviation.min() >= 0.05
 
@@ -57,34 +62,34 @@ def test_ions_and_their_images_are_seen_as_by_a_naive_loop():
 def sighted(records_per_step: int = 3) -> tuple[TransitionGenerator, np.ndarray]:
     """A generator of four ions in eight cells of 4 Angstrom, and their box."""
     box = 8.0 * np.eye(3)
-    seen = surroundings.of_runs([ions(50, 4, 8.0, 2)], box)
-    scales = surroundings.scales(seen).tolist()
+    seen = described([ions(50, 4, 8.0, 2)], box)
+    scales = neighbour_scales(seen).tolist()
     return (
-        make(cubic(4.0), records_per_step, particles=4, box=box.tolist(), seen=scales),
+        make(cubic(4.0), records_per_step, particles=4, cell=box.tolist(), neighbour_scales=scales),
         box,
     )
 
 
 def history(generator: TransitionGenerator, records: int) -> torch.Tensor:
     """Windows [3, L, 4, 3]."""
-    length = generator.whole_window(records)
+    length = generator.window_records(records)
     return torch.from_numpy(np.stack([ions(length, 4, 8.0, seed) for seed in (3, 4, 5)]))
 
 
 def view(windows: torch.Tensor, box: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(np.stack(surroundings.of_runs(list(windows.detach().numpy()), box)))
+    return torch.from_numpy(np.stack(described(list(windows.detach().numpy()), box)))
 
 
 def test_free_run_sees_what_the_likelihood_sees():
     """Feeding a generated path back gives the states that made it."""
     generator, box = sighted()
     past = history(generator, 60)
-    state = generator.condition(past, view(past, box))
+    state = generator.condition(Window(past, view(past, box)))
     noise = torch.randn(8, 3, generator.noise_size, generator=torch.Generator().manual_seed(1))
     moved, after = generator.advance(state, noise)
     assert moved.shape == (24, 3, 4, 3)
     path = torch.cat([past, past[:, -1:] + moved.swapaxes(0, 1).double().cumsum(1)], 1)
-    again = generator.condition(path, view(path, box))
+    again = generator.condition(Window(path, view(path, box)))
     for name, value in after.items():
         torch.testing.assert_close(again[name], value, atol=3e-4, rtol=1e-3)
 
@@ -93,21 +98,20 @@ def test_neighbours_matter_and_turn_with_the_ions():
     generator, box = sighted()
     x = history(generator, 40)
     seen = view(x, box)
-    here = generator.negative_log_likelihood(x, seen, warm_up=6).item()
+    here = generator.negative_log_likelihood(Window(x, seen), warm_up=6).item()
     symmetry = cubic(4.0)
     for rotation, translation in zip(symmetry.rotations, symmetry.translations, strict=True):
         turn = torch.from_numpy(rotation)
         turned = torch.einsum("ij,blkaj->blkai", turn.float(), seen[..., :3])
-        there = generator.negative_log_likelihood(
-            x @ turn.T + torch.from_numpy(translation),
-            torch.cat([turned, seen[..., 3:]], -1),
-            warm_up=6,
+        moved = Window(
+            x @ turn.T + torch.from_numpy(translation), torch.cat([turned, seen[..., 3:]], -1)
         )
+        there = generator.negative_log_likelihood(moved, warm_up=6)
         assert there.item() == pytest.approx(here, abs=2e-5)
-    alone = generator.negative_log_likelihood(x, torch.zeros_like(seen), warm_up=6).item()
+    alone = generator.negative_log_likelihood(Window(x, torch.zeros_like(seen)), warm_up=6).item()
     assert abs(alone - here) > 1e-4
-    with pytest.raises(ValueError, match="what the ions see"):
-        generator.negative_log_likelihood(x, warm_up=6)
+    with pytest.raises(ValueError, match="neighbour descriptor"):
+        generator.negative_log_likelihood(Window(x), warm_up=6)
 
 
 def test_windows_bring_what_is_seen_at_their_frames():
@@ -119,13 +123,13 @@ def test_windows_bring_what_is_seen_at_their_frames():
         particles_per_sample=1,
         symmetry=symmetry,
         device=torch.device("cpu"),
-        surroundings=surroundings.of_runs([run], box),
+        surroundings=described([run], box),
     )
     _, seen = windows.draw(64, 10, torch.Generator().manual_seed(2))
     assert seen is not None
-    assert seen.shape == (64, 10, 1, len(surroundings.SHELLS), 4)
+    assert seen.shape == (64, 10, 1, len(RADII), 4)
     # Each is that of one ion at frames two apart, turned: lengths and numbers tell which.
-    (every,) = surroundings.of_runs([run], box)
+    (every,) = described([run], box)
 
     def invariants(x: np.ndarray) -> np.ndarray:
         return np.concatenate([np.linalg.norm(x[..., :3], axis=-1), x[..., 3]], -1)
@@ -184,13 +188,9 @@ def test_ions_of_a_crystal_see_each_other_unless_told_otherwise(override, togeth
     if together == 4:
         # Start states are whole simulations: their ions are as far apart as in a frame of the data.
         assert isinstance(generator, TransitionGenerator)
-        place = generator.pool_place.reshape(-1, 4, 3)
+        place = generator.start_place.reshape(-1, 4, 3)
         frames = np.concatenate(positions) / 8.0
         apart = (place[0, 1:] - place[0, :1]).numpy()
         known = frames[:, 1:] - frames[:, :1]
         difference = known - apart
         assert np.abs(difference - np.round(difference)).max((1, 2)).min() < 1e-5
-
-
-def test_one_operation_and_one_ion_see_nothing():
-    assert not make(Symmetry(), 1).sees

@@ -5,45 +5,18 @@ import pytest
 import torch
 
 from mdgan_hpc.crystal import Symmetry, isotropic
-from mdgan_hpc.models.base import rollout
-from mdgan_hpc.models.registry import build, create, describe
-from mdgan_hpc.models.transition.mixture import Mixture
-from mdgan_hpc.models.transition.network import (
-    TransitionGenerator,
+from mdgan_hpc.models.base import Window, rollout
+from mdgan_hpc.models.transition.fit import (
+    fit_averages,
     fit_extrapolation,
-    fit_traces,
-    group_of,
     predictable,
     variance_shells,
 )
-from mdgan_hpc.models.transition.stepper import sample
+from mdgan_hpc.models.transition.generator import TransitionGenerator
+from mdgan_hpc.models.transition.mixture import Mixture
+from mdgan_hpc.models.transition.rows import MovingAverages
 from tests.support.runs import underdamped
-
-
-def cubic(edge: float) -> Symmetry:
-    """T (no inversion, so all 12 are built in) about a point off the origin, simple cubic."""
-    signs = [np.diag(s) for s in [(1, 1, 1), (1, -1, -1), (-1, 1, -1), (-1, -1, 1)]]
-    cycle = np.array([[0.0, 0, 1], [1, 0, 0], [0, 1, 0]])
-    rotations = np.array([s @ c for c in (np.eye(3), cycle, cycle @ cycle) for s in signs])
-    origin = np.array([0.3, 0.1, -0.2])
-    return Symmetry(rotations, origin - rotations @ origin, edge * np.eye(3), time_reversal=True)
-
-
-def make(symmetry: Symmetry, records_per_step: int, **more: int) -> TransitionGenerator:
-    torch.manual_seed(3)
-    displacements = [np.diff(underdamped(400, 4, 1), axis=0)]
-    fitted = fit_extrapolation(displacements, records_per_step)
-    fitted |= fit_traces(displacements, records_per_step, [6.0, 18.0])
-    arguments = {**fitted, **group_of(symmetry), "hidden": 48, "components": 6, "pool": 64, **more}
-    generator = create("transition", arguments)
-    assert isinstance(generator, TransitionGenerator)
-    return generator
-
-
-def windows(generator: TransitionGenerator, records: int, n: int) -> torch.Tensor:
-    length = generator.whole_window(records)
-    path = underdamped(length, n, 5).swapaxes(0, 1)
-    return torch.from_numpy(path[:, :, None].copy())
+from tests.support.transition import cubic, make, windows
 
 
 @pytest.mark.parametrize("records_per_step", [1, 3])
@@ -53,7 +26,7 @@ def test_likelihood_is_invariant_under_every_operation(symmetry, records_per_ste
     x = windows(generator, 40, 6)
     here = generator.negative_log_likelihood(x, warm_up=6)
     for rotation, translation in zip(symmetry.rotations, symmetry.translations, strict=True):
-        moved = x @ torch.from_numpy(rotation).T + torch.from_numpy(translation)
+        moved = Window(x.positions @ torch.from_numpy(rotation).T + torch.from_numpy(translation))
         there = generator.negative_log_likelihood(moved, warm_up=6)
         assert there.item() == pytest.approx(here.item(), abs=2e-5)
 
@@ -63,10 +36,11 @@ def test_lattice_translations_change_nothing_but_places_matter():
     x = windows(generator, 40, 6)
     here = generator.negative_log_likelihood(x, warm_up=6).item()
     lattice = torch.tensor([8.0, -4.0, 12.0], dtype=torch.float64)
-    assert generator.negative_log_likelihood(x + lattice, warm_up=6).item() == pytest.approx(
-        here, abs=2e-5
-    )
-    assert abs(generator.negative_log_likelihood(x + 0.7, warm_up=6).item() - here) > 1e-5
+    moved = Window(x.positions + lattice)
+    there = generator.negative_log_likelihood(moved, warm_up=6).item()
+    assert there == pytest.approx(here, abs=2e-5)
+    elsewhere = Window(x.positions + 0.7)
+    assert abs(generator.negative_log_likelihood(elsewhere, warm_up=6).item() - here) > 1e-5
 
 
 def random_mixture(random: torch.Generator) -> tuple[Mixture, torch.Tensor]:
@@ -96,24 +70,21 @@ def test_density_equals_torch_distributions():
 
 def drawn(generator: TransitionGenerator, heads: torch.Tensor, draw: torch.Tensor) -> torch.Tensor:
     """Residuals [B, r, 3] for heads [B, r * e] and normal numbers [B, noise_size]."""
-    stepper = generator._stepper()
-    return sample(
-        draw.T, heads.T, stepper.earlier, stepper.out, stepper.reach, generator.components
-    ).permute(2, 0, 1)
+    return generator.kernel().sampler.draw(draw.T, heads.T).permute(2, 0, 1)
 
 
 def strengthen(generator: TransitionGenerator) -> None:
     """Give it weights under which every mode depends on the ones before it."""
     with torch.no_grad():
-        generator.scalars.mul_(20)
-        generator.vectors.mul_(20)
+        generator.network.scalars.mul_(20)
+        generator.network.vectors.mul_(20)
 
 
 def test_density_of_a_sample_is_that_of_its_noise():
     """With one Gaussian the sample is a function x(e): log p(x) = log N(e) - log |dx / de|."""
     generator = make(Symmetry(), 3, components=1)
     strengthen(generator)
-    weights = generator.dense_weights()
+    weights = generator.network.dense_weights()
     random = torch.Generator().manual_seed(0)
     heads = torch.randn(1, 3 * weights["earlier"].shape[1], generator=random)
     draw = torch.randn(generator.noise_size, generator=random)
@@ -133,7 +104,7 @@ def test_density_of_a_sample_is_that_of_its_noise():
 def test_components_are_drawn_by_their_weights():
     generator = make(isotropic(), 1, components=4)
     strengthen(generator)
-    weights = generator.dense_weights()
+    weights = generator.network.dense_weights()
     random = torch.Generator().manual_seed(0)
     n = 200_000
     heads = torch.randn(1, weights["earlier"].shape[1], generator=random).expand(n, -1)
@@ -148,9 +119,11 @@ def test_components_are_drawn_by_their_weights():
 
 def test_inversion_maps_gaussians_onto_each_other_where_nothing_shows_a_direction():
     generator = make(isotropic(), 1)
-    nothing = torch.zeros(1, generator.dense_weights()["earlier"].shape[1])
+    nothing = torch.zeros(1, generator.network.dense_weights()["earlier"].shape[1])
     with torch.no_grad():
-        mixture = generator._mixtures(generator.dense_weights(), nothing, torch.zeros(1, 1, 3))
+        mixture = generator._mixtures(
+            generator.network.dense_weights(), nothing, torch.zeros(1, 1, 3)
+        )
     here, there = mixture.means[0, 0].chunk(2)
     torch.testing.assert_close(here, -there)
     assert here.norm(dim=1).min() > 0.05
@@ -163,7 +136,9 @@ def test_gaussians_begin_where_hops_are():
     hops = random.random((4000, 8)) < 0.02
     moved[hops, random.integers(0, 3, hops.sum())] += random.choice([-20.0, 20.0], hops.sum())
     fitted = fit_extrapolation([moved], 1)
-    shells = variance_shells([moved], *(np.array(fitted[k]) for k in ("extrapolation", "modes")))
+    shells = variance_shells(
+        [moved], *(np.array(fitted[k]) for k in ("extrapolation", "whitening"))
+    )
     deviation = moved.std()
     expected = 20 / deviation
     # Hops carry 0.02 * 400 / 3 of a variance of 1 + that.
@@ -171,10 +146,10 @@ def test_gaussians_begin_where_hops_are():
     assert share == pytest.approx(8 / 11, abs=0.06)
     assert np.median(shells) == pytest.approx(expected, rel=0.05)
     generator = make(isotropic(), 1, components=16)
-    generator.begin_at(shells)
-    far = generator.vectors_bias[0, :, 0].norm(dim=1) > 0.8 * expected
+    generator.network.begin_at(shells, far=4.0, far_width=0.2)
+    far = generator.network.vectors_bias[0, :, 0].norm(dim=1) > 0.8 * expected
     assert far.sum() == 6
-    assert fit_extrapolation([random.normal(size=(4000, 8, 3))], 1)["reach"][0] < 1.02
+    assert fit_extrapolation([random.normal(size=(4000, 8, 3))], 1)["mean_bounds"][0] < 1.02
 
 
 @pytest.mark.parametrize("symmetry", [isotropic(), cubic(4.0)], ids=["liquid", "crystal"])
@@ -185,20 +160,11 @@ def test_generated_path_is_what_the_likelihood_saw(symmetry):
     state = generator.condition(history)
     noise = torch.randn(8, 5, generator.noise_size, generator=torch.Generator().manual_seed(1))
     moved, after = generator.advance(state, noise)
-    path = torch.cat([history, history[:, -1:] + moved.swapaxes(0, 1).double().cumsum(1)], 1)
-    again = generator.condition(path)
+    past = history.positions
+    path = torch.cat([past, past[:, -1:] + moved.swapaxes(0, 1).double().cumsum(1)], 1)
+    again = generator.condition(Window(path))
     for name, value in after.items():
         torch.testing.assert_close(again[name], value, atol=3e-4, rtol=1e-3)
-
-
-def test_model_survives_description_and_weights():
-    generator = make(cubic(4.0), 3)
-    generator.set_pool(windows(generator, 96, 64)[:, -generator.history_records :])
-    copy = build(describe(generator))
-    copy.load_state_dict(generator.state_dict())
-    paths = [rollout(g, 7, 50, random=torch.Generator().manual_seed(2)) for g in (generator, copy)]
-    assert torch.equal(*paths)
-    assert paths[0].shape == (51, 7, 1, 3)
 
 
 def test_extrapolation_is_the_least_squares_fit():
@@ -209,45 +175,48 @@ def test_extrapolation_is_the_least_squares_fit():
     past, following = rows[:, 5::-1], rows[:, 6:]
     oracle = np.linalg.lstsq(past, following, rcond=None)[0].T
     np.testing.assert_allclose(fitted["extrapolation"], oracle, rtol=1e-6)
-    modes = (following - past @ oracle.T) @ np.array(fitted["modes"]).T
+    modes = (following - past @ oracle.T) @ np.array(fitted["whitening"]).T
     np.testing.assert_allclose(modes.T @ modes / len(modes), np.eye(2), atol=1e-6)
 
 
-def test_reach_grows_with_rare_long_moves():
+def test_bound_of_the_means_grows_with_rare_long_moves():
     random = np.random.default_rng(3)
     moved = random.normal(size=(20_000, 10, 3))
-    assert fit_extrapolation([moved], 1)["reach"] == pytest.approx([1.0], abs=0.01)
+    assert fit_extrapolation([moved], 1)["mean_bounds"] == pytest.approx([1.0], abs=0.01)
     hops = random.random((20_000, 10, 1)) < 0.05
     moved = moved * np.where(hops, 5.0, 0.2)
     squared = (moved**2).sum(-1)
     alpha2 = 0.6 * (squared**2).mean() / squared.mean() ** 2 - 1
-    assert fit_extrapolation([moved], 1)["reach"] == pytest.approx([(1 + alpha2) ** 0.5], rel=0.01)
+    assert fit_extrapolation([moved], 1)["mean_bounds"] == pytest.approx(
+        [(1 + alpha2) ** 0.5], rel=0.01
+    )
 
 
-def test_traces_are_a_naive_loop():
-    generator = make(isotropic(), 3)
-    assert generator.n_traces == 2
+def test_moving_averages_are_a_naive_loop():
+    averages = make(isotropic(), 3).features.row(MovingAverages)
+    assert averages is not None
+    assert averages.n_vectors == 2
     moved = np.random.default_rng(5).normal(size=(4, 20, 3))
-    trace, activity = generator._traces(torch.from_numpy(moved).float())
+    offset, activity = averages.averages(torch.from_numpy(moved).float())
     here, mean = np.zeros((4, 3)), np.zeros((2, 4, 3))
     active = np.ones((2, 4))
-    keep, scale = generator.keep.numpy(), float(generator.trace_scales[0])
+    keep, scale = averages.keep.numpy(), float(averages.scales[0])
     for step in range(20):
         here = here + moved[:, step]
         mean = keep[:, None, None] * mean + (1 - keep[:, None, None]) * here
         squared = ((here - mean[0]) ** 2).sum(-1) / (3 * scale**2)
         active = keep[:, None] * active + (1 - keep[:, None]) * squared
-        np.testing.assert_allclose(trace[:, step], (here - mean).swapaxes(0, 1), atol=1e-5)
+        np.testing.assert_allclose(offset[:, step], (here - mean).swapaxes(0, 1), atol=1e-5)
         np.testing.assert_allclose(activity[:, step], active.T, rtol=1e-4)
 
 
-def test_traces_have_the_scale_of_the_data():
+def test_moving_averages_have_the_scale_of_the_data():
     """Of independent displacements: keep^2 / (1 - keep^2) times their variance."""
     moved = np.random.default_rng(6).normal(size=(6000, 50, 3))
-    fitted = fit_traces([moved], 2, [10.0, 100.0, 600.0])
-    assert fitted["relaxations"] == [5.0, 50.0]  # the run holds 10 of the third
-    for relaxation, scale in zip(fitted["relaxations"], fitted["trace_scales"], strict=True):
-        share = np.exp(-2 / relaxation)
+    fitted = fit_averages([moved], 2, [10.0, 100.0, 600.0], 12)
+    assert fitted["ema_steps"] == [5.0, 50.0]  # the run holds 10 of the third
+    for decay, scale in zip(fitted["ema_steps"], fitted["ema_scales"], strict=True):
+        share = np.exp(-2 / decay)
         assert scale == pytest.approx((2 * share / (1 - share)) ** 0.5, rel=0.02)
 
 
@@ -257,19 +226,25 @@ def test_inertia_is_told_from_random_steps():
     assert predictable([np.diff(underdamped(400, 4, 1), axis=0)])
 
 
-def test_noise_is_scaled_until_free_runs_are_as_hot_as_the_data():
+def test_noise_is_calibrated_until_free_runs_are_as_hot_as_the_data():
     generator = make(Symmetry(), 1, components=1)
+    network = generator.network
     # White displacements of a variance that is known: no inertia, no network.
     with torch.no_grad():
         generator.extrapolation.zero_()
-        for weights in (generator.scalars, generator.vectors, generator.vectors_bias):
+        for weights in (network.scalars, network.vectors, network.vectors_bias):
             weights.zero_()
-        generator.scalars_bias.copy_(torch.tensor([0.0, -0.008])[None, :, None])
-        one_record = generator.inverse_modes[0, 0]
-        generator.scales[0] = one_record
-    generator.set_pool(windows(generator, generator.history_records, generator.pool_size))
-    generator.hold_temperature(torch.Generator().manual_seed(1))
-    assert generator.log_noise.item() == pytest.approx(0.008, abs=1.5e-3)
+        network.scalars_bias.copy_(torch.tensor([0.0, -0.008])[None, :, None])
+        one_record = generator.inverse_whitening[0, 0].item()
+        generator._one_record = one_record
+    generator.prepare(windows(generator, generator.config.history_records, 64))
+    random = torch.Generator().manual_seed(1)
+    generator.calibrate(
+        lambda samples, records, burn_in: rollout(
+            generator, samples, records, random=random, burn_in_records=burn_in
+        )
+    )
+    assert network.log_noise.item() == pytest.approx(0.008, abs=1.5e-3)
     path = rollout(generator, 256, 500, random=torch.Generator().manual_seed(2))
     moved = path.diff(dim=0).square().mean().sqrt()
-    assert moved.item() == pytest.approx(one_record.item(), rel=3e-3)
+    assert moved.item() == pytest.approx(one_record, rel=3e-3)

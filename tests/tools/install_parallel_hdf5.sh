@@ -30,7 +30,7 @@ rm -rf "$environment"
 pip=("$environment/bin/python" -m pip install --quiet --disable-pip-version-check)
 numpy=$("$base_python" -c 'import numpy; print(numpy.__version__)')
 h5py=$("$base_python" -c 'import importlib.metadata as m; print(m.version("h5py"))')
-"${pip[@]}" mpi4py==4.1.2 numpy=="$numpy" 'Cython>=3,<4' pkgconfig packaging 'setuptools>=77'
+"${pip[@]}" "$(grep ^mpi4py== "$here/requirements.lock")" numpy=="$numpy" 'Cython>=3,<4' pkgconfig packaging 'setuptools>=77'
 # Without --no-build-isolation, h5py's build compiles an old mpi4py at -O3, which needs over 20 GB.
 # Without --no-cache-dir, pip may reuse an h5py that was built for another MPI.
 CFLAGS="-O1 -g0" CC=mpicc.openmpi HDF5_MPI=ON HDF5_PKGCONFIG_NAME=hdf5-openmpi \

@@ -11,7 +11,7 @@ from mdgan_hpc.models.file import load_model
 from mdgan_hpc.training.randomness import stream
 from mdgan_hpc.training.run import free_run, run_training
 from mdgan_hpc.training.settings import TrainingConfig
-from tests.analysis.conftest import brownian, cage_and_hops, write
+from tests.support.motion import brownian, cage_and_hops, write
 from tests.support.processes import fractional_brownian, langevin_in_cosine, lifson_jackson, moments
 
 INTERVAL, EDGE, EXPONENT = 0.05, 3.0, 0.7

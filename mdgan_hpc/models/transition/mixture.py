@@ -1,10 +1,65 @@
-"""Mixtures of Gaussians in three dimensions."""
+"""Mixtures of Gaussians in three dimensions, and the bounds that their parameters keep."""
 
 import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from mdgan_hpc.models.transition.config import TransitionConfig
+
+
+def saturated(vectors: Tensor, limit: float | Tensor, dim: int = -1) -> Tensor:
+    """Shorten vectors along `dim` smoothly to less than `limit`; short ones stay as they are."""
+    length = vectors.square().sum(dim, keepdim=True).add(1e-8).sqrt()
+    return vectors * (torch.tanh(length / limit) * limit / length)
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What the network may give; away from all data it can then not heat up an ion.
+
+    Attributes
+    ----------
+    vectors : float
+        Of vector inputs, and of the means of a Gaussian residual, in standard deviations.
+    direction : float
+        Of the stretch along a direction.
+    log_width_least, log_width_most : float
+        Of the logarithm of the width of a Gaussian.
+    directions : int
+        Stretched directions of each Gaussian.
+    """
+
+    vectors: float
+    direction: float
+    log_width_least: float
+    log_width_most: float
+    directions: int
+
+    @classmethod
+    def of(cls, config: TransitionConfig) -> "Bounds":
+        """Return those of a configuration."""
+        return cls(
+            config.vector_bound,
+            config.direction_bound,
+            config.log_width_least,
+            config.log_width_most,
+            config.directions,
+        )
+
+    def split(self, out: Tensor, components: int, dim: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Split what the network gives along `dim` into the parameters of a mixture.
+
+        Returns
+        -------
+        logits, log_widths : Tensor, K along `dim`
+        vectors : Tensor, K, 1 + directions, 3 along `dim`
+            Mean, then the stretched directions.
+        """
+        k, vectors = components, 1 + self.directions
+        logits, widths, rest = torch.split(out, [k, k, k * vectors * 3], dim)
+        return logits, widths, torch.unflatten(rest, dim, (k, vectors, 3))
 
 
 @dataclass(frozen=True)
@@ -24,6 +79,30 @@ class Mixture:
     log_widths: Tensor
     means: Tensor
     directions: Tensor
+
+    @classmethod
+    def of(cls, out: Tensor, components: int, mean_bounds: Tensor, bounds: Bounds) -> "Mixture":
+        """Return the mixtures that the network gives.
+
+        Parameters
+        ----------
+        out : Tensor, [r, B, K (2 + 3 (1 + directions))]
+        components : int
+            K.
+        mean_bounds : Tensor, [r, 1, 1]
+            How far the means of each residual may lie, beside those of one that is Gaussian.
+        bounds : Bounds
+        """
+        logits, widths, vectors = bounds.split(out, components, -1)
+        most = bounds.log_width_most + mean_bounds.log()
+        bounded = widths.clamp(min=bounds.log_width_least).minimum(most)
+        return cls(
+            logits.log_softmax(-1),
+            # The gradient passes the bounds, or a Gaussian that has met one would stay there.
+            widths + (bounded - widths).detach(),
+            saturated(vectors[..., 0, :], bounds.vectors * mean_bounds[..., None]),
+            saturated(vectors[..., 1:, :], bounds.direction),
+        )
 
     def log_density(self, x: Tensor) -> Tensor:
         """Return the log density [...] at x [..., 3]."""

@@ -13,12 +13,11 @@ from typing import Self
 import numpy as np
 import torch
 
-from mdgan_hpc import crystal
+from mdgan_hpc.crystal import Crystal, NoCrystal, Symmetry, align_frameworks, isotropic
 from mdgan_hpc.errors import DataError, UsageError
 from mdgan_hpc.models.base import DataSummary, Grouping
 from mdgan_hpc.models.neighbours import NeighbourDescriptor
 from mdgan_hpc.provenance import file_sha256
-from mdgan_hpc.training.data.alignment import Alignment, align
 from mdgan_hpc.training.data.windows import Windows
 from mdgan_hpc.trajectory import Framework, Trajectory
 from mdgan_hpc.units import FS_PER_PS, record_interval_ps
@@ -44,10 +43,8 @@ class Dataset:
         Atomic number of the ions.
     cell : array [3, 3] or None
         Rows are the cell vectors, Angstrom.
-    framework : tuple of species [M] and mean positions [M, 3], or None
-        Of the crystal; None where there is none.
-    no_crystal : str
-        Why `framework` is None.
+    crystal : Crystal or NoCrystal
+        Of the framework averaged over the runs.
     inputs : mapping of path to SHA-256
         The files.
     neighbours : list of array [T, N, A, 4], or None
@@ -58,8 +55,7 @@ class Dataset:
     interval_ps: float
     species: int
     cell: np.ndarray | None = None
-    framework: tuple[np.ndarray, np.ndarray] | None = None
-    no_crystal: str = "no framework is known"
+    crystal: Crystal | NoCrystal = NoCrystal("no framework is known")
     inputs: Mapping[str, str] = field(default_factory=dict)
     neighbours: list[np.ndarray] | None = None
 
@@ -91,25 +87,20 @@ class Dataset:
         read = [_Run.read(path, species) for path in files]
         for run in read[1:]:
             run.refuse_unlike(read[0])
-        aligned = align(
-            [str(run.path) for run in read],
-            [run.positions for run in read],
-            [run.framework for run in read],
-            [run.cell for run in read],
-        )
-        for line in aligned.told:
-            _log.warning("%s", line)
-        return cls._of(read, aligned)
-
-    @classmethod
-    def _of(cls, read: "Sequence[_Run]", aligned: Alignment) -> Self:
+        alignment = align_frameworks([run.framework for run in read], [run.cell for run in read])
+        if alignment.maps is not None:
+            _log.warning(
+                "The cells of the runs differ by up to %.2g %%: all are mapped to the mean cell.",
+                100 * alignment.largest_strain,
+            )
+        if isinstance(alignment.crystal, NoCrystal):
+            _log.info("The runs are %s.", alignment.crystal)
         return cls(
-            runs=aligned.positions,
+            runs=[alignment.apply(number, run.positions) for number, run in enumerate(read)],
             interval_ps=read[0].interval_ps,
             species=read[0].species,
-            cell=aligned.cell,
-            framework=aligned.framework,
-            no_crystal=aligned.no_crystal,
+            cell=alignment.cell,
+            crystal=alignment.crystal,
             inputs={str(run.path): run.digest for run in read},
         )
 
@@ -130,7 +121,7 @@ class Dataset:
         """Return the time between two records."""
         return record_interval_ps(self.interval_ps, step_skip)
 
-    def symmetry(self, wanted: str = "auto") -> crystal.Symmetry:
+    def symmetry(self, wanted: str = "auto") -> Symmetry:
         """Return the operations that leave the statistics of the motion unchanged.
 
         Parameters
@@ -145,17 +136,17 @@ class Dataset:
             If a crystal is asked for and the data have none.
         """
         if wanted == "none":
-            return crystal.Symmetry()
-        if wanted == "crystal" and self.framework is None:
+            return Symmetry()
+        if wanted != "isotropic" and isinstance(self.crystal, Crystal):
+            return self.crystal.symmetry()
+        if wanted == "crystal":
             raise DataError(
-                f"data.symmetry = 'crystal', but {self.no_crystal}",
-                remedy="use data.symmetry = 'isotropic'",
+                f"data.symmetry = 'crystal', but the runs are {self.crystal}",
+                remedy="convert with --select, or use data.symmetry = 'isotropic'",
             )
-        if self.framework is None or self.cell is None or wanted == "isotropic":
-            return crystal.isotropic()
-        return crystal.crystal(self.cell, *self.framework)
+        return isotropic()
 
-    def summary(self, step_skip: int, symmetry: crystal.Symmetry) -> DataSummary:
+    def summary(self, step_skip: int, symmetry: Symmetry) -> DataSummary:
         """Return what a generator is built from.
 
         Raises
@@ -279,7 +270,7 @@ class Dataset:
         self,
         *,
         step_skip: int,
-        symmetry: crystal.Symmetry,
+        symmetry: Symmetry,
         device: torch.device,
         grouping: tuple[int, Grouping] = (1, "file"),
     ) -> Windows:
@@ -312,7 +303,7 @@ class _Run:
     def read(cls, path: str | Path, species: int | str | None) -> Self:
         digest = file_sha256(path)
         with Trajectory(path, species=species) as trajectory:
-            kind = trajectory.require_one_species()
+            trajectory.require_one_species()
             positions = trajectory.positions().astype(np.float64)
             bad = np.flatnonzero(~np.isfinite(positions).all((1, 2)))
             if bad.size:
@@ -324,7 +315,7 @@ class _Run:
                 digest,
                 positions,
                 trajectory.record_interval_ps,
-                kind,
+                int(trajectory.species[0]),
                 trajectory.constant_cell,
                 trajectory.framework,
             )

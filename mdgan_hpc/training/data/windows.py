@@ -11,6 +11,12 @@ from mdgan_hpc.errors import DataError
 from mdgan_hpc.models.base import Window
 
 
+def random_rotations(n: int, rng: torch.Generator) -> Tensor:
+    """Return uniform rotations with reflections, [n, 3, 3], float64."""
+    q, r = torch.linalg.qr(torch.randn(n, 3, 3, generator=rng, dtype=torch.float64))
+    return q * torch.sign(torch.diagonal(r, dim1=1, dim2=2))[:, None, :]
+
+
 class Windows:
     """Every window of records in a set of runs.
 
@@ -129,7 +135,7 @@ class Windows:
         pick = torch.randint(int(ends[-1]), (batch,), generator=rng).numpy()
         operation = torch.randint(len(self._rotations), (batch,), generator=rng)
         backwards = torch.rand(batch, generator=rng) < 0.5
-        turn = self.symmetry.random_rotations(batch, rng)
+        turn = random_rotations(batch, rng) if self.symmetry.isotropic else None
         sample = np.searchsorted(ends, pick, side="right")
         start = pick - np.concatenate([[0], ends[:-1]])[sample]
         index = self._index(sample[part], start[part], np.arange(records) * spacing)

@@ -1,0 +1,114 @@
+"""Diffusion coefficients of a `Dynamics`: in all directions, along axes, of all ions together."""
+
+from dataclasses import fields, replace
+
+import numpy as np
+
+from mdgan_hpc.analysis.fit.coefficient import (
+    fit_coefficient,
+    independent_observations,
+    widened_by_samples,
+)
+from mdgan_hpc.analysis.fit.covariance import Sampling, sampling_of
+from mdgan_hpc.analysis.fit.results import Coefficient, Collective, Diffusion, Refused
+from mdgan_hpc.analysis.fit.window import NotDiffusiveError, choose_window
+from mdgan_hpc.analysis.results import Dynamics
+
+
+def fit_diffusion(dynamics: Dynamics, *, window_ps: tuple[float, float] | None = None) -> Diffusion:
+    """Return D in all directions and along each axis, or why there is none.
+
+    Parameters
+    ----------
+    dynamics : Dynamics
+    window_ps : tuple of float, optional
+        First and last lag of the fit; by rule (`window.choose_window`) if not given.
+
+    Returns
+    -------
+    Diffusion
+        ``total`` with its error widened by the scatter of independent samples: of the blocks of
+        cells in a run, or else of the runs.
+
+    Raises
+    ------
+    UsageError
+        If the given window holds fewer than three lags.
+    """
+    curves, sampling = dynamics.curves, sampling_of(dynamics)
+    lag, choice = curves.lag_ps, None
+    try:
+        if window_ps is None:
+            start, stop, choice = choose_window(lag, curves.msd, sampling)
+        else:
+            start, stop = window_ps
+        total = fit_coefficient(lag, curves.msd, sampling, window_ps=(start, stop))
+    except NotDiffusiveError as error:
+        return Diffusion(refused=error.what)
+    samples, parts = dynamics.replicas.msd, sampling
+    if dynamics.blocks is not None:
+        blocks = dynamics.blocks
+        samples = blocks.msd
+        parts = replace(sampling, n_particles=blocks.n_particles, span_ps=blocks.span_ps)
+    total = widened_by_samples(total, lag, samples, parts)
+    counted = None
+    if curves.fourth_moment is not None:
+        counted = independent_observations(curves, sampling, (start, stop))
+    collective: Collective | Refused | None = None
+    if dynamics.cells is not None and dynamics.cells.in_crystal:
+        collective = fit_collective(dynamics, total)
+    x, y, z = (_along(dynamics, axis, (start, stop)) for axis in range(3))
+    chosen = "by rule" if window_ps is None else "given"
+    return Diffusion(replace(total, window_chosen=chosen), choice, counted, collective, x, y, z)
+
+
+def _along(dynamics: Dynamics, axis: int, window_ps: tuple[float, float]) -> Coefficient | Refused:
+    curves = dynamics.curves
+    try:
+        return fit_coefficient(
+            curves.lag_ps,
+            curves.msd_axis[:, axis],
+            sampling_of(dynamics, axis),
+            window_ps=window_ps,
+            dimensions=1,
+        )
+    except NotDiffusiveError as error:
+        return Refused(error.what)
+
+
+def fit_collective(dynamics: Dynamics, total: Coefficient) -> Collective | Refused:
+    """Return D of the motion of all ions of a cell together, and the Haven ratio.
+
+    The summed displacement of the N ions of a cell, squared, over N, grows as 6 D_c t; the charge
+    they carry diffuses so. The Haven ratio is D / D_c: below one where ions move on behind each
+    other.
+
+    Parameters
+    ----------
+    dynamics : Dynamics
+        With cells.
+    total : Coefficient
+        D of single ions; its window is used.
+
+    References
+    ----------
+    G. E. Murch, Solid State Ionics 7, 177 (1982), the Haven ratio.
+    """
+    curves, cells = dynamics.curves, dynamics.cells
+    if cells is None or curves.msd_collective is None:
+        raise ValueError("needs the collective motion")
+    # One independent sample a cell; a sum over many ions is as good as Gaussian.
+    sampling = Sampling(np.asarray(cells.number), np.asarray(dynamics.span_ps))
+    try:
+        together = fit_coefficient(
+            curves.lag_ps, curves.msd_collective, sampling, window_ps=total.window_ps
+        )
+    except NotDiffusiveError as refused:
+        return Refused(refused.what)
+    d, error = total.d_angstrom2_per_ps, total.error_angstrom2_per_ps
+    ratio = d / together.d_angstrom2_per_ps
+    relative = together.error_angstrom2_per_ps / together.d_angstrom2_per_ps
+    known = {item.name: getattr(together, item.name) for item in fields(together)}
+    return Collective(
+        **known, haven_ratio=ratio, haven_error=float(ratio * np.hypot(error / d, relative))
+    )

@@ -1,0 +1,207 @@
+"""Diffusion coefficients and what is made of them, as typed objects of a result file."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from mdgan_hpc.errors import DataError
+from mdgan_hpc.results import Result
+from mdgan_hpc.units import CM2_PER_S, M2_PER_S
+
+
+@dataclass(frozen=True)
+class Refused(Result):
+    """A quantity that the data do not give.
+
+    Attributes
+    ----------
+    refused : str
+        Why.
+    """
+
+    refused: str
+
+
+@dataclass(frozen=True)
+class Coefficient(Result):
+    """A diffusion coefficient with everything needed to judge it.
+
+    Attributes
+    ----------
+    d_angstrom2_per_ps : float
+    error_angstrom2_per_ps : float
+        Standard error.
+    low_angstrom2_per_ps, high_angstrom2_per_ps : float
+        Bounds of the 95 % interval.
+    intercept_angstrom2 : float
+        c of MSD = c + 2 d D t.
+    dimensions : int
+        3, or 1 for one axis.
+    window_ps : tuple of float
+        First and last lag of the fit.
+    window_chosen : str
+        ``by rule`` or ``given``.
+    slope, slope_error : float
+        Exponent of the MSD over the window, by the same covariance.
+    n_independent : float
+        Particles x run length / first lag of the fit.
+    d_ols_angstrom2_per_ps, error_ols_angstrom2_per_ps : float
+        Ordinary least squares over the same lags, and the error it claims: for comparison only.
+    birge_ratio : float, optional
+        By how much independent samples scatter more than the error of each explains; the error
+        has been multiplied by it where it is above one.
+    """
+
+    d_angstrom2_per_ps: float
+    error_angstrom2_per_ps: float
+    low_angstrom2_per_ps: float
+    high_angstrom2_per_ps: float
+    intercept_angstrom2: float
+    dimensions: int
+    window_ps: tuple[float, float]
+    window_chosen: str
+    slope: float
+    slope_error: float
+    n_independent: float
+    d_ols_angstrom2_per_ps: float
+    error_ols_angstrom2_per_ps: float
+    birge_ratio: float | None = None
+
+    DERIVED: ClassVar[tuple[str, ...]] = (
+        "d_cm2_per_s",
+        "error_cm2_per_s",
+        "d_m2_per_s",
+        "error_m2_per_s",
+    )
+
+    @property
+    def d_cm2_per_s(self) -> float:
+        """D in cm2/s."""
+        return self.d_angstrom2_per_ps * CM2_PER_S
+
+    @property
+    def error_cm2_per_s(self) -> float:
+        """Standard error in cm2/s."""
+        return self.error_angstrom2_per_ps * CM2_PER_S
+
+    @property
+    def d_m2_per_s(self) -> float:
+        """D in m2/s."""
+        return self.d_angstrom2_per_ps * M2_PER_S
+
+    @property
+    def error_m2_per_s(self) -> float:
+        """Standard error in m2/s."""
+        return self.error_angstrom2_per_ps * M2_PER_S
+
+    def to_tree(self) -> dict[str, Any]:
+        """Return the result tree, D in three units."""
+        tree = super().to_tree()
+        tree["window_ps"] = np.array(self.window_ps)
+        return tree | {name: getattr(self, name) for name in self.DERIVED}
+
+
+@dataclass(frozen=True)
+class Collective(Coefficient):
+    """Diffusion coefficient of all ions of a cell together, and the Haven ratio.
+
+    Attributes
+    ----------
+    haven_ratio, haven_error : float
+        D / D_collective and its standard error: below one where ions move on behind each other.
+    """
+
+    haven_ratio: float = float("nan")
+    haven_error: float = float("nan")
+
+
+@dataclass(frozen=True)
+class Choice(Result):
+    """What the choice of the fit window rests on.
+
+    Attributes
+    ----------
+    lag_ps, slope, slope_error : array, [n]
+        Log-log slope of the MSD from a lag to about twice it, and its standard error.
+    """
+
+    lag_ps: np.ndarray
+    slope: np.ndarray
+    slope_error: np.ndarray
+
+
+@dataclass(frozen=True)
+class Counted(Result):
+    """D and its standard error as programs give them that count independent observations."""
+
+    d_angstrom2_per_ps: float
+    error_angstrom2_per_ps: float
+
+
+@dataclass(frozen=True)
+class Conductivity(Result):
+    """Ionic conductivity.
+
+    Attributes
+    ----------
+    sigma_s_per_cm, error_s_per_cm : float
+    n_ions : int
+    volume_a3 : float
+        Angstrom^3.
+    charge : float
+        Elementary charges.
+    temperature_k : float
+    """
+
+    sigma_s_per_cm: float
+    error_s_per_cm: float
+    n_ions: int
+    volume_a3: float
+    charge: float
+    temperature_k: float
+
+
+@dataclass(frozen=True)
+class Diffusion(Result):
+    """The diffusion coefficient of a `Dynamics`, in all directions and along each axis.
+
+    Attributes
+    ----------
+    total : Coefficient, optional
+        Missing where there is none; `refused` tells why.
+    refused : str, optional
+    choice : Choice, optional
+        Where the window was chosen by rule.
+    independent_observations : Counted, optional
+        Where fourth moments are known.
+    collective : Collective or Refused, optional
+        Of ions that saw each other in a crystal.
+    x, y, z : Coefficient or Refused, optional
+        Along an axis, over the same window.
+    nernst_einstein, conductivity : Conductivity, optional
+        As if ions moved independently, and of all ions together.
+    """
+
+    total: Coefficient | None = None
+    choice: Choice | None = None
+    independent_observations: Counted | None = None
+    collective: Collective | Refused | None = None
+    x: Coefficient | Refused | None = None
+    y: Coefficient | Refused | None = None
+    z: Coefficient | Refused | None = None
+    refused: str | None = None
+    nernst_einstein: Conductivity | None = None
+    conductivity: Conductivity | None = None
+
+    def require(self) -> Coefficient:
+        """Return `total`.
+
+        Raises
+        ------
+        DataError
+            If there is none.
+        """
+        if self.total is None:
+            raise DataError(self.refused or "holds no diffusion coefficient")
+        return self.total

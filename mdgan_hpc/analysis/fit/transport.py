@@ -1,0 +1,165 @@
+"""What is made of diffusion coefficients: their information ceiling, ensembles of models, the
+Arrhenius law, the Nernst-Einstein estimate of the conductivity.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import stdtrit
+
+from mdgan_hpc.analysis.fit.coefficient import CONFIDENCE
+from mdgan_hpc.analysis.fit.covariance import gls
+from mdgan_hpc.analysis.fit.results import Coefficient, Conductivity
+from mdgan_hpc.errors import UsageError
+from mdgan_hpc.results import Result
+from mdgan_hpc.units import BOLTZMANN_EV_PER_K, BOLTZMANN_J_PER_K, ELEMENTARY_CHARGE_C, M2_PER_S
+
+
+def information_ceiling(
+    n_particles: int, longest_msd: float, hop_length: float
+) -> tuple[float, float]:
+    """Return the number of effective hops, and the relative error of D they allow at best.
+
+    Parameters
+    ----------
+    n_particles : int
+        Ions of all training runs.
+    longest_msd : float
+        MSD over the length of a run, Angstrom^2.
+    hop_length : float
+        Distance between neighbouring sites, Angstrom.
+
+    References
+    ----------
+    X. He et al., npj Comput. Mater. 4, 18 (2018): relative standard deviation
+    3.43 / sqrt(N_eff) + 0.04.
+    """
+    n_effective = n_particles * longest_msd / hop_length**2
+    return n_effective, 3.43 / np.sqrt(n_effective) + 0.04
+
+
+@dataclass(frozen=True)
+class Ensemble(Result):
+    """D of several models, and their mean with its spread.
+
+    Attributes
+    ----------
+    n_models : int
+    d_angstrom2_per_ps, error_angstrom2_per_ps : float
+    low_angstrom2_per_ps, high_angstrom2_per_ps : float
+        Bounds of the 95 % interval.
+    """
+
+    n_models: int
+    d_angstrom2_per_ps: float
+    error_angstrom2_per_ps: float
+    low_angstrom2_per_ps: float
+    high_angstrom2_per_ps: float
+
+
+def ensemble(values: Sequence[float]) -> Ensemble:
+    """Return mean, error and 95 % interval of D over models trained on bootstrap replicas.
+
+    The spread over the models is the error: it comes from the data the models saw, not from the
+    number of generated ions. The statistical error of each model's own D is part of that spread.
+    """
+    d = np.asarray(values, float)
+    if len(d) < 2:
+        raise UsageError("an ensemble needs the D of at least two models")
+    error = float(d.std(ddof=1))
+    half = float(stdtrit(len(d) - 1, 0.5 + CONFIDENCE / 2)) * error
+    mean = float(d.mean())
+    return Ensemble(len(d), mean, error, max(0.0, mean - half), mean + half)
+
+
+@dataclass(frozen=True)
+class Arrhenius(Result):
+    """D = D0 exp(-Ea / kT) through coefficients at several temperatures.
+
+    Attributes
+    ----------
+    activation_ev, activation_error_ev : float
+    d0, log_d0_error : float
+        Angstrom^2/ps, and the standard error of its logarithm.
+    covariance : array, [2, 2]
+        Of (log D0, Ea).
+    """
+
+    activation_ev: float
+    activation_error_ev: float
+    d0: float
+    log_d0_error: float
+    covariance: np.ndarray
+
+    def at(self, temperature_k: float) -> tuple[float, float]:
+        """Return D at a temperature and its standard error, in Angstrom^2/ps."""
+        beta = 1 / (BOLTZMANN_EV_PER_K * temperature_k)
+        d = self.d0 * np.exp(-self.activation_ev * beta)
+        gradient = np.array([1.0, -beta])
+        return float(d), float(d * np.sqrt(gradient @ self.covariance @ gradient))
+
+
+def arrhenius(
+    temperature_k: Sequence[float], d: Sequence[float], error: Sequence[float]
+) -> Arrhenius:
+    """Fit log D against 1/T, each point weighted by its own relative error.
+
+    Raises
+    ------
+    UsageError
+        With fewer than two different temperatures.
+    """
+    t, d_, e = (np.asarray(v, float) for v in (temperature_k, d, error))
+    if len(np.unique(t)) < 2:
+        raise UsageError("an Arrhenius fit needs at least two temperatures")
+    design = np.stack([np.ones_like(t), -1 / (BOLTZMANN_EV_PER_K * t)], axis=1)
+    parameters, covariance, _ = gls(design, np.log(d_), np.diag((e / d_) ** 2))
+    return Arrhenius(
+        float(parameters[1]),
+        float(np.sqrt(covariance[1, 1])),
+        float(np.exp(parameters[0])),
+        float(np.sqrt(covariance[0, 0])),
+        covariance,
+    )
+
+
+def nernst_einstein(
+    d: float, *, n_ions: int, volume_a3: float, charge: float, temperature_k: float
+) -> float:
+    """Return the Nernst-Einstein estimate of the conductivity in S/cm.
+
+    n q^2 D / (k T): what the conductivity would be if ions moved independently of each other.
+
+    Parameters
+    ----------
+    d : float
+        Angstrom^2/ps.
+    n_ions : int
+        Mobile ions in the volume.
+    volume_a3 : float
+        Angstrom^3.
+    charge : float
+        In elementary charges.
+    temperature_k : float
+    """
+    density_per_m3 = n_ions / (volume_a3 * 1e-30)
+    q = charge * ELEMENTARY_CHARGE_C
+    siemens_per_m = density_per_m3 * q**2 * d * M2_PER_S / (BOLTZMANN_J_PER_K * temperature_k)
+    return siemens_per_m / 100
+
+
+def conductivity(
+    coefficient: Coefficient, *, n_ions: int, volume_a3: float, charge: float, temperature_k: float
+) -> Conductivity:
+    """Return the conductivity that a diffusion coefficient means (`nernst_einstein`).
+
+    Of D of single ions it is the Nernst-Einstein estimate, of D of all ions together that of the
+    charge they carry.
+    """
+    d = coefficient.d_angstrom2_per_ps
+    sigma = nernst_einstein(
+        d, n_ions=n_ions, volume_a3=volume_a3, charge=charge, temperature_k=temperature_k
+    )
+    error = sigma * (coefficient.error_angstrom2_per_ps / d)
+    return Conductivity(sigma, error, n_ions, volume_a3, charge, temperature_k)

@@ -1,0 +1,117 @@
+"""Where the motion is diffusive: the fit window, chosen by rule."""
+
+import numpy as np
+
+from mdgan_hpc.analysis.fit.covariance import (
+    MeasuredMsd,
+    Sampling,
+    fit_lags,
+    fit_line,
+    msd_covariance,
+)
+from mdgan_hpc.analysis.fit.results import Choice
+from mdgan_hpc.errors import DataError
+
+#: The fit starts where the log-log slope over a factor of two in lag is this close to one ...
+SLOPE_TOLERANCE = 0.2
+#: ... and is known at least this well there;
+START_ERROR = 0.07
+#: it must stay near one at longer lags, as far as it is known this well.
+SLOPE_ERROR = 0.1
+
+#: Of the starts that pass, the first is taken from which on a line fits: the chi-squared of the
+#: fit, with its covariance, has at least this probability. Lags where the motion is on its way to
+#: diffusion would otherwise pull the slope, being known best.
+LINE_PROBABILITY = 0.05
+
+
+class NotDiffusiveError(DataError):
+    """The motion is not diffusive within the run: there is no coefficient to give."""
+
+
+def local_slope(
+    lag_ps: np.ndarray, msd: np.ndarray, index: int, sampling: Sampling
+) -> tuple[float, float, int]:
+    """Return the log-log slope from a lag to about twice it, its error, and the second index."""
+    other = int(np.argmin(np.abs(lag_ps - 2 * lag_ps[index])))
+    if other <= index:
+        return float("nan"), float("inf"), index
+    pair = np.array([index, other])
+    covariance = msd_covariance(lag_ps[pair], MeasuredMsd(lag_ps, msd), sampling)
+    gradient = np.array([-1, 1]) / msd[pair] / np.log(lag_ps[other] / lag_ps[index])
+    slope = np.log(msd[other] / msd[index]) / np.log(lag_ps[other] / lag_ps[index])
+    variance = max(float(gradient @ covariance @ gradient), 1e-6)
+    return float(slope), float(np.sqrt(variance)), other
+
+
+def choose_window(
+    lag_ps: np.ndarray, msd: np.ndarray, sampling: Sampling
+) -> tuple[float, float, Choice]:
+    """Choose the fit window by the log-log slope of the MSD.
+
+    The window starts at the first lag where the slope over a factor of two in lag is within
+    `SLOPE_TOLERANCE` of one and known to within `START_ERROR`, and from which on it stays there,
+    give or take two standard errors, as far as it is known to within `SLOPE_ERROR`, and from which
+    on a line fits (`LINE_PROBABILITY`; the best fit if none does). It ends at the
+    longest lag: the covariance gives the noisy long lags the little weight they deserve.
+
+    Returns
+    -------
+    start_ps, stop_ps : float
+    choice : Choice
+        What it rests on.
+
+    Raises
+    ------
+    NotDiffusiveError
+        If there is no such lag.
+    """
+    if not (msd > 0).any():
+        raise NotDiffusiveError("the ions do not move; no diffusion coefficient")
+    usable = np.flatnonzero((msd > 0) & (2 * lag_ps <= lag_ps[-1] * 1.05))
+    thin = usable[:: max(1, len(usable) // 40)]
+    rows = []
+    for index in thin:
+        slope, error, _ = local_slope(lag_ps, msd, int(index), sampling)
+        rows.append((lag_ps[index], slope, error))
+    if not rows:
+        raise NotDiffusiveError(
+            f"lags up to {lag_ps[-1]:.3g} ps are too few for a diffusion coefficient"
+        )
+    time, slope, error = np.array(rows).T
+    known = error <= SLOPE_ERROR
+    choice = Choice(time, slope, error)
+    if not known.any():
+        raise NotDiffusiveError(
+            f"the log-log slope of the MSD is nowhere known to within {SLOPE_ERROR:g}: the run "
+            "is too short or has too few ions for a diffusion coefficient"
+        )
+    off = np.abs(slope - 1)
+    stays = off <= SLOPE_TOLERANCE + 2 * error
+    stays |= ~known
+    near = (off <= SLOPE_TOLERANCE) & (error <= START_ERROR)
+    starts = [i for i in np.flatnonzero(near) if stays[i:].all()]
+    if not starts:
+        at = int(np.flatnonzero(known).max())
+        raise NotDiffusiveError(
+            f"the motion is not diffusive within the run: the log-log slope of the MSD is "
+            f"{slope[at]:.2f} +- {error[at]:.2f} at {time[at]:.3g} ps, not 1; "
+            "no diffusion coefficient"
+        )
+    first = _first_that_fits(lag_ps, msd, sampling, time[starts])
+    return first, float(lag_ps[-1]), choice
+
+
+def _first_that_fits(
+    lag_ps: np.ndarray, msd: np.ndarray, sampling: Sampling, starts: np.ndarray
+) -> float:
+    """Return the first start (ps) from which on a line fits, or that of the best fit."""
+    probabilities = []
+    for start in starts:
+        index = fit_lags(lag_ps, start, lag_ps[-1])
+        if len(index) < 4:
+            break
+        probabilities.append(fit_line(lag_ps, msd, index, sampling).probability)
+        if probabilities[-1] >= LINE_PROBABILITY:
+            break
+    return float(starts[int(np.argmax(probabilities)) if probabilities else 0])

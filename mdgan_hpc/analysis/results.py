@@ -1,0 +1,305 @@
+"""What an analysis finds, as typed objects that go to a result file and come back from it.
+
+Each class is a group of the file (`mdgan_hpc.results.Result`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from mdgan_hpc.analysis.fit.results import (
+    Choice,
+    Coefficient,
+    Collective,
+    Conductivity,
+    Counted,
+    Diffusion,
+    Refused,
+)
+from mdgan_hpc.errors import DataError
+from mdgan_hpc.results import Result, load_results, save_results
+
+__all__ = [
+    "Blocks",
+    "Cells",
+    "Choice",
+    "Coefficient",
+    "Collective",
+    "Conductivity",
+    "Counted",
+    "Curves",
+    "Diffusion",
+    "Drift",
+    "Dynamics",
+    "MsdResult",
+    "ParticleMsd",
+    "Refused",
+    "Spectrum",
+    "Vacf",
+    "VanHove",
+]
+
+
+@dataclass(frozen=True)
+class Curves(Result):
+    """Curves over the L lags.
+
+    Attributes
+    ----------
+    lag_ps : array, [L]
+    msd : array, [L]
+        Mean squared displacement, Angstrom^2.
+    msd_axis : array, [L, 3]
+        Along x, y, z.
+    slope : array, [L]
+        d log MSD / d log t.
+    n_independent : array, [L]
+        Particles x run length / lag.
+    alpha2 : array, [L], optional
+        Non-Gaussian parameter.
+    fourth_moment : array, [L], optional
+        Mean of r^4, Angstrom^4.
+    msd_collective : array, [L], optional
+        Squared sum of the displacements of the ions of a cell, by their number, Angstrom^2.
+    """
+
+    lag_ps: np.ndarray
+    msd: np.ndarray
+    msd_axis: np.ndarray
+    slope: np.ndarray
+    n_independent: np.ndarray
+    alpha2: np.ndarray | None = None
+    fourth_moment: np.ndarray | None = None
+    msd_collective: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class VanHove(Result):
+    """Self van Hove functions at K times.
+
+    Attributes
+    ----------
+    time_ps : array, [K]
+    r : array, [R]
+        Centres of the bins, Angstrom.
+    density : array, [K, R]
+        4 pi r^2 G_s(r, t), 1/Angstrom.
+    displacement : array, [X]
+        Centres of the bins, Angstrom.
+    axis_density : array, [K, 3, X]
+        Densities of the displacement along x, y, z, 1/Angstrom.
+    tensor : array, [K, 3, 3]
+        Mean of d d^T over its trace: how anisotropic the motion is.
+    """
+
+    time_ps: np.ndarray
+    r: np.ndarray
+    density: np.ndarray
+    displacement: np.ndarray
+    tensor: np.ndarray
+    axis_density: np.ndarray
+
+
+@dataclass(frozen=True)
+class Vacf(Result):
+    """Velocity autocorrelation function.
+
+    Attributes
+    ----------
+    time_ps : array, [n]
+    value : array, [n]
+        Angstrom^2/ps^2.
+    """
+
+    time_ps: np.ndarray
+    value: np.ndarray
+
+
+@dataclass(frozen=True)
+class Spectrum(Result):
+    """Spectrum of the velocity autocorrelation function.
+
+    Attributes
+    ----------
+    frequency_thz : array, [n]
+    value : array, [n]
+        Angstrom^2/ps.
+    """
+
+    frequency_thz: np.ndarray
+    value: np.ndarray
+
+
+@dataclass(frozen=True)
+class Drift(Result):
+    """Mean displacement from first to last record.
+
+    Attributes
+    ----------
+    mean, standard_error : array, [3]
+        Angstrom.
+    z : array, [3]
+        Their ratio.
+    """
+
+    mean: np.ndarray
+    standard_error: np.ndarray
+    z: np.ndarray
+
+
+@dataclass(frozen=True)
+class ParticleMsd(Result):
+    """MSD of each of several runs, or of each particle.
+
+    Attributes
+    ----------
+    msd : array, [F, L]
+        Angstrom^2.
+    """
+
+    msd: np.ndarray
+
+
+@dataclass(frozen=True)
+class Blocks(Result):
+    """Blocks of the cells of a run: independent samples, whose scatter tells the error of D.
+
+    Attributes
+    ----------
+    msd : array, [B, L]
+        Angstrom^2.
+    n_particles : array, [B]
+    span_ps : array, [B]
+    """
+
+    msd: np.ndarray
+    n_particles: np.ndarray
+    span_ps: np.ndarray
+
+
+@dataclass(frozen=True)
+class Cells(Result):
+    """Cells of ions that saw each other.
+
+    Attributes
+    ----------
+    number : array of int, [F]
+        Of each run.
+    particles : array of int, [F]
+        Ions in each.
+    in_crystal : bool
+        Whether the other atoms stand still, so that the motion of all ions together has a meaning.
+    """
+
+    number: np.ndarray
+    particles: np.ndarray
+    in_crystal: bool = True
+
+
+@dataclass(frozen=True)
+class Dynamics(Result):
+    """How the ions of one species move, over F replicas.
+
+    Attributes
+    ----------
+    label : str
+        What made the trajectories: ``MD``, or the label of a generator.
+    species : str
+        Chemical symbol; ``X`` where the files do not tell.
+    record_interval_ps : float
+    stride : int
+        Records between two points of the curves' time grid.
+    n_particles, n_records : array of int, [F]
+    span_ps : array, [F]
+    curves : Curves
+    replicas : ParticleMsd
+        MSD of each run.
+    drift : Drift
+    particles : ParticleMsd, optional
+        MSD of each particle.
+    cells : Cells, optional
+        Where ions of a cell saw each other.
+    blocks : Blocks, optional
+        Where a run holds several cells.
+    van_hove : VanHove, optional
+    vacf : Vacf, optional
+    spectrum : Spectrum, optional
+    files : tuple of str
+    """
+
+    label: str
+    record_interval_ps: float
+    stride: int
+    n_particles: np.ndarray
+    n_records: np.ndarray
+    span_ps: np.ndarray
+    curves: Curves
+    replicas: ParticleMsd
+    drift: Drift
+    particles: ParticleMsd | None = None
+    cells: Cells | None = field(default=None, metadata={"stored": "simulations"})
+    blocks: Blocks | None = field(default=None, metadata={"stored": "bundles"})
+    van_hove: VanHove | None = None
+    vacf: Vacf | None = None
+    spectrum: Spectrum | None = None
+    files: tuple[str, ...] | None = None
+    species: str = "X"
+
+
+#: Entries of `Diffusion` that lie beside its group in a result file.
+_BESIDE = ("nernst_einstein", "conductivity")
+
+
+@dataclass(frozen=True)
+class MsdResult(Result):
+    """The content of a result file of ``mdgan-msd``.
+
+    Attributes
+    ----------
+    dynamics : Dynamics
+    diffusion : Diffusion, optional
+    provenance : dict
+    """
+
+    dynamics: Dynamics
+    diffusion: Diffusion | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def to_tree(self) -> dict[str, Any]:
+        """Return the tree of the file: the dynamics at its root."""
+        tree = self.dynamics.to_tree()
+        if self.diffusion is not None:
+            group = self.diffusion.to_tree()
+            beside = {name: group.pop(name) for name in _BESIDE if name in group}
+            tree |= {"diffusion": group, **beside}
+        return tree | ({"provenance": self.provenance} if self.provenance else {})
+
+    @classmethod
+    def from_tree(cls, tree: Mapping[str, Any]) -> Self:
+        """Make the object from the tree of a file."""
+        diffusion = None
+        if "diffusion" in tree:
+            beside = {name: tree[name] for name in _BESIDE if name in tree}
+            diffusion = Diffusion.from_tree({**tree["diffusion"], **beside})
+        return cls(Dynamics.from_tree(tree), diffusion, dict(tree.get("provenance", {})))
+
+    def save(self, path: str | Path, *, force: bool = False) -> None:
+        """Write a result file, ``.h5``, ``.json`` or ``.csv`` (the curves)."""
+        save_results(path, self.to_tree(), force=force, table="curves")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a result file.
+
+        Raises
+        ------
+        DataError
+            If it is none.
+        """
+        try:
+            return cls.from_tree(load_results(path))
+        except DataError as error:
+            raise DataError(error.what, where=error.where or path) from None

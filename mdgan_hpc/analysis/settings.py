@@ -1,0 +1,70 @@
+"""What is measured, and the configuration of `mdgan-msd`. Loads nothing heavy."""
+
+from dataclasses import dataclass, field
+
+from mdgan_hpc.config import key
+from mdgan_hpc.errors import UsageError
+
+
+@dataclass(frozen=True)
+class DynamicsConfig:
+    """What is computed."""
+
+    species: str = key("", "symbol | species to analyse, e.g. Li; needed where files hold several")
+    every_lag: bool = key(False, "true or false | all lags instead of log-spaced ones")
+    lags_per_decade: int = key(20, "number | log-spaced lags in a decade")
+    max_fraction: float = key(0.5, "0 to 1 | longest lag as a share of the shortest run")
+    stride: int = key(
+        1,
+        "records | lags are multiples of it, and velocities differences over it: the way to "
+        "compare with a trajectory of longer record interval",
+    )
+    full: bool = key(
+        True,
+        "true or false | also fourth moments, histograms, velocities and collective motion, "
+        "without which there is no D",
+    )
+    per_particle: bool = key(False, "true or false | keep the MSD of each particle")
+    van_hove_ps: tuple[float, ...] = key(
+        (), "ps | times of the histograms; empty: four between 1/160 and 1/4 of the run"
+    )
+    device: str = key(
+        "", "name | compute by PyTorch on this device, e.g. cuda; empty: on the processor"
+    )
+
+    def __post_init__(self) -> None:
+        if not 0 < self.max_fraction < 1:
+            raise UsageError(f"longest lag {self.max_fraction:g} of a run must be between 0 and 1")
+        if self.stride < 1 or self.lags_per_decade < 1:
+            raise UsageError("lags per decade and stride must be at least 1")
+
+
+@dataclass(frozen=True)
+class MsdConfig:
+    """Inputs, output and choices of `mdgan-msd`.
+
+    Attributes
+    ----------
+    files : tuple of path
+        Replicas of one system.
+    output : path
+        The result file.
+    dynamics : DynamicsConfig
+    """
+
+    files: tuple[str, ...]
+    output: str
+    window_ps: tuple[float, float] | None = key(
+        None, "ps | fit window, e.g. 2:20; by rule (log-log slope near 1) if not given"
+    )
+    charge: float | None = key(
+        None,
+        "elementary charges | of an ion: estimate the conductivity (S/cm) as if ions moved "
+        "independently (Nernst-Einstein), and tell that of their motion together where they saw "
+        "each other",
+    )
+    temperature_k: float | None = key(
+        None, "K | temperature for the conductivity; the mean of the files if not given"
+    )
+    dynamics: DynamicsConfig = field(default_factory=DynamicsConfig)
+    force: bool = key(False, "true or false | replace outputs that exist")

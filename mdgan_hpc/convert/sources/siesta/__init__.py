@@ -1,0 +1,1 @@
+"""Run folders of SIESTA: one file kind a module, and `run`, which puts them together."""

@@ -1,0 +1,99 @@
+"""Configuration of the transition density: sizes, inputs, bounds and noise calibration."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from mdgan_hpc.config import key, require
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransitionConfig:
+    """Recurrent mixture density for the next records.
+
+    The keys of the first group are for users; those of the second are numbers that define the
+    model and are kept in its file.
+    """
+
+    hidden: int = key(128, "units | memory")
+    records_per_step: int = key(
+        0,
+        "records | made together by one step; 0: 5 where the last displacements tell more than "
+        "half of the next one, else 1",
+    )
+    head: int = key(48, "units | between memory and mixture, for each record of a step")
+    components: int = key(30, "Gaussians | in the mixtures of a step, shared by its records")
+    neighbours: Literal["auto", "on", "off"] = key(
+        "auto",
+        "neighbour descriptor of the mobile ions of a cell; auto: where the data allow it; on: an "
+        "error where they do not; off: each ion is alone",
+    )
+    neighbour_radii: list[float] = key(
+        [2.5, 3.5, 4.5, 5.5, 6.5], "Angstrom | shells of the neighbour descriptor"
+    )
+    neighbour_width: float = key(0.6, "Angstrom | Gaussian width of a shell")
+    neighbour_cutoff: float = key(7.5, "Angstrom | where all shells end")
+    neighbour_ions: int = key(64, "ions | in a cell at most; cost grows with their square")
+    ema_records: list[float] = key(
+        [40.0, 120.0, 360.0],
+        "records | decay times of the exponential moving averages of the position",
+    )
+
+    ema_share: float = key(12.0, "a decay time is used where a run holds so many of it")
+    ema_history: float = key(1.5, "longest decay time | of data before each window, for the EMA")
+    history_records: int = key(96, "records | of data that fill the memory before a free run")
+    start_states: int = key(2048, "states | at the ends of windows of data, stored in the model")
+    reciprocal_vectors: int = key(60, "vectors | at least, in whole shells, that show the place")
+    directions: int = key(2, "stretched directions of each Gaussian")
+    vector_bound: float = key(6.0, "standard deviations | bound of vector inputs and of means")
+    direction_bound: float = key(0.9, "bound of the stretch of a Gaussian")
+    log_width_least: float = key(-6.0, "least logarithm of the width of a Gaussian")
+    log_width_most: float = key(0.0, "largest, for a residual that is Gaussian")
+    activity_floor: float = key(0.1, "added to the mean square displacement before its logarithm")
+    far: float = key(4.0, "standard deviations | where Gaussians for rare long moves begin")
+    far_width: float = key(0.2, "of that distance | width of such a Gaussian at the start")
+    calibration_ions: int = key(1024, "ions | in the free runs of the noise calibration")
+    calibration_burn_in: int = key(500, "records | dropped before they are measured")
+    calibration_records: int = key(2000, "records | measured")
+    calibration_range: float = key(
+        0.01, "logarithm | of the noise tried, below and above; twice that at most is set"
+    )
+
+    def __post_init__(self) -> None:
+        for name in (
+            *("hidden", "head", "components", "neighbour_ions", "history_records"),
+            *("start_states", "reciprocal_vectors", "directions"),
+            *("calibration_ions", "calibration_records"),
+        ):
+            value = getattr(self, name)
+            require(value >= 1, f"generator.{name}", value, "at least 1")
+        for name in ("records_per_step", "calibration_burn_in", "ema_history"):
+            value = getattr(self, name)
+            require(value >= 0, f"generator.{name}", value, "at least 0")
+        for name in (
+            *("neighbour_width", "neighbour_cutoff", "ema_share", "vector_bound"),
+            *("direction_bound", "activity_floor", "far", "far_width", "calibration_range"),
+        ):
+            value = getattr(self, name)
+            require(value > 0, f"generator.{name}", value, "above 0")
+        self._check_lists()
+
+    def _check_lists(self) -> None:
+        radii, times = self.neighbour_radii, self.ema_records
+        require(
+            bool(radii) and min(radii) > 0 and max(radii) <= self.neighbour_cutoff,
+            "generator.neighbour_radii",
+            radii,
+            "a list of numbers above 0 and up to generator.neighbour_cutoff",
+        )
+        require(
+            all(t > 0 for t in times) and times == sorted(times),
+            "generator.ema_records",
+            times,
+            "numbers above 0 in ascending order",
+        )
+        require(
+            self.log_width_least < self.log_width_most,
+            "generator.log_width_least",
+            self.log_width_least,
+            "below generator.log_width_most",
+        )

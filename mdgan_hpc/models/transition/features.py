@@ -1,0 +1,191 @@
+"""The table of what the network sees: one row an input, for training and free runs alike.
+
+A row says what it carries from step to step (`carried`), its values along data (`along`), how a
+step changes them (`after`), and what the network sees of them (`inputs`). The likelihood uses
+`along` and `inputs`, free runs `inputs` and `after`; a row whose inputs can be had faster in a free
+run gives that as `compiled`, with the same result to round-off. The rows are in
+`mdgan_hpc.models.transition.rows`; a new input is a new row there.
+
+Arrays that a row works on have their own axes first and those of samples (and steps) last: vectors
+are [v, 3, ...], scalars [s, ...]. States outside have the sample first.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mdgan_hpc.models.base import State
+from mdgan_hpc.models.transition.mixture import saturated
+
+
+@dataclass(frozen=True)
+class History:
+    """Windows of data in steps; n of them, after those that only fill the moving averages.
+
+    Attributes
+    ----------
+    displacements : Tensor, [B, n, p, 3]
+        The last ones at the end of each step, newest first, Angstrom.
+    residual : Tensor, [B, n, r, 3]
+        Whitened, of each step.
+    steps : Tensor, [B, m + n, 3]
+        Displacement over each step, Angstrom.
+    ends : Tensor, [B, n, 3]
+        Positions at the end of each step, Angstrom, float64.
+    neighbours : Tensor, [B, n, A, 4], or None
+        Neighbour descriptor at the end of each step.
+    """
+
+    displacements: Tensor
+    residual: Tensor
+    steps: Tensor
+    ends: Tensor
+    neighbours: Tensor | None
+
+
+class Step(NamedTuple):
+    """One step of a free run.
+
+    Attributes
+    ----------
+    moved : Tensor, [r, 3, B]
+        Displacements of its records, Angstrom.
+    total : Tensor, [3, B]
+        Their sum.
+    residual : Tensor, [r, 3, B]
+        Whitened.
+    """
+
+    moved: Tensor
+    total: Tensor
+    residual: Tensor
+
+
+@dataclass
+class Inputs:
+    """What the network sees of a row.
+
+    Attributes
+    ----------
+    vectors : list of Tensor, [v, 3, ...]
+        Turn with the group; in standard deviations.
+    waves : list of Tensor, [m, ...]
+        All cosines, then all sines, of reciprocal lattice vectors.
+    scalars : list of Tensor, [s, ...]
+        Stay as they are.
+    """
+
+    vectors: list[Tensor] = field(default_factory=list)
+    waves: list[Tensor] = field(default_factory=list)
+    scalars: list[Tensor] = field(default_factory=list)
+
+
+class Compiled(NamedTuple):
+    """The two functions of a row that a free run calls at each step."""
+
+    inputs: Callable[[State], Inputs]
+    after: Callable[[State, Step], State]
+
+
+class Feature(nn.Module):
+    """A row of the table.
+
+    Attributes
+    ----------
+    name : str
+    n_vectors, n_waves, n_scalars : int
+        Inputs of the network: vectors, cosines and sines together, scalars.
+    fill_steps : int
+        Steps of data before each window that only fill what it carries.
+    """
+
+    name: str
+    n_vectors = n_waves = n_scalars = fill_steps = 0
+
+    def carried(self) -> dict[str, tuple[int, ...]]:
+        """Return names and shapes of what a free run carries for this row."""
+        return {}
+
+    def along(self, history: History) -> State:
+        """Return the values at the end of each step, sample and step first: [B, n, ...]."""
+        raise NotImplementedError
+
+    def inputs(self, known: State) -> Inputs:
+        """Return what the network sees of the values of all rows."""
+        raise NotImplementedError
+
+    def after(self, known: State, step: Step) -> State:
+        """Return the carried values after a step of a free run."""
+        return {}
+
+    def compiled(self) -> Compiled:
+        """Return `inputs` and `after` for a free run."""
+        return Compiled(self.inputs, self.after)
+
+    def _buffer(self, name: str, values: object) -> None:
+        tensor = torch.as_tensor(np.array(values), dtype=torch.float32)
+        self.register_buffer(name, tensor)
+
+
+Row = TypeVar("Row", bound=Feature)
+
+
+class FeatureTable(nn.Module):
+    """All rows, in the order of the network's inputs: vectors, waves, scalars.
+
+    Parameters
+    ----------
+    rows : sequence of Feature
+    bound : float
+        Of all vectors, standard deviations (`saturated`).
+    """
+
+    def __init__(self, rows: Sequence[Feature], bound: float) -> None:
+        super().__init__()
+        self.rows = nn.ModuleDict({row.name: row for row in rows})
+        self._ordered = tuple(rows)
+        self.bound = bound
+        self.n_vectors = sum(row.n_vectors for row in rows)
+        self.n_waves = sum(row.n_waves for row in rows)
+        self.n_scalars = sum(row.n_scalars for row in rows)
+        self.n_inputs = 3 * self.n_vectors + self.n_waves + self.n_scalars
+        self.fill_steps = max(row.fill_steps for row in rows)
+
+    def row(self, kind: type[Row]) -> Row | None:
+        """Return the row of a kind, if there is one."""
+        return next((row for row in self._ordered if isinstance(row, kind)), None)
+
+    def carried(self) -> dict[str, tuple[int, ...]]:
+        """Return names and shapes of all that a free run carries beside the memory."""
+        return {name: shape for row in self._ordered for name, shape in row.carried().items()}
+
+    def along(self, history: History) -> State:
+        """Return the values of all rows along data, [B, n, ...]."""
+        return {name: value for row in self._ordered for name, value in row.along(history).items()}
+
+    def inputs_along(self, known: State) -> Tensor:
+        """Return the inputs [B, n, n_inputs] for values [B, n, ...]."""
+        columns = {name: _samples_last(value) for name, value in known.items()}
+        parts = joined([row.inputs(columns) for row in self._ordered], self.bound)
+        return torch.cat([part.movedim(0, -1) for part in parts], -1)
+
+    def compiled(self) -> list[Compiled]:
+        """Return the rows as a free run calls them."""
+        return [row.compiled() for row in self._ordered]
+
+
+def _samples_last(values: Tensor) -> Tensor:
+    """Turn [B, n, ...] to [..., B, n], without a copy."""
+    return values.permute(*range(2, values.ndim), 0, 1)
+
+
+def joined(rows: Sequence[Inputs], bound: float) -> list[Tensor]:
+    """Put the inputs of all rows in order: bounded vectors, waves, scalars, [inputs, ...] each."""
+    vectors = torch.cat([v for row in rows for v in row.vectors])
+    parts = [saturated(vectors, bound, 1).flatten(0, 1)]
+    parts += [w for row in rows for w in row.waves]
+    return parts + [s for row in rows for s in row.scalars]

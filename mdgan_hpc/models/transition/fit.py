@@ -1,0 +1,149 @@
+"""What is measured in the data before a training: extrapolation, residuals, averages, rare moves.
+
+Displacements are arrays [n, N, 3] from record to record in Angstrom, one for each run and phase.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+Displacements = Sequence[np.ndarray]
+
+
+def fit_extrapolation(displacements: Displacements, records_per_step: int) -> dict[str, Any]:
+    """Fit the linear extrapolation of displacements, alike along x, y, z, by least squares.
+
+    Parameters
+    ----------
+    displacements : sequence of array, [n, N, 3]
+    records_per_step : int
+        r.
+
+    Returns
+    -------
+    dict
+        The arguments `extrapolation`, `whitening`, `mean_bounds` and `scales` of
+        `TransitionGenerator`. The bound of the means is the root of 1 + alpha2 of a residual: rare
+        and long moves, as hops within a record, need a mixture that holds them.
+    """
+    r = records_per_step
+    p = max(6, 3 * r)
+    moments = _moments(displacements, p + r)
+    past, following = slice(p - 1, None, -1), slice(p, None)
+    now = moments[past, past]
+    weights = np.linalg.solve(now, moments[past, following]).T  # [r, p]
+    residual = moments[following, following] - weights @ moments[past, following]
+    values, vectors = np.linalg.eigh(residual)
+    whitening = (vectors / np.sqrt(values)).T[::-1]
+    squared = _squared_residuals(displacements, weights, whitening)
+    bounds = np.sqrt(np.maximum(1.0, 0.6 * (squared**2).mean(0) / squared.mean(0) ** 2))
+
+    def deviation(combination: list[float]) -> float:
+        row = np.zeros(p)
+        row[: len(combination)] = combination
+        return float(np.sqrt(row @ now @ row))
+
+    ones, minus, twice = [1.0] * r, [-1.0] * r, [-2.0] * r
+    scales = [ones, ones + minus, ones + twice + ones, [1.0]]
+    return {
+        "extrapolation": weights.tolist(),
+        "whitening": whitening.tolist(),
+        "mean_bounds": bounds.tolist(),
+        "scales": [deviation(c) for c in scales],
+    }
+
+
+def variance_shells(
+    displacements: Displacements, extrapolation: np.ndarray, whitening: np.ndarray
+) -> np.ndarray:
+    """Return lengths [32] of the slowest residual at equal shares of its variance.
+
+    In its standard deviations. Of a Gaussian one all but a hundredth lies within four.
+
+    Parameters
+    ----------
+    displacements : sequence of array, [n, N, 3]
+    extrapolation, whitening : array, [r, p] and [r, r]
+        What `fit_extrapolation` found in them.
+    """
+    squared = np.sort(_squared_residuals(displacements, extrapolation, whitening)[:, 0])
+    levels = (np.arange(32) + 0.5) / 32
+    shells: np.ndarray = np.sqrt(squared[np.searchsorted(squared.cumsum() / squared.sum(), levels)])
+    return shells
+
+
+def _squared_residuals(
+    displacements: Displacements, weights: np.ndarray, whitening: np.ndarray
+) -> np.ndarray:
+    """Return the squared lengths [n, r] of the whitened residuals of all steps."""
+    r, p = weights.shape
+    past, following = slice(p - 1, None, -1), slice(p, None)
+    squared = []
+    for d in displacements:
+        windows = np.lib.stride_tricks.sliding_window_view(d, p + r, axis=0)[::r]
+        residual = windows[..., following] - windows[..., past] @ weights.T
+        squared.append(((residual @ whitening.T) ** 2).sum(2).reshape(-1, r))
+    return np.concatenate(squared)
+
+
+def predictable(displacements: Displacements) -> bool:
+    """Tell whether the last displacements [n, N, 3] tell more than half of the next one.
+
+    They do where the record interval resolves the inertia of an ion. Where they do not, what
+    happens within a step of several records is new at each record, and the steps are better short.
+    """
+    p = 6
+    moments = _moments(displacements, p + 1)
+    weights = np.linalg.solve(moments[:p, :p], moments[:p, p])
+    return bool(weights @ moments[:p, p] > 0.5 * moments[p, p])
+
+
+def _moments(displacements: Displacements, length: int) -> np.ndarray:
+    """Return the mean products [length, length] in windows of displacements, oldest first."""
+    moments, count = np.zeros((length, length)), 0
+    for d in displacements:
+        windows = np.lib.stride_tricks.sliding_window_view(d, length, axis=0)
+        moments += np.tensordot(windows, windows, ((0, 1, 2), (0, 1, 2)))
+        count += windows[..., 0].size
+    return moments / count
+
+
+def fit_averages(
+    displacements: Displacements,
+    records_per_step: int,
+    decay_records: Sequence[float],
+    decays_per_run: float,
+) -> dict[str, list[float]]:
+    """Measure how far an ion is from the exponential moving averages of its position.
+
+    Parameters
+    ----------
+    displacements : sequence of array, [n, N, 3]
+    records_per_step : int
+        r.
+    decay_records : sequence of float
+        Decay times of the averages, records.
+    decays_per_run : float
+        Decay times of which fewer fit into the longest run are left out.
+
+    Returns
+    -------
+    dict
+        The arguments `ema_steps` and `ema_scales` of `TransitionGenerator`.
+    """
+    r = records_per_step
+    longest = max(map(len, displacements)) / decays_per_run
+    steps = [t / r for t in decay_records if t <= longest]
+    scales = []
+    for decay in steps:
+        keep, squares, count = math.exp(-1 / decay), 0.0, 0
+        for d in displacements:
+            offset = np.zeros_like(d[0])
+            for number, moved in enumerate(d[: len(d) // r * r].reshape(-1, r, *d[0].shape).sum(1)):
+                offset = keep * (offset + moved)
+                if number >= decay:
+                    squares, count = squares + (offset**2).sum(), count + offset.size
+        scales.append(math.sqrt(squares / count))
+    return {"ema_steps": steps, "ema_scales": scales}

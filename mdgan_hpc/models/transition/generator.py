@@ -1,0 +1,377 @@
+"""A recurrent transition density of one ion, exactly symmetric under a finite group.
+
+At each step the network gives the joint density of the next few displacements: a linear
+extrapolation of the last ones leaves a residual, which is whitened, and each whitened residual gets
+a mixture of Gaussians whose weights, means and covariances depend on the slower residuals, on the
+rows of the feature table (`features`), and on a memory (a gated recurrent unit). In a crystal the
+mobile ions of a cell see each other by a neighbour descriptor: whether one hops depends on who is
+beside it. A step spans several records because the force on an ion stays alike for tens of
+femtoseconds: errors of shorter steps are not independent and add up in free runs. Because the
+density is tractable, the rate of rare events (hops) is held by the likelihood of the data, which an
+adversarial game alone does not hold still.
+
+Symmetry (`equivariance`): turning the past turns the predicted future. With the inversion in the
+group, the mean displacement is zero by construction.
+"""
+
+import logging
+import math
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mdgan_hpc.errors import UsageError
+from mdgan_hpc.models.base import Capabilities, DataSummary, Density, FreeRun, State, Window
+from mdgan_hpc.models.neighbours import NeighbourDescriptor, neighbour_scales
+from mdgan_hpc.models.transition import fit
+from mdgan_hpc.models.transition.calibrate import calibrated_noise
+from mdgan_hpc.models.transition.config import TransitionConfig
+from mdgan_hpc.models.transition.equivariance import (
+    action_on_waves,
+    group_arguments,
+    reciprocal_shells,
+)
+from mdgan_hpc.models.transition.format_1 import upgrade
+from mdgan_hpc.models.transition.likelihood import (
+    Forced,
+    Residuals,
+    heads,
+    mixtures,
+    teacher_forced,
+)
+from mdgan_hpc.models.transition.mixture import Bounds, Mixture
+from mdgan_hpc.models.transition.network import Network, Weights
+from mdgan_hpc.models.transition.rows import Place, feature_table
+from mdgan_hpc.models.transition.stepper import InferenceKernel
+
+_log = logging.getLogger(__name__)
+#: Records in a step where inertia is resolved (`fit.predictable`).
+_RECORDS_PER_STEP = 5
+
+
+class TransitionGenerator(Density):
+    """Recurrent mixture density for the next r displacements.
+
+    Parameters
+    ----------
+    config : TransitionConfig
+    extrapolation : list of list of float, [r, p]
+        Weights of the last displacements, newest first, in the r extrapolated ones.
+    whitening : list of list of float, [r, r]
+        Rows turn the residuals of the extrapolation (Angstrom) into uncorrelated ones of variance
+        one, the slowest first.
+    mean_bounds : list of float, [r]
+        Bound of the means of the mixture of each residual, beside one for a Gaussian residual.
+    scales : list of float, [4]
+        Standard deviations, Angstrom: displacement over r records, its first and second
+        difference, displacement of one record.
+    rotations, translations : nested list, [n, 3, 3] and [n, 3]
+        The group (`Symmetry`).
+    primitive : nested list, [3, 3], or None
+        Primitive cell; without it the place is not seen.
+    ema_steps, ema_scales : list of float
+        Decay times of the moving averages (steps, ascending; may be empty), and standard deviations
+        of the position seen from them (Angstrom).
+    particles : int
+        k, ions of a cell that see each other.
+    cell : nested list, [3, 3], or None
+        Their cell, whole primitive cells (rows, Angstrom); None: each ion is alone.
+    neighbour_scales : nested list, [2, A, 4], or None
+        Mean and deviation of their neighbour descriptor (`neighbours.neighbour_scales`).
+    """
+
+    kind = "transition"
+    label = "transition density"
+    behaviour = 1
+    Config = TransitionConfig
+    config: TransitionConfig
+    extrapolation: Tensor
+    whitening: Tensor
+    inverse_whitening: Tensor
+    mean_bounds: Tensor
+
+    def __init__(
+        self,
+        config: TransitionConfig,
+        *,
+        extrapolation: list[list[float]],
+        whitening: list[list[float]],
+        mean_bounds: list[float],
+        scales: list[float],
+        rotations: list[list[list[float]]],
+        translations: list[list[float]],
+        primitive: list[list[float]] | None,
+        ema_steps: list[float],
+        ema_scales: list[float],
+        particles: int = 1,
+        cell: list[list[float]] | None = None,
+        neighbour_scales: list[list[list[float]]] | None = None,
+    ) -> None:
+        super().__init__()
+        self.particles_per_sample = particles
+        self.capabilities = Capabilities(
+            likelihood=True, neighbours=cell is not None and neighbour_scales is not None
+        )
+        self.records_per_step, self.n_lags = r, p = len(extrapolation), len(extrapolation[0])
+        if p < 3 * r:
+            raise ValueError(f"{p} lags are too few for {r} records a step")
+        self.start_size, self.noise_size = 1, r * (1 + 3) * particles
+        self._buffer("extrapolation", extrapolation)
+        self._buffer("whitening", whitening)
+        self._buffer("inverse_whitening", np.linalg.inv(whitening))
+        self._buffer("mean_bounds", np.array(mean_bounds)[:, None, None])
+        self._bounds = Bounds.of(config)
+        self._one_record = float(np.float32(scales[3 if r > 1 else 0]))
+        lattice = None if primitive is None else np.array(primitive)
+        self.features = feature_table(
+            config,
+            extrapolation=self.extrapolation,
+            scales=scales,
+            ema_steps=ema_steps,
+            ema_scales=ema_scales,
+            primitive=lattice,
+            cell=None if cell is None else np.array(cell),
+            neighbour_scales=neighbour_scales,
+            particles=particles,
+        )
+        self.network = self._network(config, np.array(rotations), np.array(translations), lattice)
+        self.history_records = self.window_records(config.history_records)
+        self.start_windows = config.start_states // particles
+        for name, value in self._zero_state(self.start_windows * particles).items():
+            self.register_buffer(f"start_{name}", value)
+        self._kernel: tuple[int, InferenceKernel] | None = None
+
+    def _buffer(self, name: str, values: object) -> None:
+        self.register_buffer(name, torch.as_tensor(np.array(values), dtype=torch.float32))
+
+    def _network(
+        self,
+        config: TransitionConfig,
+        group: np.ndarray,
+        translations: np.ndarray,
+        primitive: np.ndarray | None,
+    ) -> Network:
+        action = np.zeros((len(group), 0, 0))
+        if primitive is not None:
+            waves = reciprocal_shells(primitive, config.reciprocal_vectors)
+            action = action_on_waves(primitive, waves, group, translations)
+        return Network(
+            group,
+            n_vectors=self.features.n_vectors,
+            n_scalars=self.features.n_scalars,
+            lattice_action=action,
+            hidden=config.hidden,
+            head=config.head,
+            components=config.components,
+            records_per_step=self.records_per_step,
+            bounds=self._bounds,
+        )
+
+    # From data ------------------------------------------------------------------------------
+
+    @classmethod
+    def neighbour_descriptor(
+        cls, config: TransitionConfig, summary: DataSummary
+    ) -> NeighbourDescriptor | None:
+        """Return the neighbour descriptor; see `Generator.neighbour_descriptor`."""
+        if config.neighbours == "off":
+            return None
+        reason = _why_alone(config, summary)
+        if reason and config.neighbours == "on":
+            raise UsageError(
+                f"generator.neighbours = 'on', but {reason}",
+                remedy="use 'auto' or 'off', or other data",
+            )
+        if reason:
+            _log.info("Each ion is generated alone, without neighbours: %s.", reason)
+            return None
+        assert summary.cell is not None
+        return NeighbourDescriptor.of_cell(
+            summary.cell,
+            radii=config.neighbour_radii,
+            width=config.neighbour_width,
+            cutoff=config.neighbour_cutoff,
+        )
+
+    @classmethod
+    def from_data(
+        cls, config: TransitionConfig, summary: DataSummary, descriptor: NeighbourDescriptor | None
+    ) -> Self:
+        """Build a generator for data; see `Generator.from_data`."""
+        moved = summary.displacements
+        per_step = config.records_per_step
+        if not per_step:
+            per_step = _RECORDS_PER_STEP if fit.predictable(moved) else 1
+        fitted = fit.fit_extrapolation(moved, per_step)
+        averages = fit.fit_averages(moved, per_step, config.ema_records, config.ema_share)
+        neighbours: dict[str, Any] = {}
+        if descriptor is not None:
+            assert summary.neighbours is not None
+            neighbours = {
+                "particles": summary.ions_per_run,
+                "cell": descriptor.cell.tolist(),
+                "neighbour_scales": neighbour_scales(summary.neighbours).tolist(),
+            }
+        generator = cls.create(
+            config, **fitted, **averages, **group_arguments(summary.symmetry), **neighbours
+        )
+        names = ("extrapolation", "whitening")
+        shells = fit.variance_shells(moved, *(np.array(fitted[name]) for name in names))
+        generator.network.begin_at(shells, far=config.far, far_width=config.far_width)
+        return generator
+
+    @classmethod
+    def from_format_1(
+        cls, arguments: dict[str, Any], weights: dict[str, Tensor]
+    ) -> tuple[TransitionConfig, dict[str, Any], dict[str, Tensor]]:
+        """Return what a file of the first format holds; see `Generator.from_format_1`."""
+        return upgrade(arguments, weights)
+
+    def prepare(self, history: Window) -> None:
+        """Take the ends of windows of data as the start states; see `Generator.prepare`."""
+        with torch.no_grad():
+            for name, value in self.condition(history).items():
+                getattr(self, f"start_{name}").copy_(value)
+
+    def calibrate(self, free_run: FreeRun) -> None:
+        """Calibrate the noise (`calibrated_noise`)."""
+        found = calibrated_noise(
+            self.config,
+            free_run,
+            self.network.log_noise.fill_,
+            log_mean_square=2 * math.log(self._one_record),
+            particles=self.particles_per_sample,
+        )
+        self.network.log_noise.fill_(found)
+
+    def lattice_phases(self) -> Tensor | None:
+        """Return the phases of the lattice; see `Generator.lattice_phases`."""
+        place = self.features.row(Place)
+        if place is None:
+            return None
+        return (place.inverse_cell.double() @ place.waves.double()).float()
+
+    # Likelihood -----------------------------------------------------------------------------
+
+    def window_records(self, records: int) -> int:
+        """Return the least window, in records, of at least this many that holds whole steps.
+
+        What only fills the moving averages comes first.
+        """
+        r = self.records_per_step
+        return 1 + self.n_lags + r * (self.features.fill_steps - (-records // r))
+
+    def _forced(self, weights: Weights, window: Window) -> Forced:
+        residuals = Residuals(self.extrapolation, self.whitening)
+        history = residuals.history(window, self.features.fill_steps)
+        return teacher_forced(weights, self.features, history)
+
+    def _mixtures(self, weights: Weights, given: Tensor, residual: Tensor) -> Mixture:
+        return mixtures(
+            weights,
+            given,
+            residual,
+            components=self.network.components,
+            mean_bounds=self.mean_bounds,
+            bounds=self._bounds,
+        )
+
+    def predicted(self, window: Window, warm_up: int) -> tuple[Tensor, Mixture]:
+        """Return the residuals [r, B * n, 3] of each step of the data and their mixtures."""
+        skipped = -(-warm_up // self.records_per_step)
+        weights = self.network.dense_weights()
+        forced = self._forced(weights, window)
+        memory, embedded = forced.memory[:, skipped:-1], forced.embedded[:, skipped:-1]
+        given = heads(weights, memory, embedded).flatten(0, 1)
+        residual = forced.known["residual"][:, skipped + 1 :].flatten(0, 1)
+        return residual.swapaxes(0, 1), self._mixtures(weights, given, residual)
+
+    def negative_log_likelihood(
+        self, window: Window, *, warm_up: int, weighted: bool = False
+    ) -> Tensor:
+        """Return the mean negative log density of a record; see `Density`.
+
+        In nats, for whitened residuals. Weighted, each counts by its amplitude: fast ones can be
+        predicted best and would claim the memory, slow ones move the ion. The true density is best
+        either way.
+        """
+        residual, mixture = self.predicted(window, warm_up)
+        density = mixture.log_density(residual).mean(1)  # [r]
+        if weighted:
+            amplitude = self.inverse_whitening.norm(dim=0)
+            density = density * amplitude / amplitude.mean()
+        return -density.mean()
+
+    # Free runs ------------------------------------------------------------------------------
+
+    def condition(self, window: Window) -> State:
+        """Return the state at the end of windows of data; see `Generator.condition`."""
+        forced = self._forced(self.network.dense_weights(), window)
+        state = {name: forced.known[name][:, -1] for name in self.features.carried()}
+        # The memory does not hold the last displacement yet: the first step takes it in.
+        return state | {"memory": forced.memory[:, -2]}
+
+    def _zero_state(self, n: int) -> State:
+        carried = self.features.carried() | {"memory": (self.network.hidden,)}
+        state = {name: torch.zeros(n, *shape) for name, shape in carried.items()}
+        return state | {"ema_activity": torch.ones_like(state["ema_activity"])}
+
+    def start(self, uniform: Tensor) -> tuple[State, Tensor]:
+        """Draw stored start states; see `Generator.start`."""
+        k = self.particles_per_sample
+        index = (uniform[:, :1] * self.start_windows).long().clamp_(max=self.start_windows - 1)
+        index = (k * index + torch.arange(k, device=index.device)).flatten()
+        state = {name: getattr(self, f"start_{name}")[index] for name in self._zero_state(0)}
+        position = uniform.new_zeros(len(uniform), k, 3)
+        place = self.features.row(Place)
+        if place is not None:
+            position = (state["place"] @ place.cell).view(-1, k, 3)
+        return state, position
+
+    def advance(self, state: State, noise: Tensor) -> tuple[Tensor, State]:
+        """Go on step by step; see `Generator.advance`."""
+        k = self.particles_per_sample
+        noise = torch.unflatten(noise, 2, (k, -1)).flatten(1, 2)
+        displacement, after = self._current_kernel().run(state, noise)
+        return torch.unflatten(displacement, 1, (-1, k)), after
+
+    def _current_kernel(self) -> InferenceKernel:
+        if torch.is_grad_enabled() and any(p.requires_grad for p in self.parameters()):
+            return self.kernel()
+        # Kept until a weight changes.
+        weights = (*self.parameters(), self.network.log_noise)
+        version = hash(tuple((id(w), w._version, w.device) for w in weights))
+        if self._kernel is None or self._kernel[0] != version:
+            with torch.no_grad():
+                self._kernel = (version, self.kernel())
+        return self._kernel[1]
+
+    def kernel(self) -> InferenceKernel:
+        """Return the network as `advance` uses it."""
+        return InferenceKernel.of(
+            self.network.dense_weights(),
+            self.features.compiled(),
+            motion=torch.cat([self.extrapolation, self.inverse_whitening], 1),
+            components=self.network.components,
+            mean_bounds=self.mean_bounds.flatten().tolist(),
+            bounds=self._bounds,
+        )
+
+
+def _why_alone(config: TransitionConfig, summary: DataSummary) -> str:
+    """Return why the ions of the data cannot see each other, or nothing."""
+    primitive, ions = summary.symmetry.primitive, summary.ions_per_run
+    if primitive is None or summary.cell is None:
+        return "they need the lattice of a crystal (data.symmetry)"
+    if ions is None:
+        return "the runs hold different numbers of ions"
+    if not 1 < ions <= config.neighbour_ions:
+        return (
+            f"a run has {ions} ions (from 2 to generator.neighbour_ions = {config.neighbour_ions})"
+        )
+    whole = summary.cell @ np.linalg.inv(primitive)
+    if np.abs(whole - np.round(whole)).max() >= 0.05:
+        return "the cell of the runs is not a whole number of primitive cells"
+    return ""

@@ -1,0 +1,113 @@
+"""Teacher forcing: the network along windows of data, and the density of what came next."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from mdgan_hpc.models.base import State, Window
+from mdgan_hpc.models.transition.features import FeatureTable, History
+from mdgan_hpc.models.transition.mixture import Bounds, Mixture, saturated
+from mdgan_hpc.models.transition.network import Weights
+
+
+@dataclass(frozen=True)
+class Residuals:
+    """How displacements become whitened residuals of a linear extrapolation.
+
+    Attributes
+    ----------
+    extrapolation : Tensor, [r, p]
+    whitening : Tensor, [r, r]
+        Angstrom to standard deviations.
+    """
+
+    extrapolation: Tensor
+    whitening: Tensor
+
+    def history(self, window: Window, fill_steps: int) -> History:
+        """Cut windows into steps; the first `fill_steps` only fill the moving averages."""
+        r, p = self.extrapolation.shape
+        positions = window.positions.transpose(1, 2).flatten(0, 1)  # [B k, L, 3]
+        first = r * fill_steps
+        steps = positions[:, p + r :: r] - positions[:, p:-r:r]
+        positions = positions[:, first:]
+        moved = (positions[:, 1:] - positions[:, :-1]).float()
+        past = moved.unfold(1, p, r).flip(-1).swapaxes(2, 3)  # [B, n + 1, p, 3], newest first
+        following = torch.unflatten(moved[:, p:], 1, (-1, r))  # [B, n, r, 3]
+        extrapolated = torch.einsum("rp,bnpi->bnri", self.extrapolation, past[:, :-1])
+        residual = torch.einsum("mr,bnri->bnmi", self.whitening, following - extrapolated)
+        neighbours = window.neighbours
+        if neighbours is not None:
+            neighbours = neighbours.transpose(1, 2).flatten(0, 1)[:, first:][:, p + r :: r]
+        return History(past[:, 1:], residual, steps.float(), positions[:, p + r :: r], neighbours)
+
+
+@dataclass(frozen=True)
+class Forced:
+    """The network along data.
+
+    Attributes
+    ----------
+    known : State
+        Values of the feature table after each step, [B k, n, ...].
+    embedded, memory : Tensor, [B k, n, hidden]
+    """
+
+    known: State
+    embedded: Tensor
+    memory: Tensor
+
+
+def teacher_forced(weights: Weights, features: FeatureTable, history: History) -> Forced:
+    """Run the network over data."""
+    known = features.along(history)
+    embedded = features.inputs_along(known)
+    for name in ("embed", "mix"):
+        embedded = functional.silu(
+            functional.linear(embedded, weights[name], weights[f"{name}_bias"])
+        )
+    order = ("gates_input", "gates_memory", "gates_input_bias", "gates_memory_bias")
+    start = embedded.new_zeros(1, len(embedded), embedded.shape[-1])
+    memory, _ = torch.gru(
+        embedded, start, [weights[name] for name in order], True, 1, 0.0, False, False, True
+    )
+    return Forced(known, embedded, memory)
+
+
+def heads(weights: Weights, memory: Tensor, embedded: Tensor) -> Tensor:
+    """Return what the head of each residual gets from the past, [..., r * head]."""
+    joined = torch.cat([memory, embedded], -1)
+    return functional.linear(joined, weights["head"], weights["head_bias"])
+
+
+def mixtures(
+    weights: Weights,
+    given: Tensor,
+    residual: Tensor,
+    *,
+    components: int,
+    mean_bounds: Tensor,
+    bounds: Bounds,
+) -> Mixture:
+    """Return the mixture of each residual given the slower ones, [r, B, ...].
+
+    Parameters
+    ----------
+    weights : dict
+        Of `Network.dense_weights`.
+    given : Tensor, [B, r * head]
+        Of `heads`.
+    residual : Tensor, [B, r, 3]
+        Whitened, of the step.
+    components : int
+        K.
+    mean_bounds : Tensor, [r, 1, 1]
+    bounds : Bounds
+    """
+    given = torch.unflatten(given, -1, (residual.shape[1], -1)).swapaxes(0, 1)
+    slower = saturated(residual, bounds.vectors).flatten(1) @ weights["earlier"].mT
+    inner = functional.silu(given + slower)
+    out = torch.baddbmm(weights["out_bias"][..., None, :], inner, weights["out"].mT)
+    return Mixture.of(out, components, mean_bounds, bounds)

@@ -1,0 +1,354 @@
+"""The rows of the feature table, and the table itself (`feature_table`): add an input here."""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mdgan_hpc.models.base import State
+from mdgan_hpc.models.neighbours import NeighbourDescriptor
+from mdgan_hpc.models.transition.config import TransitionConfig
+from mdgan_hpc.models.transition.equivariance import reciprocal_shells
+from mdgan_hpc.models.transition.features import (
+    Compiled,
+    Feature,
+    FeatureTable,
+    History,
+    Inputs,
+    Step,
+)
+
+
+def feature_table(
+    config: TransitionConfig,
+    *,
+    extrapolation: Tensor,
+    scales: list[float],
+    ema_steps: list[float],
+    ema_scales: list[float],
+    primitive: np.ndarray | None,
+    cell: np.ndarray | None,
+    neighbour_scales: list[list[list[float]]] | None,
+    particles: int,
+) -> FeatureTable:
+    """Return the table of a generator; see `TransitionGenerator` for the arguments."""
+    r, p = extrapolation.shape
+    rows: list[Feature] = [
+        LastDisplacements(scales, r, p),
+        LastResidual(r),
+        MovingAverages(ema_steps, ema_scales, config.activity_floor, config.ema_history),
+    ]
+    if primitive is not None:
+        waves = reciprocal_shells(primitive, config.reciprocal_vectors)
+        whole = primitive if cell is None else cell
+        rows.append(Place(primitive, whole, waves, extrapolation.sum(0)))
+    if cell is not None and neighbour_scales is not None:
+        descriptor = NeighbourDescriptor.of_cell(
+            cell,
+            radii=config.neighbour_radii,
+            width=config.neighbour_width,
+            cutoff=config.neighbour_cutoff,
+        )
+        rows.append(Neighbours(descriptor, neighbour_scales, particles))
+    return FeatureTable(rows, config.vector_bound)
+
+
+def _over(values: Tensor, like: Tensor) -> Tensor:
+    """Give values axes of length one behind their own, as many as `like` has."""
+    return values.view(*values.shape, *[1] * (like.ndim - values.ndim))
+
+
+class LastDisplacements(Feature):
+    """Displacement over the last step, its first and second difference, that of one record.
+
+    Parameters
+    ----------
+    scales : list of float, [4]
+        Standard deviations of these, Angstrom.
+    records_per_step, lags : int
+        r and p.
+    """
+
+    name = "displacements"
+    scales: Tensor
+
+    def __init__(self, scales: list[float], records_per_step: int, lags: int) -> None:
+        super().__init__()
+        self.records_per_step, self.lags = records_per_step, lags
+        # One record a step: the displacement over the step is that of the last record.
+        self._buffer("scales", scales[: 3 if records_per_step == 1 else 4])
+        self.n_vectors = len(self.scales)
+
+    def carried(self) -> dict[str, tuple[int, ...]]:
+        """See `Feature.carried`."""
+        return {"displacements": (self.lags, 3)}
+
+    def along(self, history: History) -> State:
+        """See `Feature.along`."""
+        return {"displacements": history.displacements}
+
+    def inputs(self, known: State) -> Inputs:
+        """See `Feature.inputs`."""
+        last, r = known["displacements"], self.records_per_step
+        a, b, c = (last[i * r : (i + 1) * r].sum(0) for i in range(3))
+        vectors = [a, a - b, a - 2 * b + c]
+        if r > 1:
+            vectors.append(last[0])
+        stacked = torch.stack(vectors)
+        return Inputs(vectors=[stacked / _over(self.scales, stacked)])
+
+    def after(self, known: State, step: Step) -> State:
+        """See `Feature.after`."""
+        kept = known["displacements"][: self.lags - self.records_per_step]
+        return {"displacements": torch.cat([step.moved.flip(0), kept])}
+
+    def compiled(self) -> Compiled:
+        """Apply the matrix that the inputs are of the last displacements."""
+        p = self.lags
+        unit = torch.eye(p, device=self.scales.device)[:, None]
+        matrix = self.inputs({"displacements": unit}).vectors[0][:, 0].contiguous()
+
+        def inputs(known: State) -> Inputs:
+            last = known["displacements"]
+            return Inputs(vectors=[(matrix @ last.reshape(p, -1)).view(len(matrix), 3, -1)])
+
+        return Compiled(inputs, self.after)
+
+
+class LastResidual(Feature):
+    """The whitened residuals of the last step.
+
+    Parameters
+    ----------
+    records_per_step : int
+    """
+
+    name = "residual"
+
+    def __init__(self, records_per_step: int) -> None:
+        super().__init__()
+        self.n_vectors = records_per_step
+
+    def carried(self) -> dict[str, tuple[int, ...]]:
+        """See `Feature.carried`."""
+        return {"residual": (self.n_vectors, 3)}
+
+    def along(self, history: History) -> State:
+        """See `Feature.along`."""
+        return {"residual": history.residual}
+
+    def inputs(self, known: State) -> Inputs:
+        """See `Feature.inputs`."""
+        return Inputs(vectors=[known["residual"]])
+
+    def after(self, known: State, step: Step) -> State:
+        """See `Feature.after`."""
+        return {"residual": step.residual}
+
+
+class MovingAverages(Feature):
+    """Where the ion is, seen from exponential moving averages of its position, and its activity.
+
+    The activity of an average is a like average of the squared offset from the fastest one. They
+    hold what a recurrent unit trained on windows of a picosecond does not learn to keep: where the
+    ion came from, and whether it moved much of late.
+
+    Parameters
+    ----------
+    decay_steps : list of float
+        Ascending; may be empty.
+    scales : list of float
+        Standard deviation of each offset, Angstrom.
+    floor : float
+        Added to an activity (mean one) before its logarithm is taken.
+    history : float
+        Longest decay times of data that fill the averages.
+    """
+
+    name = "averages"
+    keep: Tensor
+    scales: Tensor
+
+    def __init__(
+        self, decay_steps: list[float], scales: list[float], floor: float, history: float
+    ) -> None:
+        super().__init__()
+        self.floor = floor
+        self.n_vectors = self.n_scalars = len(decay_steps)
+        self.fill_steps = math.ceil(history * max(decay_steps, default=0.0))
+        self._buffer("keep", np.exp(-1 / np.array(decay_steps)))
+        self._buffer("scales", scales)
+
+    def carried(self) -> dict[str, tuple[int, ...]]:
+        """See `Feature.carried`."""
+        return {"ema_offset": (self.n_vectors, 3), "ema_activity": (self.n_scalars,)}
+
+    def along(self, history: History) -> State:
+        """See `Feature.along`."""
+        offset, activity = self.averages(history.steps)
+        first = self.fill_steps
+        return {"ema_offset": offset[:, first:], "ema_activity": activity[:, first:]}
+
+    def averages(self, steps: Tensor) -> tuple[Tensor, Tensor]:
+        """Return offsets [B, n, k, 3] and activities [B, n, k] after displacements [B, n, 3]."""
+        n = steps.shape[1]
+        age = torch.arange(n, device=steps.device)
+        age = age[:, None] - age
+        power = torch.where(age >= 0, self.keep[:, None, None] ** age.clamp(min=0), 0.0)
+        offset = torch.einsum("kji,bid->bjkd", power * self.keep[:, None, None], steps)
+        if not self.n_vectors:
+            return offset, offset[..., 0]
+        squared = offset[:, :, 0].square().sum(-1) / (3 * self.scales[0] ** 2)
+        activity = torch.einsum("kji,bi->bjk", power * (1 - self.keep)[:, None, None], squared)
+        # Begun at its mean, one.
+        return offset, activity + power[:, :, 0].T * self.keep
+
+    def inputs(self, known: State) -> Inputs:
+        """See `Feature.inputs`."""
+        offset = known["ema_offset"]
+        scalars = (known["ema_activity"] + self.floor).log()
+        return Inputs(vectors=[offset / _over(self.scales, offset)], scalars=[scalars])
+
+    def compiled(self) -> Compiled:
+        """Multiply by inverse scales."""
+        shrink, keep, floor = 1 / self.scales[:, None, None], self.keep[:, None], self.floor
+        keep_offset = keep[:, None]
+
+        def inputs(known: State) -> Inputs:
+            scalars = (known["ema_activity"] + floor).log()
+            return Inputs(vectors=[known["ema_offset"] * shrink], scalars=[scalars])
+
+        def after(known: State, step: Step) -> State:
+            offset = (known["ema_offset"] + step.total) * keep_offset
+            squared = (offset[:1] * shrink[:1]).square().sum(1) / 3
+            activity = torch.lerp(squared, known["ema_activity"], keep)
+            return {"ema_offset": offset, "ema_activity": activity}
+
+        return Compiled(inputs, after)
+
+
+class Place(Feature):
+    """The place in the primitive cell that the last displacements lead to, as lattice waves.
+
+    Parameters
+    ----------
+    primitive : array, [3, 3]
+    cell : array, [3, 3]
+        Whole primitive cells, in whose fractions places are carried.
+    waves : array, [m, 3]
+        Indices of reciprocal vectors of the primitive cell.
+    extrapolation : Tensor, [p]
+        Weights of the last displacements in the extrapolated one over a step.
+    """
+
+    name = "place"
+    cell: Tensor
+    inverse_cell: Tensor
+    waves: Tensor
+    ahead: Tensor
+
+    def __init__(
+        self, primitive: np.ndarray, cell: np.ndarray, waves: np.ndarray, extrapolation: Tensor
+    ) -> None:
+        super().__init__()
+        whole = np.round(cell @ np.linalg.inv(primitive))
+        self._buffer("inverse_cell", np.linalg.inv(cell))
+        self._buffer("cell", cell)
+        self._buffer("waves", 2 * np.pi * whole @ waves.T)
+        self.register_buffer("ahead", extrapolation, persistent=False)
+        self.n_waves = 2 * len(waves)
+
+    def carried(self) -> dict[str, tuple[int, ...]]:
+        """See `Feature.carried`."""
+        return {"place": (3,)}
+
+    def along(self, history: History) -> State:
+        """See `Feature.along`."""
+        fraction = history.ends @ self.inverse_cell.double()
+        return {"place": (fraction - fraction.floor()).float()}
+
+    def inputs(self, known: State) -> Inputs:
+        """See `Feature.inputs`."""
+        ahead = torch.einsum("p,pi...->...i", self.ahead, known["displacements"])
+        there = known["place"].movedim(0, -1) + ahead @ self.inverse_cell
+        phase = (there @ self.waves).movedim(-1, 0)
+        return Inputs(waves=[phase.cos(), phase.sin()])
+
+    def compiled(self) -> Compiled:
+        """Keep samples in columns."""
+        ahead, to_fraction, waves = self.ahead[None], self.inverse_cell.T, self.waves.T
+        p = ahead.shape[1]
+
+        def inputs(known: State) -> Inputs:
+            moved = (ahead @ known["displacements"].reshape(p, -1)).view(3, -1)
+            phase = waves @ torch.addmm(known["place"], to_fraction, moved)
+            return Inputs(waves=[phase.cos(), phase.sin()])
+
+        def after(known: State, step: Step) -> State:
+            place = torch.addmm(known["place"], to_fraction, step.total)
+            return {"place": place - place.floor()}
+
+        return Compiled(inputs, after)
+
+
+class Neighbours(Feature):
+    """The neighbour descriptor of each ion: data bring it along, free runs look at the places.
+
+    Parameters
+    ----------
+    descriptor : NeighbourDescriptor
+    scales : nested list, [2, A, 4]
+        Mean and standard deviation (`neighbour_scales`).
+    particles : int
+        k that share a cell.
+    """
+
+    name = "neighbours"
+    scales: Tensor
+    cell: Tensor
+    images: Tensor
+
+    def __init__(
+        self, descriptor: NeighbourDescriptor, scales: list[list[list[float]]], particles: int
+    ) -> None:
+        super().__init__()
+        self.particles = particles
+        self._shells = descriptor
+        self._buffer("cell", descriptor.cell.numpy())
+        self._buffer("images", descriptor.images.numpy())
+        self._buffer("scales", scales)
+        self.n_vectors = self.n_scalars = len(descriptor.radii)
+
+    def descriptor(self) -> NeighbourDescriptor:
+        """Return the descriptor, in single precision on the device of this model."""
+        shells = self._shells
+        return NeighbourDescriptor(
+            self.cell, shells.radii, shells.width, shells.cutoff, self.images
+        )
+
+    def along(self, history: History) -> State:
+        """See `Feature.along`."""
+        if history.neighbours is None:
+            raise ValueError("the windows bring no neighbour descriptor")
+        return {"neighbours": history.neighbours}
+
+    def inputs(self, known: State) -> Inputs:
+        """See `Feature.inputs`."""
+        return self._scaled(known["neighbours"], self.scales)
+
+    def compiled(self) -> Compiled:
+        """Describe the places of the ions that share a cell: neighbouring columns."""
+        descriptor, scales, k = self.descriptor(), self.scales, self.particles
+
+        def inputs(known: State) -> Inputs:
+            places = torch.unflatten(known["place"], 1, (-1, k))
+            return self._scaled(descriptor.of_places(places).flatten(2), scales)
+
+        return Compiled(inputs, self.after)
+
+    @staticmethod
+    def _scaled(described: Tensor, scales: Tensor) -> Inputs:
+        mean, deviation = (_over(s, described) for s in scales)
+        scaled = (described - mean) / deviation
+        return Inputs(vectors=[scaled[:, :3]], scalars=[scaled[:, 3]])

@@ -1,0 +1,1 @@
+"""MD and generated trajectories side by side: numbers, sentences, figures, page; advice."""

@@ -1,0 +1,219 @@
+"""What the data can teach, before any training: samples, memory times, hops, and a suggestion."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mdgan_hpc.analysis.dynamics import dynamics
+from mdgan_hpc.analysis.fidelity import Fidelity
+from mdgan_hpc.analysis.fit.diffusion import fit_diffusion
+from mdgan_hpc.analysis.results import Curves, Vacf
+from mdgan_hpc.errors import DataError
+from mdgan_hpc.report.ceiling import ceiling_of
+from mdgan_hpc.report.results import Ceiling, Samples
+from mdgan_hpc.report.samples import windows_against_step_skip
+from mdgan_hpc.units import FS_PER_PS
+
+#: The velocity counts as forgotten once its autocorrelation stays below this.
+_FORGOTTEN = 0.1
+#: A record interval that follows the velocity: so many records while it is remembered.
+_RECORDS_PER_MEMORY = 10
+#: Fewer do not follow it.
+_FEWEST_PER_MEMORY = 4
+#: Relative error of D above which the data tell little.
+_LARGE_ERROR = 0.5
+#: Frames of a run below which there is nothing to learn from.
+_FEWEST_FRAMES = 32
+_LEAST_RECORDS = 32
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What `advise` found; times in ps, lengths in Angstrom.
+
+    Attributes
+    ----------
+    stored_interval_ps : float
+        Between two stored frames.
+    velocity_memory_ps : float
+        Time after which the velocity autocorrelation stays below 0.1.
+    cage_ps : float or None
+        Lag of the least log-log slope of the MSD if it is below 0.8, else None (no cage).
+    diffusive_ps : float or None
+        Where the fit window of ``mdgan-msd`` starts, None if it gives no D.
+    refused : str or None
+        Why it gives none.
+    ceiling : Ceiling
+        Hops in the data, and the relative error of D they allow at best (He et al. 2018); as in
+        the report.
+    step_skip, records : int
+        Suggested where whole windows are judged.
+    windows, independent : int
+        Training windows at the suggestion, and how many do not overlap.
+    samples : Samples
+    """
+
+    stored_interval_ps: float
+    velocity_memory_ps: float
+    cage_ps: float | None
+    diffusive_ps: float | None
+    refused: str | None
+    ceiling: Ceiling
+    step_skip: int
+    records: int
+    windows: int
+    independent: int
+    samples: Samples
+
+    @property
+    def window_ps(self) -> float:
+        """Time that the suggested window spans."""
+        return self.step_skip * self.records * self.stored_interval_ps
+
+    def lines(self, step_skip: int | None = None, records: int | None = None) -> list[str]:
+        """Return the advice as sentences.
+
+        Parameters
+        ----------
+        step_skip, records : int, optional
+            Of the configuration that would train: one line says how they go with the suggestion.
+        """
+        text = [
+            *self._times(),
+            f"effective hops in the data   {self.ceiling.n_effective:.0f} "
+            f"(ions x MSD over a run / ({self.ceiling.hop_length:.2g} A)^2)",
+            f"best possible error of D     {100 * self.ceiling.relative_error:.0f} % "
+            "(He et al. 2018)",
+            f"suggested for critics        data.step_skip = {self.step_skip} "
+            f"({self.step_skip * self.stored_interval_ps * FS_PER_PS:g} fs), "
+            f"data.records = {self.records} ({self.window_ps:.3g} ps)",
+            f"that window                  {self.window_ps / self.velocity_memory_ps:.2g} x the "
+            "velocity's memory"
+            + (f", {self.window_ps / self.cage_ps:.2g} x the cage time" if self.cage_ps else ""),
+            f"samples                      {self.windows} from every start, {self.independent} "
+            "that do not overlap in time",
+        ]
+        if step_skip is not None and records is not None:
+            text.append(self._configured(step_skip, records))
+        return text + self._warnings()
+
+    def _times(self) -> list[str]:
+        cage = "none (slope of log MSD above 0.8)"
+        if self.cage_ps:
+            cage = f"at {self.cage_ps:.3g} ps (least slope of log MSD)"
+        diffusive = "not within the runs"
+        if self.diffusive_ps:
+            diffusive = f"{self.diffusive_ps:.3g} ps (as mdgan-msd fits D)"
+        return [
+            f"time between stored frames   {self.stored_interval_ps * FS_PER_PS:g} fs",
+            f"velocity forgotten after     {self.velocity_memory_ps:.3g} ps "
+            "(autocorrelation stays below 0.1)",
+            f"cage                         {cage}",
+            f"diffusive from               {diffusive}",
+        ]
+
+    def _configured(self, step_skip: int, records: int) -> str:
+        """Return how a configuration goes with the suggestion, in one line."""
+        interval_ps = step_skip * self.stored_interval_ps
+        followed = self.velocity_memory_ps / interval_ps
+        why = (
+            "a likelihood learns each record from those before it, so that its windows need not "
+            f"reach the diffusive regime, and follows the velocity with {followed:.2g} records "
+            "while it is remembered; the suggestion is for critics, which judge whole windows"
+        )
+        if followed < _FEWEST_PER_MEMORY:
+            why = (
+                f"only {followed:.2g} records while the velocity is remembered; better "
+                f"data.step_skip = {max(1, round(step_skip * followed / _RECORDS_PER_MEMORY))}"
+            )
+        return (
+            f"the configuration uses       data.step_skip = {step_skip} "
+            f"({interval_ps * FS_PER_PS:g} fs), data.records = {records} "
+            f"({records * interval_ps:.3g} ps): {why}"
+        )
+
+    def _warnings(self) -> list[str]:
+        if self.refused is not None:
+            return [
+                f"WARNING: these runs cannot answer what D is: {self.refused}; a model learns "
+                "their motion, not more. Run MD longer or with more ions."
+            ]
+        if self.ceiling.relative_error > _LARGE_ERROR:
+            return [
+                f"WARNING: {self.ceiling.n_effective:.0f} effective hops tell D to about "
+                f"{100 * self.ceiling.relative_error:.0f} % only, however many ions a model "
+                "generates. Run MD longer or with more ions."
+            ]
+        return []
+
+
+def advise(paths: Sequence[str | Path], *, species: str = "") -> Advice:
+    """Look at training runs and suggest step skip and window.
+
+    The step skip follows the velocity (ten records while it is remembered); the window spans the
+    time to the diffusive regime at least, as far as independent windows remain.
+
+    Parameters
+    ----------
+    paths : sequence of path
+        Trajectory files of one system.
+    species : str
+        Of the ions; needed where files hold several.
+
+    Raises
+    ------
+    DataError
+        If the files do not fit together, or hold too little to look at.
+    UsageError
+        If they hold several species and none is named.
+    """
+    found = dynamics(paths, species=species)
+    shortest = int(np.min(found.n_records))
+    if shortest < _FEWEST_FRAMES:
+        raise DataError(
+            f"a run of {shortest} frames is too short to look at",
+            remedy=f"give runs of {_FEWEST_FRAMES} frames at least",
+        )
+    curves, interval = found.curves, found.record_interval_ps
+    if found.vacf is None or not (curves.msd > 0).any():
+        raise DataError("the ions do not move: there is nothing to learn")
+    fitted = fit_diffusion(found)
+    memory = _velocity_memory(found.vacf)
+    diffusive = None if fitted.total is None else fitted.total.window_ps[0]
+    skip = max(1, round(memory / _RECORDS_PER_MEMORY / interval))
+    wanted = max(4 * memory, diffusive or 0.0) / (skip * interval)
+    records = int(max(_LEAST_RECORDS, min(wanted, shortest // (8 * skip))))
+    samples = windows_against_step_skip(found.n_records, found.n_particles, records, skip)
+    at = int(np.argmin(np.abs(samples.step_skip - skip)))
+    return Advice(
+        stored_interval_ps=interval,
+        velocity_memory_ps=memory,
+        cage_ps=_cage(curves),
+        diffusive_ps=diffusive,
+        refused=fitted.refused,
+        ceiling=ceiling_of(found, fitted, Fidelity(paths, species=species).hop_angstrom),
+        step_skip=skip,
+        records=records,
+        windows=int(samples.overlapping[at]),
+        independent=int(samples.independent[at]),
+        samples=samples,
+    )
+
+
+def _velocity_memory(vacf: Vacf) -> float:
+    """Return the time in ps from which on the velocity is forgotten."""
+    above = np.flatnonzero(np.abs(vacf.value) >= _FORGOTTEN * vacf.value[0])
+    return float(vacf.time_ps[min(above[-1] + 1, len(vacf.time_ps) - 1)])
+
+
+def _cage(curves: Curves) -> float | None:
+    """Return the lag of the least log-log slope of the MSD in ps, if there is a cage.
+
+    The first half of the lags is looked at: noise makes minima at later ones.
+    """
+    known = np.isfinite(curves.slope) & (curves.lag_ps <= curves.lag_ps[-1] / 2)
+    slope = np.where(known, curves.slope, np.inf)
+    least = int(slope.argmin())
+    return float(curves.lag_ps[least]) if slope[least] < 0.8 else None

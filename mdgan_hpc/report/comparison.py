@@ -1,0 +1,278 @@
+"""MD and generated trajectories side by side: what a report shows."""
+
+import json
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+
+from mdgan_hpc.analysis.baselines import block_bootstrap, gaussian_process, linear_extrapolation
+from mdgan_hpc.analysis.dynamics import dynamics_of_arrays, measure_dynamics, open_runs
+from mdgan_hpc.analysis.fidelity import Fidelity, FidelityResult
+from mdgan_hpc.analysis.fidelity.intervals import common_strides
+from mdgan_hpc.analysis.fit.coefficient import fit_coefficient
+from mdgan_hpc.analysis.fit.covariance import sampling_of
+from mdgan_hpc.analysis.fit.diffusion import fit_diffusion
+from mdgan_hpc.analysis.fit.results import Coefficient, Diffusion, Refused
+from mdgan_hpc.analysis.fit.transport import ensemble
+from mdgan_hpc.analysis.fit.window import NotDiffusiveError
+from mdgan_hpc.analysis.results import Dynamics
+from mdgan_hpc.analysis.runs import MdRuns, read_runs
+from mdgan_hpc.analysis.settings import DynamicsConfig
+from mdgan_hpc.analysis.sites import DensitySlices, Lattice, count_hops, density_slices
+from mdgan_hpc.crystal import Crystal
+from mdgan_hpc.errors import DataError, UsageError
+from mdgan_hpc.parallel import Communicator
+from mdgan_hpc.report.ceiling import ceiling_of
+from mdgan_hpc.report.conditions import conditions, facts_of
+from mdgan_hpc.report.paths import displacements, ion_paths
+from mdgan_hpc.report.results import (
+    Comparison,
+    Extrapolation,
+    Models,
+    MsdRatio,
+    Side,
+    SitesCompared,
+)
+from mdgan_hpc.report.samples import windows_against_step_skip
+from mdgan_hpc.report.settings import ReportConfig
+
+#: Ions drawn in the pictures of paths.
+DRAWN = 36
+PATH_PS = 1.0
+
+#: Generated ions compared with MD path by path.
+COMPARED = 512
+
+#: Name of several generators together.
+SEVERAL = "generated"
+
+
+def fingerprint(config: ReportConfig) -> str:
+    """Return a text that changes when the inputs or the configuration do."""
+    files = {}
+    for path in (*config.md, *config.generated):
+        if not Path(path).exists():
+            raise DataError("no such file", where=path)
+        status = os.stat(path)
+        files[str(path)] = [status.st_size, status.st_mtime_ns]
+    return json.dumps({"config": asdict(config), "files": files}, sort_keys=True)
+
+
+def compare(config: ReportConfig, communicator: Communicator) -> Comparison | None:
+    """Analyse MD and generated trajectories at common lags; every rank must call it.
+
+    Returns
+    -------
+    Comparison or None
+        On rank 0; None on the others.
+
+    Raises
+    ------
+    UsageError
+        If the files hold several species and none is named, or not the same one.
+    DataError
+        If a file cannot be used, or the record intervals have no common multiple.
+    """
+    interval, md_span = _interval_and_span(config.md, config.species)
+    generated_interval, _ = _interval_and_span(config.generated, config.species)
+    strides = common_strides(interval, generated_interval)
+    at_md = DynamicsConfig(species=config.species, stride=strides[0])
+    md = measure_dynamics(config.md, at_md, communicator, label="MD")
+    times = None if md is None or md.van_hove is None else tuple(md.van_hove.time_ps)
+    times = communicator.bcast(times)
+    at_generated = replace(at_md, stride=strides[1], van_hove_ps=times or ())
+    label = _label(config.generated, config.species)
+    generated = measure_dynamics(config.generated, at_generated, communicator, label=label)
+    if md is None or generated is None:
+        return None
+    _refuse_other_species(md, generated)
+    left = _side(md, config.md, config.species, md_span)
+    right = _with_models(
+        _side(generated, config.generated, config.species, md_span), left.diffusion.total
+    )
+    whole = _WholePaths(config, label)
+    baselines, fidelity = whole.baselines(replace(at_md, van_hove_ps=times or ()))
+    facts = facts_of(config)
+    training = facts["training"]
+    return Comparison(
+        md=left,
+        generated=right,
+        msd_ratio=msd_ratio(md, generated),
+        fidelity=fidelity,
+        baselines=baselines,
+        ceiling=ceiling_of(md, left.diffusion, whole.reference.hop_angstrom),
+        samples=windows_against_step_skip(
+            md.n_records,
+            md.n_particles,
+            int(training.get("records", config.records)),
+            training.get("step_skip"),
+        ),
+        training_span_ps=float(training.get("span_ps", md_span)),
+        crystal=str(whole.md.crystal),
+        conditions=conditions(md, generated, facts),
+        extrapolation=_extrapolation(left.diffusion, generated.curves.lag_ps),
+        sites=whole.sites(),
+        density=whole.density(),
+    )
+
+
+def _label(paths: Sequence[str], species: str) -> str:
+    """Return what made the generated trajectories."""
+    with open_runs(paths, species) as trajectories:
+        labels = {t.label if t.generated else SEVERAL for t in trajectories}
+    return labels.pop() if len(labels) == 1 else SEVERAL
+
+
+def _refuse_other_species(md: Dynamics, generated: Dynamics) -> None:
+    if "X" not in (md.species, generated.species) and md.species != generated.species:
+        raise UsageError(
+            f"the MD runs are of {md.species}, the generated trajectories of {generated.species}",
+            remedy="compare trajectories of one species (--species)",
+        )
+
+
+def _side(dynamics: Dynamics, paths: Sequence[str], species: str, span_ps: float) -> Side:
+    return Side(
+        dynamics,
+        fit_diffusion(dynamics),
+        paths=ion_paths(paths, species, span_ps=PATH_PS, n_particles=DRAWN),
+        displacements=displacements(paths, species, span_ps=span_ps, n_particles=DRAWN),
+    )
+
+
+def _with_models(side: Side, of_md: Coefficient | None) -> Side:
+    """Add D over the fit window of the MD, and D of each of several models."""
+    same: Coefficient | Refused | None = None
+    if of_md is not None:
+        found = fit_diffusion(side.dynamics, window_ps=of_md.window_ps)
+        same = found.total or Refused(found.refused or "")
+    several = len(side.dynamics.n_particles) > 1
+    models = _each_model(side.dynamics) if several else None
+    return replace(side, window_of_md=same, models=models)
+
+
+def _each_model(generated: Dynamics) -> Models:
+    """Return D of each generated trajectory alone, and their ensemble: one file, one model."""
+    sampling = sampling_of(generated)
+    values: list[float] = []
+    refused = 0
+    for k, msd in enumerate(generated.replicas.msd):
+        alone = replace(
+            sampling, n_particles=sampling.n_particles[[k]], span_ps=sampling.span_ps[[k]]
+        )
+        try:
+            one = fit_coefficient(generated.curves.lag_ps, msd, alone)
+            values.append(one.d_angstrom2_per_ps)
+        except NotDiffusiveError:
+            refused += 1
+    return Models(np.array(values), refused, ensemble(values) if len(values) > 1 else None)
+
+
+class _WholePaths:
+    """What needs whole paths: fidelity, baselines, sites, densities; a part of large files."""
+
+    def __init__(self, config: ReportConfig, label: str) -> None:
+        self.label = label
+        self.md: MdRuns = read_runs(config.md, config.species)
+        crystal = self.md.crystal
+        self.lattice = Lattice.of_crystal(crystal) if isinstance(crystal, Crystal) else None
+        self.reference = Fidelity(self.md.positions, self.md.interval_ps, self.lattice)
+        self.records = min(map(len, self.md.positions))
+        self.free, self.free_interval_ps = _mixed_models(
+            config.generated, config.species, self.records * self.md.interval_ps
+        )
+
+    def baselines(
+        self, config: DynamicsConfig
+    ) -> tuple[dict[str, Side], dict[str, FidelityResult]]:
+        """Return the baselines, and the fidelity of the generated ions and of the baselines."""
+        rng = np.random.default_rng(0)
+        runs, interval = self.md.positions, self.md.interval_ps
+        made = {
+            "block bootstrap": block_bootstrap(runs, self.records, COMPARED // 2, rng),
+            "Gaussian process": gaussian_process(runs, self.records, COMPARED // 2, rng),
+        }
+        fidelity = {self.label: self.reference.compare(self.free, self.free_interval_ps)}
+        sides = {}
+        for name, positions in made.items():
+            fidelity[name] = self.reference.compare(positions, interval)
+            moved = dynamics_of_arrays([positions], interval, config, label=name)
+            sides[name] = Side(moved, fit_diffusion(moved))
+        return sides, fidelity
+
+    def sites(self) -> SitesCompared | None:
+        """Return the sites and the hops of both, in a crystal."""
+        sites, hops = self.reference.sites, self.reference.hops
+        if sites is None or hops is None:
+            return None
+        made = count_hops(sites, self.free.astype(np.float64), self.free_interval_ps)
+        return SitesCompared(
+            fraction=sites.fraction,
+            position=sites.fraction @ sites.lattice,
+            lattice=sites.lattice,
+            md=hops.statistics(self.md.interval_ps),
+            generated=made.statistics(self.free_interval_ps),
+        )
+
+    def density(self) -> DensitySlices | None:
+        """Return the densities of both in a layer, in a crystal."""
+        if self.md.cell is None or self.lattice is None:
+            return None
+        every = np.concatenate([run.reshape(-1, 3) for run in self.md.positions])
+        return density_slices(every, self.free, self.md.cell, self.lattice)
+
+
+def _extrapolation(diffusion: Diffusion, lag_ps: np.ndarray) -> Extrapolation | None:
+    total = diffusion.total
+    if total is None:
+        return None
+    return Extrapolation(**linear_extrapolation(total, lag_ps[lag_ps >= total.window_ps[0]]))
+
+
+def _mixed_models(paths: Sequence[str], species: str, span_ps: float) -> tuple[np.ndarray, float]:
+    """Return positions [T, N, 3] of about `COMPARED` ions over `span_ps`, and their interval.
+
+    As many of each file, in whole cells.
+    """
+    with open_runs(paths, species) as trajectories:
+        interval = trajectories[0].record_interval_ps
+        records = min(round(span_ps / interval), *(t.n_records for t in trajectories))
+        parts = []
+        for t in trajectories:
+            ions = t.ions_per_cell if t.ions_per_cell < t.n_particles else 1
+            share = math.ceil(COMPARED / len(paths) / ions) * ions
+            parts.append(t.positions(slice(0, records), slice(0, share)))
+    return np.concatenate(parts, 1), interval
+
+
+def _interval_and_span(paths: Sequence[str], species: str) -> tuple[float, float]:
+    """Return the record interval of the first file, and the length of the longest."""
+    with open_runs(paths, species) as trajectories:
+        intervals = [t.record_interval_ps for t in trajectories]
+        spans = [(t.n_records - 1) * i for t, i in zip(trajectories, intervals, strict=True)]
+    return intervals[0], max(spans)
+
+
+def msd_ratio(md: Dynamics, generated: Dynamics) -> MsdRatio:
+    """Return generated over MD mean squared displacement.
+
+    Raises
+    ------
+    DataError
+        If they are known at different lags.
+    """
+    a, b = md.curves, generated.curves
+    count = min(len(a.lag_ps), len(b.lag_ps))
+    lag = a.lag_ps[:count]
+    if not np.allclose(lag, b.lag_ps[:count], rtol=1e-3):
+        raise DataError("lags of MD and generated trajectory differ")
+    inside = lag <= 0.25 * float(np.min(md.span_ps)) * (1 + 1e-9)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = b.msd[:count][inside] / a.msd[:count][inside]
+        off = np.abs(np.log(ratio))
+    worst = int(np.argmax(np.nan_to_num(off, nan=-1.0)))
+    return MsdRatio(lag[inside], ratio, float(ratio[worst]), float(lag[inside][worst]))

@@ -1,0 +1,249 @@
+"""What a report shows, as typed objects that go to a result file and come back from it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import numpy as np
+
+from mdgan_hpc.analysis.fidelity import FidelityResult
+from mdgan_hpc.analysis.fit.results import Coefficient, Diffusion, Refused
+from mdgan_hpc.analysis.fit.transport import Ensemble
+from mdgan_hpc.analysis.results import Dynamics
+from mdgan_hpc.analysis.sites import DensitySlices, HopStatistics
+from mdgan_hpc.results import Result
+
+
+@dataclass(frozen=True)
+class IonPaths(Result):
+    """Where the first ions of the runs go.
+
+    Attributes
+    ----------
+    time_ps : array, [t]
+    position : array, [t, n, 3]
+        Angstrom.
+    """
+
+    time_ps: np.ndarray
+    position: np.ndarray
+
+
+@dataclass(frozen=True)
+class Displacements(Result):
+    """Displacements of the first ions from their start.
+
+    Attributes
+    ----------
+    time_ps : array, [t]
+    displacement : array, [t, n, 3]
+        Angstrom; NaN after the end of a run.
+    """
+
+    time_ps: np.ndarray
+    displacement: np.ndarray
+
+
+@dataclass(frozen=True)
+class Models(Result):
+    """D of each of several models: one generated trajectory, one model.
+
+    Attributes
+    ----------
+    d_angstrom2_per_ps : array, [n]
+        Of those whose motion is diffusive.
+    refused : int
+        Number of the others.
+    ensemble : Ensemble, optional
+        Where there are two or more.
+    """
+
+    d_angstrom2_per_ps: np.ndarray
+    refused: int
+    ensemble: Ensemble | None = None
+
+
+@dataclass(frozen=True)
+class Side(Result):
+    """One side of a comparison: MD, what a model generated, or a baseline.
+
+    Attributes
+    ----------
+    dynamics : Dynamics
+        Its entries are those of the group itself in a file.
+    diffusion : Diffusion
+    window_of_md : Coefficient or Refused, optional
+        D over the fit window of the MD.
+    paths : IonPaths, optional
+    displacements : Displacements, optional
+    models : Models, optional
+        Where there are several.
+    """
+
+    dynamics: Dynamics
+    diffusion: Diffusion
+    window_of_md: Coefficient | Refused | None = None
+    paths: IonPaths | None = None
+    displacements: Displacements | None = None
+    models: Models | None = None
+
+    @property
+    def label(self) -> str:
+        """What made the trajectories."""
+        return self.dynamics.label
+
+    @property
+    def ensemble(self) -> Ensemble | None:
+        """D over several models, if there are."""
+        return None if self.models is None else self.models.ensemble
+
+    def to_tree(self) -> dict[str, Any]:
+        """Return the result tree, the dynamics at its root."""
+        tree = super().to_tree()
+        return {**tree.pop("dynamics"), **tree}
+
+    @classmethod
+    def from_tree(cls, tree: Mapping[str, Any]) -> Self:
+        """Make the object from a result tree."""
+        return super().from_tree({**tree, "dynamics": tree})
+
+
+@dataclass(frozen=True)
+class MsdRatio(Result):
+    """Generated over MD mean squared displacement, from one record to a quarter of the run.
+
+    Attributes
+    ----------
+    lag_ps, ratio : array, [L]
+    worst : float
+        The ratio farthest from one, on a log scale.
+    worst_lag_ps : float
+    """
+
+    lag_ps: np.ndarray
+    ratio: np.ndarray
+    worst: float
+    worst_lag_ps: float
+
+
+@dataclass(frozen=True)
+class SitesCompared(Result):
+    """Sites of the ions in the primitive cell, and the hops between them.
+
+    Attributes
+    ----------
+    fraction, position : array, [S, 3]
+        Fractions of the cell, and Angstrom.
+    lattice : array, [3, 3]
+        Rows are the vectors, Angstrom.
+    md, generated : HopStatistics
+    """
+
+    fraction: np.ndarray
+    position: np.ndarray
+    lattice: np.ndarray
+    md: HopStatistics
+    generated: HopStatistics
+
+
+@dataclass(frozen=True)
+class Extrapolation(Result):
+    """MSD = c + 6 D t of the MD with its 95 % interval.
+
+    Attributes
+    ----------
+    lag_ps, msd, low, high : array, [L]
+        ps and Angstrom^2.
+    """
+
+    lag_ps: np.ndarray
+    msd: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+@dataclass(frozen=True)
+class Ceiling(Result):
+    """The relative error of D that MD data allow at best, by the number of hops in them.
+
+    Attributes
+    ----------
+    n_effective : float
+        Ions x MSD over the length of a run / squared hop length.
+    relative_error : float
+    hop_length : float
+        Angstrom.
+    """
+
+    n_effective: float
+    relative_error: float
+    hop_length: float
+
+
+@dataclass(frozen=True)
+class Samples(Result):
+    """Training samples against the step skip.
+
+    Attributes
+    ----------
+    step_skip : array, [S]
+        Stored records from one record to the next.
+    overlapping, independent : array, [S]
+        Windows from every start, and windows that do not overlap in time.
+    records : int
+        Records in a window.
+    used_step_skip : int, optional
+    """
+
+    step_skip: np.ndarray
+    overlapping: np.ndarray
+    independent: np.ndarray
+    records: int
+    used_step_skip: int | None = None
+
+
+@dataclass(frozen=True)
+class Comparison(Result):
+    """MD and generated trajectories side by side.
+
+    Attributes
+    ----------
+    md, generated : Side
+    msd_ratio : MsdRatio
+    fidelity : dict of str to FidelityResult
+        Of the generated trajectories, under their label, and of the baselines.
+    baselines : dict of str to Side
+    ceiling : Ceiling
+    samples : Samples
+    training_span_ps : float
+        Length of a training run.
+    crystal : str
+        What the framework of the MD runs is.
+    conditions : list of list of str
+        Rows of the table of conditions and times: quantity, MD, generated.
+    extrapolation : Extrapolation, optional
+        Where the MD gives D.
+    sites : SitesCompared, optional
+        In a crystal.
+    density : DensitySlices, optional
+        In a crystal.
+    provenance : dict
+    key : str
+        Changes when the inputs or the configuration do.
+    """
+
+    md: Side
+    generated: Side
+    msd_ratio: MsdRatio
+    fidelity: dict[str, FidelityResult]
+    baselines: dict[str, Side]
+    ceiling: Ceiling
+    samples: Samples
+    training_span_ps: float
+    crystal: str
+    conditions: list[list[str]]
+    extrapolation: Extrapolation | None = None
+    sites: SitesCompared | None = None
+    density: DensitySlices | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
+    key: str = ""

@@ -1,0 +1,54 @@
+"""The results of a report in sentences."""
+
+from mdgan_hpc.analysis.fidelity import FidelityResult
+from mdgan_hpc.report.results import Comparison, Side
+from mdgan_hpc.report.text import haven_line, with_error
+
+
+def sentences(found: Comparison) -> list[str]:
+    """Return the results in sentences."""
+    name = found.generated.label
+    lines = [*_coefficient(found.md), *_coefficient(found.generated)]
+    together = found.generated.ensemble
+    if together is not None:
+        lines.append(f"D over {together.n_models} models ({name}) = {with_error(together)}")
+    else:
+        lines.append(
+            f"The error of {name} is that of the generated ions alone; the error that the training "
+            "data leave needs models of bootstrap replicas (several --generated)."
+        )
+    ceiling = found.ceiling
+    lines.append(
+        f"The MD data hold about {ceiling.n_effective:.0f} effective hops of "
+        f"{ceiling.hop_length:.2g} A; by the rule of He et al. (2018) D is known from them to "
+        f"about {100 * ceiling.relative_error:.0f} %, however many ions are generated."
+    )
+    ratio = found.msd_ratio
+    lines.append(
+        f"MSD of {name} over MD, from {ratio.lag_ps[0]:.3g} to {ratio.lag_ps[-1]:.3g} ps: "
+        f"worst ratio {ratio.worst:.3f} at {ratio.worst_lag_ps:.3g} ps"
+    )
+    lines.append(_fidelity(found.fidelity[name]))
+    if found.sites is None:
+        lines.append(f"Sites are not compared: the framework of the MD is {found.crystal}.")
+    return lines
+
+
+def _coefficient(side: Side) -> list[str]:
+    diffusion = side.diffusion
+    if diffusion.total is None:
+        return [f"D of {side.label}: {diffusion.refused}"]
+    lines = [f"D of {side.label} = {with_error(diffusion.total)}"]
+    if diffusion.collective is not None:
+        lines.append(f"{side.label}: {haven_line(diffusion.collective)}")
+    return lines
+
+
+def _fidelity(result: FidelityResult) -> str:
+    worst, ratio = result.worst
+    z = ", ".join(f"{v:.1f}" for v in result.drift_z)
+    return (
+        f"Fidelity (1: as far from MD as another MD run): median {result.median:.2f}, worst "
+        f"{ratio:.2f} ({worst}); in groups the size of an MD run median "
+        f"{result.run_median:.2f}; drift z {z}"
+    )

@@ -1,0 +1,32 @@
+"""Inputs of a report. Loads nothing heavy."""
+
+from dataclasses import dataclass
+
+from mdgan_hpc.config import key
+from mdgan_hpc.errors import UsageError
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """Inputs of a report.
+
+    Attributes
+    ----------
+    md : tuple of path
+        MD runs of one system, each a replica.
+    generated : tuple of path
+        Generated trajectories, each of its own model (bootstrap replica) if several.
+    """
+
+    md: tuple[str, ...]
+    generated: tuple[str, ...]
+    species: str = key("", "symbol | species to compare, e.g. Li; needed where files hold several")
+    records: int = key(
+        128, "number | records in a training sample, where the generated file does not tell"
+    )
+
+    def __post_init__(self) -> None:
+        if not self.md or not self.generated:
+            raise UsageError("a report needs at least one --md and one --generated file")
+        if self.records < 1:
+            raise UsageError("--records must be at least 1")

@@ -1,0 +1,97 @@
+"""Advice before training, on motion whose times are known."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mdgan_hpc.analysis.dynamics import dynamics
+from mdgan_hpc.analysis.fit.diffusion import fit_diffusion
+from mdgan_hpc.errors import DataError
+from mdgan_hpc.report.advice import advise
+from mdgan_hpc.trajectory import TrajectoryWriter
+
+
+def write(path: Path, positions: np.ndarray, interval_ps: float) -> Path:
+    with TrajectoryWriter(path, species=np.full(positions.shape[1], 3)) as writer:
+        steps = np.arange(len(positions))
+        writer.append(positions, steps, interval_ps * steps)
+    return path
+
+
+def persistent(n_frames: int, memory: float, step: float) -> np.ndarray:
+    """Velocities with the autocorrelation exp(-t / memory), memory in frames."""
+    random = np.random.default_rng(2)
+    keep = np.exp(-1 / memory)
+    velocity = random.normal(size=(16, 3))
+    path = np.zeros((n_frames, 16, 3))
+    for frame in range(1, n_frames):
+        velocity = keep * velocity + np.sqrt(1 - keep**2) * random.normal(size=velocity.shape)
+        path[frame] = path[frame - 1] + step * velocity
+    return path
+
+
+def test_velocity_memory_hops_and_suggestion(tmp_path):
+    # exp(-t / 20 fs) falls to 0.1 at 46 fs.
+    path = write(tmp_path / "run.h5", persistent(20_000, 20.0, 0.05), 0.001)
+    advice = advise([path])
+    assert advice.velocity_memory_ps == pytest.approx(0.046, rel=0.15)
+    assert advice.cage_ps is None
+    assert 0.02 < advice.diffusive_ps < 0.3
+    assert 3 <= advice.step_skip <= 6
+    # D = step^2 memory (per axis, frames): MSD over the run, in hops of 3 Angstrom.
+    expected = 16 * 6 * 0.05**2 * 20 * 20_000 / 9
+    assert advice.ceiling.n_effective == pytest.approx(expected, rel=0.5)
+    assert advice.ceiling.relative_error == pytest.approx(
+        3.43 / advice.ceiling.n_effective**0.5 + 0.04
+    )
+    assert not any("WARNING" in line for line in advice.lines())
+
+
+def test_caged_motion_is_warned_of(tmp_path):
+    random = np.random.default_rng(0)
+    path = np.zeros((4000, 8, 3))
+    for frame in range(1, len(path)):
+        path[frame] = 0.9 * path[frame - 1] + 0.1 * random.normal(size=(8, 3))
+    file = write(tmp_path / "cage.h5", path, 0.001)
+    advice = advise([file])
+    assert advice.cage_ps is not None
+    assert advice.diffusive_ps is None
+    line = [sys.executable, "-m", "mdgan_hpc.cli.train", "--advise", "--data", str(file)]
+    line += ["--figure", str(tmp_path / "samples.png")]
+    done = subprocess.run(line, capture_output=True, text=True, check=True)
+    assert "cannot answer what D is" in done.stdout
+    assert (tmp_path / "samples.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("frames", "speed", "message"), [(4, 1.0, "4 frames is too short"), (400, 0.0, "do not move")]
+)
+def test_data_that_tell_nothing_are_refused_in_one_line(tmp_path, frames, speed, message):
+    still = speed * np.random.default_rng(0).normal(size=(frames, 4, 3)).cumsum(0)
+    file = write(tmp_path / "run.h5", still, 0.01)
+    with pytest.raises(DataError, match=message):
+        advise([file])
+
+
+def test_advice_and_fit_of_d_agree(tmp_path):
+    """A random walk of one ion: where mdgan-msd gives a D, the advice does not say it cannot."""
+    walk = np.random.default_rng(3).normal(size=(20_000, 1, 3)).cumsum(0) * 0.3
+    file = write(tmp_path / "run.h5", walk, 0.01)
+    assert fit_diffusion(dynamics([file])).total is not None
+    advice = advise([file])
+    assert advice.refused is None
+    assert not any("cannot answer" in line for line in advice.lines())
+
+
+def test_the_configuration_is_told_beside_the_suggestion(tmp_path):
+    file = write(tmp_path / "run.h5", persistent(20_000, 20.0, 0.05), 0.001)
+    advice = advise([file])
+    told = [line for line in advice.lines(2, 160) if line.startswith("the configuration uses")]
+    assert len(told) == 1
+    assert "data.step_skip = 2 (2 fs), data.records = 160" in told[0]
+    assert "likelihood" in told[0]
+    coarse = [line for line in advice.lines(40, 160) if line.startswith("the configuration uses")]
+    assert "better data.step_skip = 5" in coarse[0]

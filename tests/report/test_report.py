@@ -1,0 +1,152 @@
+"""The report command, end to end on small synthetic files."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from mdgan_hpc.errors import UsageError
+from mdgan_hpc.parallel import SingleProcess
+from mdgan_hpc.report.advice import advise
+from mdgan_hpc.report.comparison import compare
+from mdgan_hpc.report.results import Comparison
+from mdgan_hpc.report.settings import ReportConfig
+from mdgan_hpc.results import load_results
+from tests.support.motion import brownian, cage_and_hops, run, write
+
+
+@pytest.fixture
+def inputs(tmp_path):
+    rng = np.random.default_rng(5)
+    md = [write(tmp_path / f"md{k}.h5", brownian(800, 6, rng), interval=0.05) for k in (1, 2, 3)]
+    generated = write(
+        tmp_path / "gen.h5",
+        brownian(900, 64, rng, interval=0.1),
+        interval=0.1,
+        parameters={"generator_label": "transition density", "simulated_together": 1},
+    )
+    return [*(x for m in md for x in ("--md", m)), "--generated", generated]
+
+
+def test_report_holds_figures_numbers_and_a_page(tmp_path, inputs):
+    folder = tmp_path / "report"
+    done = run("mdgan_hpc.cli.report", *inputs, "-o", folder)
+    assert done.returncode == 0, done.stderr
+    numbers = json.loads((folder / "report.json").read_text())
+    ratio = numbers["msd_ratio"]
+    assert f"{ratio['worst']:.3f}" in done.stdout
+    assert 0.6 < ratio["worst"] < 1.6
+    assert ratio["lag_ps"][0] == pytest.approx(0.1)
+    assert ratio["lag_ps"][-1] <= 0.25 * 799 * 0.05
+    for part in ("md", "generated"):
+        total = numbers[part]["diffusion"]["total"]
+        assert total["low_angstrom2_per_ps"] < 1.0 < total["high_angstrom2_per_ps"]
+    page = (folder / "report.html").read_text()
+    pictures = re.findall(r'<img[^>]*src="([^"]*)"', page)
+    assert len(pictures) == len(list(folder.glob("*.png"))) == len(list(folder.glob("*.pdf"))) >= 8
+    assert set(numbers["fidelity"]) == {"transition density", "block bootstrap", "Gaussian process"}
+    assert numbers["fidelity"]["transition density"]["median"] < 2
+    assert all(p.startswith("data:image/png;base64,") for p in pictures)
+    assert "D of transition density =" in done.stdout
+    assert "MD-GAN" not in done.stdout + page
+    assert "http" not in re.sub(r"data:[^\"]*", "", page)
+
+
+def test_fidelity_is_that_of_all_models_mixed(tmp_path):
+    rng = np.random.default_rng(7)
+    md = [write(tmp_path / f"md{k}.h5", brownian(400, 12, rng)) for k in (1, 2, 3)]
+    fast, slow = (
+        write(tmp_path / f"{name}.h5", scale * brownian(400, 300, rng))
+        for name, scale in (("fast", 1.5**0.5), ("slow", 0.5**0.5))
+    )
+    ratio = {}
+    for name, made in {"slow": [slow], "both": [fast, slow]}.items():
+        config = ReportConfig(tuple(map(str, md)), tuple(map(str, made)))
+        found = compare(config, SingleProcess())
+        assert found is not None
+        ratio[name] = found.fidelity["generated"].msd_ratio
+    assert ratio["both"] == pytest.approx(2 * ratio["slow"], rel=0.15)
+
+
+def test_a_crystal_adds_sites_and_density(tmp_path):
+    rng = np.random.default_rng(6)
+    cell = np.diag([10.0, 10.0, 10.0])
+    corners = np.stack(np.meshgrid(*[np.arange(4)] * 3, indexing="ij"), -1).reshape(-1, 3) * 2.5
+    framework = {
+        "species": np.full(64, 8),
+        "position": corners + 1.25,
+        "rms_displacement": np.full(64, 0.1),
+    }
+    md = [
+        write(
+            tmp_path / f"md{k}.h5",
+            cage_and_hops(800, 12, rng),
+            cell=cell,
+            parameters={"framework": framework},
+        )
+        for k in (1, 2)
+    ]
+    generated = write(tmp_path / "gen.h5", cage_and_hops(800, 48, rng), cell=cell)
+    folder = tmp_path / "report"
+    options = [*(x for m in md for x in ("--md", m)), "--generated", generated]
+    done = run("mdgan_hpc.cli.report", *options, "-o", folder)
+    assert done.returncode == 0, done.stderr
+    sites = json.loads((folder / "report.json").read_text())["sites"]
+    assert len(sites["fraction"]) == 1
+    np.testing.assert_allclose(np.abs(np.linalg.det(sites["lattice"])), 2.5**3, rtol=1e-6)
+    for part in ("md", "generated"):
+        assert sites[part]["hop_length"] == pytest.approx(2.5, rel=0.02)
+        assert sites[part]["hop_rate_per_ps"] == pytest.approx(1.0, rel=0.1)
+        # Six directions, so one hop in six leads back; hops come at random times.
+        assert sites[part]["back_jump_probability"] == pytest.approx(1 / 6, abs=0.05)
+    assert (folder / "density.png").exists()
+
+
+def test_a_second_run_uses_what_is_there_and_other_inputs_are_refused(tmp_path, inputs):
+    folder = tmp_path / "report"
+    assert run("mdgan_hpc.cli.report", *inputs, "-o", folder).returncode == 0
+    before = (folder / "analysis.h5").stat().st_mtime_ns
+    assert run("mdgan_hpc.cli.report", *inputs, "-o", folder).returncode == 0
+    assert (folder / "analysis.h5").stat().st_mtime_ns == before
+    other = run("mdgan_hpc.cli.report", *inputs[2:], "-o", folder)
+    assert other.returncode == 2
+    assert "other inputs" in other.stderr
+
+
+def test_a_comparison_goes_to_a_file_and_comes_back(tmp_path, inputs):
+    folder = tmp_path / "report"
+    assert run("mdgan_hpc.cli.report", *inputs, "-o", folder).returncode == 0
+    tree = load_results(folder / "analysis.h5")
+    found = Comparison.from_tree(tree)
+    again = Comparison.from_tree(found.to_tree())
+    np.testing.assert_array_equal(again.md.dynamics.curves.msd, tree["md"]["curves"]["msd"])
+    assert again.fidelity.keys() == found.fidelity.keys()
+    name = found.generated.label
+    assert again.fidelity[name].median == tree["fidelity"][name]["median"]
+    assert found.generated.diffusion.require().d_angstrom2_per_ps > 0
+
+
+def test_several_species_are_refused_until_one_is_named(tmp_path):
+    rng = np.random.default_rng(9)
+    species = np.repeat([3, 8], 6)
+    md = [write(tmp_path / f"md{k}.h5", brownian(400, 12, rng), species=species) for k in (1, 2)]
+    generated = write(tmp_path / "gen.h5", brownian(400, 24, rng), species=np.full(24, 3))
+    paths = tuple(map(str, md)), (str(generated),)
+    with pytest.raises(UsageError, match="Li6 O6"):
+        compare(ReportConfig(*paths), SingleProcess())
+    found = compare(ReportConfig(*paths, species="Li"), SingleProcess())
+    assert found is not None
+    assert found.md.dynamics.species == "Li"
+    assert (found.md.dynamics.n_particles == 6).all()
+    with pytest.raises(UsageError, match="holds no O"):
+        compare(ReportConfig(*paths, species="O"), SingleProcess())
+
+
+def test_advice_and_report_count_hops_by_one_rule(tmp_path):
+    rng = np.random.default_rng(4)
+    md = [str(write(tmp_path / f"md{k}.h5", cage_and_hops(800, 12, rng))) for k in (1, 2)]
+    generated = write(tmp_path / "gen.h5", cage_and_hops(800, 48, rng))
+    found = compare(ReportConfig(tuple(md), (str(generated),)), SingleProcess())
+    assert found is not None
+    assert advise(md).ceiling == found.ceiling
