@@ -3,9 +3,11 @@
 `convert` is the conversion from Python; `mdgan-convert` calls the same.
 """
 
+import sys
 from pathlib import Path
 
-from mdgan_hpc.convert.settings import ConvertConfig
+from mdgan_hpc import CallableRoom
+from mdgan_hpc.convert.settings import ConvertConfig, Drift, SourceKind
 
 __all__ = ["ConvertConfig", "convert"]
 
@@ -15,13 +17,15 @@ def convert(
     output: str | Path,
     *,
     select: str | None = None,
-    drift: str = ConvertConfig.drift,
+    drift: Drift = ConvertConfig.drift,
     every: int = ConvertConfig.every,
     records: str = ConvertConfig.records,
-    source_kind: str = ConvertConfig.source,
+    source_kind: SourceKind = ConvertConfig.source,
     label: str = ConvertConfig.label,
     format: str = ConvertConfig.format,
     species: str = ConvertConfig.species,
+    units: str = ConvertConfig.units,
+    fixed_order: bool = ConvertConfig.fixed_order,
     time_step_fs: float = ConvertConfig.time_step_fs,
     unwrap: bool = ConvertConfig.unwrap,
     include_initial: bool = ConvertConfig.include_initial,
@@ -46,8 +50,8 @@ def convert(
         Replace an existing output.
     silent : bool
         Show no progress.
-    drift, every, records, label, format, species, time_step_fs, unwrap, include_initial, strict, \
-check
+    drift, every, records, label, format, species, units, fixed_order, time_step_fs
+    unwrap, include_initial, strict, check
         The options of the command, with their defaults (`ConvertConfig`).
 
     Returns
@@ -75,6 +79,8 @@ check
         label=label,
         format=format,
         species=species,
+        units=units,
+        fixed_order=fixed_order,
         time_step_fs=time_step_fs,
         unwrap=unwrap,
         include_initial=include_initial,
@@ -83,3 +89,6 @@ check
     )
     convert_run(source, output, config, force=force, silent=silent)
     return Path(output)
+
+
+sys.modules[__name__].__class__ = CallableRoom

@@ -174,7 +174,7 @@ class Chain:
         """Return the root mean square displacement from the record before, [n]; 0 for the first."""
         before = piece.positions[:1] if self._last is None else self._last.frame.positions
         moves = np.diff(piece.positions, axis=0, prepend=before)
-        return np.sqrt(np.einsum("tni,tni->t", moves, moves) / moves.shape[1])
+        return np.asarray(np.sqrt(np.einsum("tni,tni->t", moves, moves) / moves.shape[1]))
 
     def _events(self, piece: Frames, raw: np.ndarray, moved: np.ndarray) -> list[int]:
         """Return the rows before which something other than one step happened."""
@@ -383,10 +383,10 @@ class Chain:
 
     def _move(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Return the nearest-image displacement from y to x, [N, 3]."""
-        move = x - y
+        move = np.asarray(x - y)
         if self.rules.cell is None:
             return move
-        return move - lattice_jumps(move, self.rules.cell) @ self.rules.cell
+        return np.asarray(move - lattice_jumps(move, self.rules.cell) @ self.rules.cell)
 
     def _distance(self, x: np.ndarray, y: np.ndarray) -> float:
         return rms(self._move(x, y))

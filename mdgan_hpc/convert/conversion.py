@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from mdgan_hpc.config import as_mapping
-from mdgan_hpc.convert.chain import Chain
 from mdgan_hpc.convert.drift import RunStatistics
 from mdgan_hpc.convert.frames import UNITS, Frames, TimedFrames, gathered
 from mdgan_hpc.convert.run import Run
@@ -24,6 +23,12 @@ from mdgan_hpc.progress import Progress
 from mdgan_hpc.provenance import Fingerprints, provenance
 from mdgan_hpc.trajectory import TrajectoryWriter
 from mdgan_hpc.units import FS_PER_PS
+
+#: How the coordinates of a changing cell were unfolded, in the words of the file.
+UNWRAPPING = (
+    "unwrapped fractional coordinates times the mean cell, which is stored as the cell; the "
+    "changing cell's volume is an observable"
+)
 
 _log = logging.getLogger(__name__)
 
@@ -129,8 +134,14 @@ class _Conversion:
         self._config, self._files = config, files
         self._run = open_source(source, config, files)
         self._atoms = chosen_atoms(config, self._run)
-        self._chain = Chain(self._run.rules)
+        self._chain = self._run.time_line
+        self._mean_cell = self._run.mean_cell() if self._unwraps else None
         self._statistics = RunStatistics(self._run.masses, self._atoms.reference, self._atoms.rest)
+
+    @property
+    def _unwraps(self) -> bool:
+        """Whether there is something to unfold: not where the file states the unwrapped path."""
+        return self._config.unwrap and not self._run.unwrapped
 
     def run(
         self,
@@ -174,12 +185,14 @@ class _Conversion:
             "species_labels": ",".join(np.array(run.labels)[chosen]),
             **run.parameters,
         }
+        if self._mean_cell is not None:
+            parameters["unwrapping"] = UNWRAPPING
         if "last_forces" in parameters:
             parameters["last_forces"] = parameters["last_forces"][chosen]
         return TrajectoryWriter(
             self._output,
             species=run.atomic_numbers[chosen],
-            cell=run.cell,
+            cell=run.cell if self._mean_cell is None else self._mean_cell,
             masses=run.masses[chosen],
             parameters=parameters,
             force=force,
@@ -189,11 +202,21 @@ class _Conversion:
         """Yield the frames that are kept, unwrapped, all atoms of them."""
         run, config = self._run, self._config
         initial = run.initial_geometry() if config.include_initial else None
-        unwrapper = Unwrapper(unwrap=config.unwrap, where=run.where)
+        unwrapper = Unwrapper(
+            unwrap=self._unwraps,
+            where=run.where,
+            periodic=run.periodic,
+            mean_cell=self._mean_cell,
+        )
         raw = _in_range(run.frames(check=config.check), config.records)
         for piece in _thinned(gathered(self._chain.frames(raw, initial)), config.every):
             cells = run.cell if piece.cells is None else piece.cells
-            piece.positions = unwrapper.apply(piece.positions, cells, piece.steps)
+            if not run.unwrapped:
+                piece.positions = unwrapper.apply(piece.positions, cells, piece.steps)
+            if self._mean_cell is not None and piece.cells is not None:
+                volume = np.abs(np.linalg.det(piece.cells))
+                piece.observables = {"volume": volume, **piece.observables}
+                piece.cells = None
             yield piece
         unwrapper.finish()
 

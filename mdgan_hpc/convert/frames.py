@@ -42,6 +42,8 @@ class Frames:
     forces : array, [n, N, 3], or None
         eV/Angstrom.
     observables : dict of name to array [n]
+    times_ps : array, [n], or None
+        Times stated in the file.
     """
 
     record: np.ndarray
@@ -51,6 +53,7 @@ class Frames:
     cells: np.ndarray | None = None
     forces: np.ndarray | None = None
     observables: dict[str, np.ndarray] = field(default_factory=dict)
+    times_ps: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.record)

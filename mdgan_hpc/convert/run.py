@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from ase.data import chemical_symbols
 
-from mdgan_hpc.convert.chain import ChainRules
 from mdgan_hpc.convert.frames import Frames
+from mdgan_hpc.convert.timeline import TimeLine
 
 
 @dataclass(kw_only=True)
@@ -35,8 +35,14 @@ class Run(ABC):
         Atomic mass units.
     cell : array, [3, 3], or None
         Constant cell, Angstrom; None where it is not known, or comes with the frames.
-    rules : ChainRules
-        How the records make one time line.
+    time_line : TimeLine
+        Puts the records on one time line.
+    time_step_fs : float
+        Time from one record to the next at the beginning, fs.
+    unwrapped : bool
+        The file states the unwrapped path: it is taken as it is.
+    periodic : array of bool, [3]
+        Cell vectors along which coordinates may be folded.
     parameters : dict
         Further constants for ``parameters/`` of the trajectory file.
     """
@@ -50,18 +56,16 @@ class Run(ABC):
     labels: list[str]
     masses: np.ndarray
     cell: np.ndarray | None
-    rules: ChainRules
+    time_line: TimeLine
+    time_step_fs: float
+    unwrapped: bool = False
+    periodic: np.ndarray = field(default_factory=lambda: np.ones(3, bool))
     parameters: dict[str, Any] = field(default_factory=dict)
 
     @property
     def n_atoms(self) -> int:
         """Number of atoms N, ghosts included."""
         return len(self.atomic_numbers)
-
-    @property
-    def time_step_fs(self) -> float:
-        """Time from one step to the next at the beginning, fs."""
-        return self.rules.time_steps_fs[0]
 
     @property
     def elements(self) -> list[str]:
@@ -77,6 +81,19 @@ class Run(ABC):
         check : bool
             Compare the files of the run with each other where there are several.
         """
+
+    def cells(self) -> Iterator[np.ndarray]:
+        """Yield the cell [3, 3] of every record that has one, Angstrom, in a pass of its own."""
+        return iter(())
+
+    def mean_cell(self) -> np.ndarray | None:
+        """Return the mean [3, 3] of a cell that changes, Angstrom; None if it does not."""
+        total, count, first, changes = np.zeros((3, 3)), 0, None, False
+        for cell in self.cells():
+            first = cell if first is None else first
+            changes |= bool(np.abs(cell - first).max() > 1e-7 * np.abs(first).max())
+            total, count = total + cell, count + 1
+        return total / count if changes else None
 
     def initial_geometry(self) -> tuple[np.ndarray, np.ndarray | None] | None:
         """Return positions [N, 3] and cell [3, 3] of the step before the first record, Angstrom.

@@ -246,8 +246,21 @@ class Rows:
         self._back = row
 
 
-def lines(stream: Stream, block: int = 2**20) -> Iterator[str]:
-    """Yield the lines of a stream as text without their ends; an overlong line is cut in pieces."""
+#: Ends a last line whose end is missing: it may be cut within a number, and is none any more.
+CUT = "\0"
+
+
+def lines(stream: Stream, block: int = 2**20, *, cut: str = "") -> Iterator[str]:
+    """Yield the lines of a stream as text without their ends; an overlong line is cut in pieces.
+
+    Parameters
+    ----------
+    stream : Stream
+    block : int
+        Bytes read at a time.
+    cut : str
+        Added to the last line if its end is missing, such as `CUT`.
+    """
     rest = b""
     while True:
         data = stream.read(block)
@@ -260,4 +273,4 @@ def lines(stream: Stream, block: int = 2**20) -> Iterator[str]:
         rest = tail if newline else b""
         yield from (whole if newline else tail).decode("latin-1").split("\n")
     if rest:
-        yield rest.decode("latin-1")
+        yield rest.decode("latin-1") + cut

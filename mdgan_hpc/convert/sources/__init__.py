@@ -9,16 +9,24 @@ ask the user, and `DataError` for what the file does not hold; then name it in `
 file states is used; what it does not state is asked for, never assumed.
 """
 
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
 from mdgan_hpc.convert.run import Run
 from mdgan_hpc.convert.settings import ConvertConfig
 from mdgan_hpc.convert.streams import Files
+from mdgan_hpc.errors import UsageError
 
 #: Module of each source, by the word that `--format` knows it by; any other word is one of ASE's.
 _SOURCES = {
     "": "siesta.run",
+    "lammps-dump": "lammps",
+    "lammps-dump-text": "lammps",
+    "xdatcar": "xdatcar",
+    "vasp-xdatcar": "xdatcar",
+    "extxyz": "extxyz",
+    "xyz": "extxyz",
 }
 _OTHERS = "ase"
 
@@ -30,6 +38,28 @@ def open_source(path: Path, config: ConvertConfig, files: Files) -> Run:
     ------
     UsageError, DataError
     """
+    if config.format == "auto":
+        config = replace(config, format=_guessed(path))
     module = import_module(f"{__name__}.{_SOURCES.get(config.format, _OTHERS)}")
     run: Run = module.open_source(path, config, files)
     return run
+
+
+def _guessed(path: Path) -> str:
+    """Return the format of a file as ASE finds it.
+
+    Raises
+    ------
+    UsageError
+        If it does not.
+    """
+    from ase.io.formats import UnknownFileTypeError, filetype
+
+    try:
+        return str(filetype(str(path)))
+    except UnknownFileTypeError:
+        raise UsageError(
+            "its format is not recognised", where=path, remedy="name it with --format"
+        ) from None
+    except OSError as error:
+        raise UsageError(f"cannot be read ({error.strerror})", where=path) from None

@@ -1,233 +1,86 @@
-"""Trajectories of other codes, read by ASE.
+"""Trajectories of other codes, read by ASE frame by frame: whatever format it knows."""
 
-Formats that ASE reads frame by frame (extended XYZ among them) take little memory whatever their
-size. Those it would load as a whole are split here and handed to it some frames at a time.
-"""
-
-import io
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from ase import Atoms, units
-from ase.data import atomic_numbers, chemical_symbols
-from ase.io import iread, read
-from ase.io.formats import UnknownFileTypeError, filetype
+from ase.data import chemical_symbols
+from ase.io import iread
+from ase.io.formats import UnknownFileTypeError
 
-from mdgan_hpc.convert.chain import ChainRules
 from mdgan_hpc.convert.frames import Frames, piece_records
-from mdgan_hpc.convert.run import Run
 from mdgan_hpc.convert.settings import ConvertConfig
-from mdgan_hpc.convert.streams import Files, lines
+from mdgan_hpc.convert.sources.foreign import (
+    ForeignRun,
+    existing,
+    no_frame,
+    refuse_siesta_options,
+    stated_times,
+)
+from mdgan_hpc.convert.streams import Files
 from mdgan_hpc.errors import DataError, DataWarning, UsageError
 from mdgan_hpc.units import FS_PER_PS
 
-_DUMP = "lammps-dump-text"
-#: Bytes of text handed to ASE at a time.
-_PIECE_BYTES = 2**21
 
-
-def _dump_frames(rows: Iterator[str]) -> Iterator[tuple[list[str], bool]]:
-    """Yield the lines of each frame of a LAMMPS dump, and whether all its atoms are there."""
-    frame: list[str] = []
-    n_atoms, begin = -1, 0
-    for row in rows:
-        if row.startswith("ITEM: TIMESTEP") and frame:
-            yield frame, len(frame) - begin == n_atoms
-            frame, n_atoms = [], -1
-        elif frame and frame[-1].startswith("ITEM: NUMBER OF ATOMS"):
-            n_atoms = int(row)
-        elif row.startswith("ITEM: ATOMS"):
-            begin = len(frame) + 1
-        if row.strip():
-            frame.append(row)
-    if frame:
-        yield frame, len(frame) - begin == n_atoms
-
-
-def _xdatcar_frames(rows: Iterator[str]) -> Iterator[tuple[list[str], bool]]:
-    """Yield header and lines of each frame of an XDATCAR, and whether all its atoms are there."""
-    header: list[str] = []
-    n_atoms = 0
-    for row in rows:
-        if not row.lower().startswith("direct configuration"):
-            if len(header) == 7:
-                header = []  # a changing cell: each frame has its own
-            header.append(row)
-            continue
-        if len(header) == 7:
-            n_atoms = sum(int(word) for word in header[6].split())
-        body = [line for _, line in zip(range(n_atoms), rows, strict=False)]
-        whole = len(body) == n_atoms and all(len(line.split()) >= 3 for line in body)
-        yield [*header, row, *body], whole
-
-
-#: How to split the formats that ASE would load as a whole.
-_SPLITTERS: dict[str, Callable[[Iterator[str]], Iterator[tuple[list[str], bool]]]] = {
-    _DUMP: _dump_frames,
-    "vasp-xdatcar": _xdatcar_frames,
-}
-
-
-@dataclass(kw_only=True)
-class AseRun(Run):
-    """A file that ASE reads."""
-
-    file: "AseFile"
-
-    def frames(self, *, check: bool) -> Iterator[Frames]:
-        """Yield the frames in pieces."""
-        return self.file.frames()
-
-
-def open_source(path: Path, config: ConvertConfig, files: Files) -> AseRun:
-    """Open a trajectory of another code through ASE.
-
-    Raises
-    ------
-    UsageError, DataError
-    """
-    if not path.is_file():
-        raise UsageError("no such file", where=path)
-    if not config.time_step_fs:
-        raise UsageError(
-            "--format needs the time between two frames", remedy="give it with --time-step, in fs"
-        )
-    species = [word for word in config.species.split(",") if word]
-    file = AseFile(path, config.format, species, files)
-    rules = ChainRules(
-        where=path.parent,
-        ahead=0,
-        first_step=0,
-        time_steps_fs=[config.time_step_fs],
-        given_time_step=True,
-        appended=False,
-        cell=file.cell,
-    )
-    return AseRun(
-        where=path.parent,
-        label=path.stem,
-        kind=file.kind,
-        name=path.name,
-        inputs=[path],
-        atomic_numbers=file.atomic_numbers,
-        labels=[chemical_symbols[z] for z in file.atomic_numbers],
-        masses=file.masses,
-        cell=None,
-        rules=rules,
-        file=file,
-    )
-
-
-class AseFile:
-    """A trajectory that ASE can read, with everything of a frame at the same instant.
+class AtomsFile(ABC):
+    """Frames that come as ASE's `Atoms`, with everything of a frame at the same instant.
 
     Parameters
     ----------
     path : path
-    format : str
-        ASE's name of the format; ``auto`` lets ASE find it.
-    species : list of str
-        Elements of the LAMMPS types 1, 2, ...; empty: the dump has them.
+    kind : str
 
     Attributes
     ----------
     n_atoms : int
     atomic_numbers : array of int, [N]
     masses : array, [N]
-    has_cell : bool
-    cell : array, [3, 3], or None
-        Of the first frame, Angstrom.
+    periodic : array of bool, [3]
+    numbers : list of int
+        What the frames state of themselves; empty where they do not.
+    some_cell, all_cells, some_velocities : bool
+        What some or all of the frames have.
 
     Raises
     ------
-    UsageError
-        For a format that ASE does not know.
     DataError
-        For a file without a readable first frame.
+        For a file without a frame that can be read.
     """
 
-    ahead = 0
+    numbers: list[int]
+    some_cell: bool
+    all_cells: bool
+    some_velocities: bool
 
-    def __init__(self, path: Path, format: str, species: list[str], files: Files) -> None:
-        self.path, self._files = path, files
-        self.kind = f"ASE {format}"
-        self._format = self._guessed() if format == "auto" else format
-        self._species = species
-        if species and format != _DUMP:
-            raise UsageError("--species names the types of a LAMMPS dump", where=path)
-        if unknown := [symbol for symbol in species if symbol not in atomic_numbers]:
-            raise UsageError(f"--species {','.join(unknown)}: no such element")
-        first = next(self._atoms(), None)
-        if first is None or not len(first):
-            raise DataError("holds no frame", where=path)
-        self.n_atoms = len(first)
-        self.atomic_numbers = first.numbers.copy()
-        self.masses = first.get_masses()
-        self.has_cell = bool(first.cell.rank == 3)
-        self.cell = first.cell.array.copy() if self.has_cell else None
-        self._has_velocities = first.has("momenta")
+    def __init__(self, path: Path, kind: str) -> None:
+        self.path, self.kind = path, kind
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DataWarning)  # told when the frames are read
+            first = next(((atoms, n) for _, atoms, n in self._atoms() if len(atoms)), None)
+        if first is None:
+            raise no_frame(path)
+        atoms = first[0]
+        self.n_atoms = len(atoms)
+        self.atomic_numbers = np.array(atoms.numbers)
+        if not self.atomic_numbers.all():
+            raise DataError("has atoms that are no elements", where=path)
+        self.masses = np.asarray(atoms.get_masses())
+        self.periodic = np.array(atoms.pbc)
 
-    def _guessed(self) -> str | None:
-        try:
-            return filetype(str(self.path))
-        except UnknownFileTypeError:
-            return None  # told where it is read
+    @abstractmethod
+    def _atoms(self) -> Iterator[tuple[int, Atoms, int | None]]:
+        """Yield record, atoms and stated number of each frame."""
 
-    def _atoms(self) -> Iterator[Atoms]:
-        try:
-            if self._format in _SPLITTERS:
-                yield from self._in_pieces(self._format)
-            else:
-                yield from iread(self.path, index=":", format=self._format)
-        except UnknownFileTypeError as error:
-            raise UsageError(f"its format is not known to ASE ({error})", where=self.path) from None
-        except (MemoryError, UsageError, DataError, DataWarning):
-            raise
-        except Exception as error:  # readers of ASE raise anything on damaged files
-            kind = type(error).__name__
-            raise DataError(f"ASE cannot read it ({kind}: {error})", where=self.path) from error
-
-    def _in_pieces(self, format: str) -> Iterator[Atoms]:
-        piece: list[str] = []
-        size = 0
-        torn = -1
-        rows = lines(self._files.open(self.path))
-        for number, (frame, whole) in enumerate(_SPLITTERS[format](rows)):
-            if not whole:
-                torn = number
-                break
-            piece += frame
-            size += sum(map(len, frame))
-            if size >= _PIECE_BYTES:
-                yield from self._read(piece, format)
-                piece, size = [], 0
-        if piece:
-            yield from self._read(piece, format)
-        if torn >= 0:
-            warnings.warn(
-                f"{self.path}: frame {torn} is torn; what is before it is used",
-                DataWarning,
-                stacklevel=2,
-            )
-
-    def _read(self, piece: list[str], format: str) -> Iterator[Atoms]:
-        options: dict[str, Any] = {}
-        if format == _DUMP:
-            if not self._species and not any(
-                "element" in row.split() for row in piece if row.startswith("ITEM: ATOMS")
-            ):
-                raise UsageError(
-                    "the dump has atom types but no elements",
-                    where=self.path,
-                    remedy="name the elements of the types with --species, such as Li,O",
-                )
-            options = {"specorder": self._species or None}
-        text = io.StringIO("\n".join(piece) + "\n")
-        yield from read(text, index=":", format=format, **options)
+    def cells(self) -> Iterator[np.ndarray]:
+        """Yield the cell [3, 3] of each frame that has one, Angstrom."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DataWarning)
+            for _, atoms, _ in self._atoms():
+                if atoms.cell.rank == 3:
+                    yield np.array(atoms.cell.array)
 
     def frames(self) -> Iterator[Frames]:
         """Yield the frames in pieces.
@@ -238,34 +91,139 @@ class AseFile:
             If the atoms change from frame to frame.
         """
         size = min(piece_records(self.n_atoms), 256)
-        kept: list[Atoms] = []
-        record = 0
-        for atoms in self._atoms():
+        kept: list[tuple[int, Atoms, int | None]] = []
+        without_cell = 0
+        for record, atoms, number in self._atoms():
             if not np.array_equal(atoms.numbers, self.atomic_numbers):
                 raise DataError(
-                    f"frame {record + len(kept)} holds other atoms than the first, or in another "
-                    "order",
+                    f"frame {record} holds other atoms than the first, or in another order",
                     where=self.path,
                 )
-            kept.append(atoms)
+            without_cell += atoms.cell.rank < 3
+            kept.append((record, atoms, number))
             if len(kept) == size:
-                yield self._frames(kept, record)
-                record, kept = record + size, []
+                yield self._piece(kept)
+                kept = []
         if kept:
-            yield self._frames(kept, record)
+            yield self._piece(kept)
+        if without_cell and self.some_cell:
+            warnings.warn(
+                f"{self.path}: {without_cell} frames have no cell", DataWarning, stacklevel=2
+            )
 
-    def _frames(self, kept: list[Atoms], record: int) -> Frames:
-        positions = np.array([atoms.positions for atoms in kept])
+    def _piece(self, kept: list[tuple[int, Atoms, int | None]]) -> Frames:
+        images = [atoms for _, atoms, _ in kept]
+        positions = np.array([atoms.positions for atoms in images])
         if not np.isfinite(positions).all():
             raise DataError("holds a position that is not a number", where=self.path)
-        velocities = None
-        if self._has_velocities:
-            velocities = np.array([atoms.get_velocities() for atoms in kept])
-            velocities *= units.fs * FS_PER_PS
         return Frames(
-            np.arange(record, record + len(kept)),
+            np.array([record for record, *_ in kept]),
             positions,
-            None,
-            velocities,
-            np.array([atoms.cell.array for atoms in kept]) if self.has_cell else None,
+            np.array([number for *_, number in kept]) if self.numbers else None,
+            np.array([_velocities(atoms) for atoms in images]) if self.some_velocities else None,
+            np.array([_cell(atoms) for atoms in images]) if self.some_cell else None,
         )
+
+
+def _velocities(atoms: Atoms) -> np.ndarray:
+    """Return velocities [N, 3] in Angstrom/ps, NaN where the frame has none."""
+    if "momenta" not in atoms.arrays:
+        return np.full((len(atoms), 3), np.nan)
+    velocities = atoms.arrays["momenta"] / np.asarray(atoms.get_masses())[:, None]
+    return np.asarray(velocities * (units.fs * FS_PER_PS))
+
+
+def _cell(atoms: Atoms) -> np.ndarray:
+    """Return the cell [3, 3], NaN where the frame has none."""
+    return np.array(atoms.cell.array) if atoms.cell.rank == 3 else np.full((3, 3), np.nan)
+
+
+class AseFile(AtomsFile):
+    """A trajectory in a format that ASE reads frame by frame.
+
+    Parameters
+    ----------
+    path : path
+    format : str or None
+        ASE's name of the format; None lets ASE find it.
+
+    Raises
+    ------
+    UsageError
+        For a format that ASE does not know.
+    DataError
+        For a file without a readable first frame.
+    """
+
+    numbers: list[int] = []  # noqa: RUF012 (none is stated)
+
+    def __init__(self, path: Path, format: str | None) -> None:
+        self.path, self._format = path, format
+        first = next((atoms for _, atoms, _ in self._atoms()), None)
+        if first is None:
+            raise no_frame(path)
+        self.some_cell = self.all_cells = bool(first.cell.rank == 3)
+        self.some_velocities = "momenta" in first.arrays
+        super().__init__(path, f"ASE {format or 'auto'}")
+
+    def _atoms(self) -> Iterator[tuple[int, Atoms, int | None]]:
+        try:
+            for record, atoms in enumerate(iread(self.path, index=":", format=self._format)):
+                yield record, atoms, None
+        except UnknownFileTypeError as error:
+            raise UsageError(f"its format is not known to ASE ({error})", where=self.path) from None
+        except (MemoryError, UsageError, DataError, DataWarning):
+            raise
+        except Exception as error:  # readers of ASE raise anything on damaged files
+            kind = type(error).__name__
+            text = " ".join(str(error).split())
+            raise DataError(f"ASE cannot read it ({kind}: {text})", where=self.path) from error
+
+
+def foreign_run(path: Path, config: ConvertConfig, file: AtomsFile) -> ForeignRun:
+    """Return the run that a file of `Atoms` is.
+
+    Raises
+    ------
+    UsageError
+        For options that it cannot carry out.
+    """
+    if config.species:
+        raise UsageError("--species names the types of a LAMMPS dump", where=path)
+    if config.unwrap and not (file.all_cells and file.periodic.any()):
+        what = "some frames have none" if file.some_cell else "it has none"
+        if file.all_cells:
+            what = "no direction of it is periodic"
+        raise UsageError(
+            f"--unwrap needs three cell vectors in every frame, and {what}",
+            where=path,
+            remedy="leave --unwrap away, or give a file with the cell of every frame",
+        )
+    time_line = stated_times(path, config, file.numbers)
+    return ForeignRun(
+        where=path,
+        label=path.stem,
+        kind=file.kind,
+        name=path.name,
+        inputs=[path],
+        atomic_numbers=file.atomic_numbers,
+        labels=[chemical_symbols[z] for z in file.atomic_numbers],
+        masses=file.masses,
+        cell=None,
+        time_line=time_line,
+        time_step_fs=time_line.rules.interval_fs,
+        periodic=file.periodic,
+        read=file.frames,
+        read_cells=file.cells,
+    )
+
+
+def open_source(path: Path, config: ConvertConfig, files: Files) -> ForeignRun:
+    """Open a trajectory through ASE.
+
+    Raises
+    ------
+    UsageError, DataError
+    """
+    refuse_siesta_options(config, path)
+    return foreign_run(path, config, AseFile(existing(path), config.format or None))

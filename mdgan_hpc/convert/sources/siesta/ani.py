@@ -116,7 +116,7 @@ def _number(nibbles: np.ndarray, t: np.ndarray) -> np.ndarray:
     np.right_shift(t, _WORD(16), out=t)
     np.bitwise_and(t, _QUADS, out=t)
     np.multiply(t, _TEN_THOUSANDS, out=t)
-    return np.right_shift(t, _WORD(32), out=nibbles)
+    return np.asarray(np.right_shift(t, _WORD(32), out=nibbles))
 
 
 class _Window:

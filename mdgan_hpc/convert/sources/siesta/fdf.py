@@ -201,7 +201,7 @@ class Fdf:
         matrix = np.rint(rows).astype(np.int64)
         if matrix.shape != (3, 3) or round(np.linalg.det(matrix)) == 0:
             raise DataError("SuperCell is not an invertible 3 x 3 matrix", where=self.where)
-        return matrix
+        return np.asarray(matrix)
 
     def cell(self) -> np.ndarray | None:
         """Return the cell of the run in Angstrom, [3, 3], or None if SIESTA chooses one."""

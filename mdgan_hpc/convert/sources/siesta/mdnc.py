@@ -299,10 +299,10 @@ class MdNcFile:
         def take(name: str, factor: float, shape: tuple[int, ...]) -> np.ndarray | None:
             if name not in self._names:
                 return None
-            values = np.multiply(rows[name], factor, dtype=np.float64)
+            values: np.ndarray = np.multiply(rows[name], factor, dtype=np.float64)
             if values.shape != shape:
                 raise DataError(f"{name} has the shape {values.shape}", where=self.path)
-            return values
+            return np.asarray(values)
 
         positions = take("xa", self._length, shape)
         assert positions is not None

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
 
-from mdgan_hpc.convert.chain import ChainRules
+from mdgan_hpc.convert.chain import Chain, ChainRules
 from mdgan_hpc.convert.frames import Frames, Source
 from mdgan_hpc.convert.run import Run
 from mdgan_hpc.convert.settings import ConvertConfig
@@ -75,10 +75,21 @@ class SiestaRun(Run):
                 openers=self.openers,
                 name=self.name,
                 cell_changes=_cell_changes(self.fdf, self.run_type),
-                dynamics=self.rules.dynamics,
+                dynamics=self.run_type not in _RELAXATIONS,
             ),
             check=check,
         )
+
+    def cells(self) -> Iterator[np.ndarray]:
+        """Yield the cell [3, 3] of every record that has one, Angstrom, in a pass of its own."""
+        for kind in [self.source.kind, *SOURCES]:
+            source = self.openers[kind]() if kind in self.openers else None
+            if source is not None and getattr(source, "has_cell", False):
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", DataWarning)  # told when they are used
+                    for piece in source.frames():
+                        yield from piece.cells if piece.cells is not None else ()
+                return
 
     def initial_geometry(self) -> tuple[np.ndarray, np.ndarray | None] | None:
         """Return positions [N, 3] and cell [3, 3] of the first step, which no trajectory file has.
@@ -158,7 +169,8 @@ def open_source(path: Path, config: ConvertConfig, files: Files) -> SiestaRun:
         labels=labels,
         masses=masses,
         cell=cell,
-        rules=rules,
+        time_line=Chain(rules),
+        time_step_fs=rules.time_steps_fs[0],
         parameters=_parameters(found, files, heads, fdf, len(numbers)),
         files=found,
         opened=files,

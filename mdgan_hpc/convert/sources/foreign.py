@@ -1,0 +1,208 @@
+"""What the readers of other codes' files share: the run they open, species, torn frames."""
+
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from ase.data import atomic_masses, atomic_numbers, chemical_symbols
+
+from mdgan_hpc.convert.frames import Frames
+from mdgan_hpc.convert.run import Run
+from mdgan_hpc.convert.settings import ConvertConfig
+from mdgan_hpc.convert.timeline import StatedRules, StatedTimes
+from mdgan_hpc.errors import DataError, DataWarning, UsageError
+
+#: First records that tell how far the numbers of records usually are apart.
+LOOK_AHEAD = 12
+#: Difference in u up to which a mass belongs to an element: its isotopes, and rounding.
+_ISOTOPES = 1.1
+
+
+@dataclass(kw_only=True)
+class ForeignRun(Run):
+    """One file of another code.
+
+    Attributes
+    ----------
+    read : function
+        Yields the frames.
+    read_cells : function
+        Yields the cells alone.
+    """
+
+    read: Callable[[], Iterator[Frames]]
+    read_cells: Callable[[], Iterator[np.ndarray]] = field(default=lambda: iter(()))
+
+    def frames(self, *, check: bool) -> Iterator[Frames]:
+        """Yield the records in order, in pieces."""
+        return self.read()
+
+    def cells(self) -> Iterator[np.ndarray]:
+        """Yield the cell [3, 3] of every record that has one, Angstrom, in a pass of its own."""
+        return self.read_cells()
+
+
+def existing(path: Path) -> Path:
+    """Return a path that is a file.
+
+    Raises
+    ------
+    UsageError
+        If it is none.
+    """
+    if not path.is_file():
+        raise UsageError("no such file", where=path)
+    return path
+
+
+def refuse_siesta_options(config: ConvertConfig, path: Path) -> None:
+    """Raise for options that only a run folder of SIESTA gives a meaning.
+
+    Raises
+    ------
+    UsageError
+    """
+    given = [
+        option
+        for option, value in (
+            ("--source", config.source),
+            ("--label", config.label),
+            ("--include-initial", config.include_initial),
+        )
+        if value
+    ]
+    if given:
+        raise UsageError(
+            f"{given[0]} is for run folders of SIESTA", where=path, remedy="leave it away"
+        )
+
+
+def stated_times(
+    path: Path,
+    config: ConvertConfig,
+    steps: Sequence[int],
+    *,
+    stated_interval_fs: float = 0.0,
+    unwrapped: bool = False,
+    renumbered: bool = False,
+) -> StatedTimes:
+    """Return the time line of a file.
+
+    Parameters
+    ----------
+    path : path
+    config : ConvertConfig
+    steps : sequence of int
+        What the first records state.
+    stated_interval_fs : float
+        Time between two records that the file itself states; 0: none.
+    unwrapped, renumbered : bool
+        As in `StatedRules`.
+
+    Raises
+    ------
+    UsageError
+        If no time is given, or one that contradicts the file.
+    """
+    given, stated = config.time_step_fs, stated_interval_fs
+    if not given and not stated:
+        raise UsageError(
+            "does not state the time between two frames",
+            where=path,
+            remedy="give it with --time-step, in fs",
+        )
+    if given and stated and abs(given / stated - 1) > 0.01:
+        raise UsageError(
+            f"--time-step {given:g} fs contradicts the file, whose frames are {stated:g} fs apart",
+            where=path,
+            remedy="leave it away",
+        )
+    usual = usual_difference(steps)
+    return StatedTimes(
+        StatedRules(path, stated or given, usual, unwrapped=unwrapped, renumbered=renumbered)
+    )
+
+
+def usual_difference(steps: Sequence[int]) -> int:
+    """Return the commonest positive difference of successive numbers; 1 without any."""
+    ahead = [int(b) - int(a) for a, b in pairwise(steps) if b > a]
+    return Counter(ahead).most_common(1)[0][0] if ahead else 1
+
+
+def element_number(name: str, where: object) -> int:
+    """Return the atomic number of an element symbol.
+
+    Raises
+    ------
+    UsageError
+        If it is none.
+    """
+    number = atomic_numbers.get(name, 0)
+    if not number:
+        raise UsageError(f"{name!r} is no element", where=where, remedy="name them with --species")
+    return int(number)
+
+
+def named_species(config: ConvertConfig, where: object) -> list[int]:
+    """Return the atomic numbers that --species names."""
+    words = [word.strip() for word in config.species.split(",") if word.strip()]
+    wrong = [word for word in words if not atomic_numbers.get(word)]
+    if wrong:
+        raise UsageError(f"--species {','.join(wrong)}: no such element", where=where)
+    return [int(atomic_numbers[word]) for word in words]
+
+
+def check_masses(numbers: np.ndarray, masses: np.ndarray, where: object) -> None:
+    """Compare stated masses [N] with those of the elements [N].
+
+    Raises
+    ------
+    UsageError
+        If a mass belongs to another element.
+    """
+    standard = atomic_masses[numbers]
+    away = np.abs(masses - standard)
+    wrong = np.flatnonzero(away > np.maximum(_ISOTOPES, 0.03 * standard))
+    if len(wrong):
+        atom = int(wrong[0])
+        raise UsageError(
+            f"an atom of {chemical_symbols[numbers[atom]]} has the mass {masses[atom]:g}",
+            where=where,
+            remedy="give the elements in the order of the types with --species",
+        )
+
+
+class Torn:
+    """Counts frames that are left out, and tells of them in one line."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self.count, self._first = path, 0, 0
+        self._why: Counter[str] = Counter()
+
+    def add(self, record: int, why: str) -> None:
+        """Take in a frame and what is wrong with it."""
+        self._first = record if not self.count else self._first
+        self.count += 1
+        self._why[why] += 1
+
+    def tell(self) -> None:
+        """Warn of the frames that were left out."""
+        if not self.count:
+            return
+        frames = "frame is" if self.count == 1 else "frames are"
+        why = ", ".join(self._why)
+        warnings.warn(
+            f"{self._path}: {self.count} torn {frames} left out, the first is frame "
+            f"{self._first} ({why})",
+            DataWarning,
+            stacklevel=3,
+        )
+
+
+def no_frame(path: Path) -> DataError:
+    """Return the error of a file without a whole frame."""
+    return DataError("holds no whole frame", where=path, remedy="is it of the format named?")
