@@ -183,8 +183,9 @@ def from_mapping(cls: type[Config], tree: Mapping[str, Any], prefix: str = "") -
     ConfigError
         For unknown keys, wrong types and values out of range.
     """
-    if hasattr(cls, "from_tree"):
-        return typing.cast(Config, cls.from_tree(tree, prefix))
+    own = getattr(cls, "from_tree", None)
+    if own is not None:
+        return typing.cast(Config, own(tree, prefix))
     assert dataclasses.is_dataclass(cls)
     for old, new in getattr(cls, "RENAMED", {}).items():
         if _has(tree, old):

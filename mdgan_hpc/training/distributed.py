@@ -130,7 +130,8 @@ class Processes:
         flat = torch.cat([*(g.reshape(-1) for g in whole), values, flags])
         dist.all_reduce(flat)
         flat /= self.size
-        *parts, shared, flags = flat.split([*(g.numel() for g in whole), len(values), 1])
+        sizes = [*(g.numel() for g in whole), len(values), 1]
+        *parts, shared, flags = torch.split(flat, sizes)
         views = (part.view_as(g) for part, g in zip(parts, whole, strict=True))
         for term in gradients:
             term[:] = [next(views) for _ in parameters]

@@ -22,14 +22,13 @@ _SHOWN_IONS, _CHOOSING_IONS = 256, 1024
 _BURN_IN_PS = 1.0
 
 
-def shared_free_run(
-    generator: Generator, processes: Processes, rng: torch.Generator
-) -> FreeRun:
+def shared_free_run(generator: Generator, processes: Processes, rng: torch.Generator) -> FreeRun:
     """Return a `FreeRun` of a generator whose samples are shared by the ranks.
 
     Every rank draws all random numbers, so that the result does not depend on their number but for
     round-off.
     """
+
     def run(n_samples: int, n_records: int, burn_in_records: int) -> Tensor:
         shares = [share(n_samples, rank, processes.size) for rank in range(processes.size)]
         # A rank without samples makes one, which is dropped: networks need one at least.

@@ -102,7 +102,7 @@ class AdversarialSettings:
         "convolution", "convolution: strided, several time scales; wide: of the published MD-GAN"
     )
     width: int = key(64, "units | channels of a critic's first layer, or width of its dense ones")
-    strides: list[int] = key(  # noqa: RUF009
+    strides: list[int] = key(
         [1, 4, 16], "records | between two rows of the windows judged, one critic each"
     )
     critic_steps: int = key(1, "critic steps | per generator step")
@@ -216,7 +216,15 @@ class TrainingConfig:
     train: TrainSettings = field(default_factory=TrainSettings)
 
     def __post_init__(self) -> None:
-        registry.get(self.generator.kind).check(self.generator.options, self.data)
+        kind = registry.get(self.generator.kind)
+        kind.check(self.generator.options, self.data)
+        for number, phase in enumerate(self.phase, 1):
+            if phase.likelihood is not None and not kind.capabilities.likelihood:
+                raise ConfigError(
+                    f"phase.{number} minimises a likelihood, which the {self.generator.kind} "
+                    "generator does not have",
+                    remedy="give the phase the table [phase.adversarial] alone",
+                )
         for number, phase in enumerate(self.phase[1:], 2):
             require(
                 phase.init_from is None,

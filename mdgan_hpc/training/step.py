@@ -97,7 +97,7 @@ class Step:
     def _gradient(self, loss: Tensor) -> list[Tensor | None]:
         """Return the gradient of a term by each parameter; None where it does not depend on it."""
         self._optimiser.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         return [p.grad for p in self._parameters]
 
     def _follow(self, gradients: list[list[Tensor | None]]) -> Tensor:

@@ -55,7 +55,7 @@ class Dataset:
     interval_ps: float
     species: int
     cell: np.ndarray | None = None
-    crystal: Crystal | NoCrystal = NoCrystal("no framework is known")
+    crystal: Crystal | NoCrystal = field(default=NoCrystal("no framework is known"))
     inputs: Mapping[str, str] = field(default_factory=dict)
     neighbours: list[np.ndarray] | None = None
 

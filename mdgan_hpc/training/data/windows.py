@@ -1,6 +1,8 @@
 """Training windows: resident on the device, drawn at random, moved by symmetry operations."""
 
+import copy
 from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 import torch
@@ -14,7 +16,9 @@ from mdgan_hpc.models.base import Window
 def random_rotations(n: int, rng: torch.Generator) -> Tensor:
     """Return uniform rotations with reflections, [n, 3, 3], float64."""
     q, r = torch.linalg.qr(torch.randn(n, 3, 3, generator=rng, dtype=torch.float64))
-    return q * torch.sign(torch.diagonal(r, dim1=1, dim2=2))[:, None, :]
+    signs: Tensor = torch.sign(torch.diagonal(r, dim1=1, dim2=2))
+    rotations: Tensor = q * signs[:, None, :]
+    return rotations
 
 
 class Windows:
@@ -58,7 +62,7 @@ class Windows:
         neighbours: Sequence[np.ndarray] | None = None,
     ) -> None:
         k = particles_per_sample
-        self.step_skip, self.k, self.symmetry, self.device = step_skip, k, symmetry, device
+        self.step_skip, self.k, self.device = step_skip, k, device
         self._runs, self._nearest, self._cell = list(runs), grouping == "nearest" and k > 1, cell
         pieces, lengths, owners = [], [], []
         for number, run in enumerate(runs):
@@ -82,15 +86,26 @@ class Windows:
         # Of each sample: its run, its first particle, and where the run begins in `positions`.
         self._run, self._particle = np.array(owners).T
         self._begin = np.concatenate([[0], np.cumsum([len(p) for p in pieces])[:-1]])[self._run]
-        self._rotations = torch.from_numpy(symmetry.rotations).to(device)
-        self._translations = torch.from_numpy(symmetry.translations).to(device)
+        self._move_by(symmetry)
+
+    def _move_by(self, symmetry: Symmetry) -> None:
+        self.symmetry = symmetry
+        self._rotations = torch.from_numpy(symmetry.rotations).to(self.device)
+        self._translations = torch.from_numpy(symmetry.translations).to(self.device)
+
+    def with_symmetry(self, symmetry: Symmetry) -> Self:
+        """Return the same windows, moved by other operations."""
+        other = copy.copy(self)
+        other._move_by(symmetry)
+        return other
 
     def count(self, records: int, spacing: int = 1) -> int:
         """Return the number of (overlapping) windows of this many records."""
         return int(self._valid(records, spacing).sum())
 
     def _valid(self, records: int, spacing: int) -> np.ndarray:
-        return np.maximum(self.lengths - (records - 1) * self.step_skip * spacing, 0)
+        valid: np.ndarray = np.maximum(self.lengths - (records - 1) * self.step_skip * spacing, 0)
+        return valid
 
     def draw(
         self,
@@ -169,7 +184,7 @@ class Windows:
         """Return the particles [B, k] of samples [B] for windows that begin at frames [B]."""
         first = self._particle[sample]
         if not self._nearest:
-            return first[:, None] + np.arange(self.k)
+            return np.add.outer(first, np.arange(self.k))
         members = np.empty((len(sample), self.k), int)
         for b, (run, f, i) in enumerate(zip(self._run[sample], frame, first, strict=True)):
             there = self._runs[run][f]

@@ -104,7 +104,7 @@ class Adversarial(Objective):
         pairs = self._pairs(step, purpose, fake)
         for critic, (real, made) in zip(self._critics, pairs, strict=True):
             loss = loss + self._loss.critic(critic, real, made.detach(), self._real.mine(mix))
-        loss.backward()
+        torch.autograd.backward(loss)
         # All ranks see the same numbers, so that all of them stop or none.
         parameters = list(self.critics.parameters())
         total = self._processes.average_gradients(parameters, float(loss.detach()))

@@ -37,14 +37,14 @@ class Objective(ABC):
             Of the whole training: with the seed it decides every random number.
         """
 
-    def set_learning_rate(self, factor: float) -> None:
+    def set_learning_rate(self, factor: float) -> None:  # noqa: B027, most have nothing to set
         """Scale the learning rates of what stands beside the generator."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that a continued training needs."""
         return {}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: B027
         """Go on from `state`."""
 
 

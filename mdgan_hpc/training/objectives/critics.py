@@ -68,7 +68,8 @@ class Critic(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Judge features [B, channels, L]; return [B]."""
-        return self.judge(features).flatten()
+        judged: Tensor = self.judge(features)
+        return judged.flatten()
 
 
 class _Rows(nn.Module):
@@ -79,7 +80,8 @@ class _Rows(nn.Module):
         self.n, self.missing = n, -records % n
 
     def forward(self, features: Tensor) -> Tensor:
-        rows = functional.pad(features, (0, self.missing)).unflatten(-1, (self.n, -1))
+        padded = functional.pad(features, (0, self.missing))
+        rows: Tensor = torch.unflatten(padded, -1, (self.n, -1))
         return rows.swapaxes(1, 2).flatten(2)
 
 
