@@ -28,7 +28,7 @@ class ConvertConfig:
         "Remove the centre-of-mass drift of: framework (the atoms that are not selected), all "
         "(atoms), none; auto: framework, or all if every atom is selected",
     )
-    every: int = key(1, "Keep every N-th step.", least=1)
+    every: int = key(1, "Keep every N-th step", least=1)
     unwrap: bool = key(False, "Unfold coordinates that were folded into the cell")
     include_initial: bool = key(
         False, "Begin with the first geometry, which only the output and the input tell"

@@ -9,6 +9,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from torch import Tensor
+
+from mdgan_hpc.errors import DivergedError
+
 #: Loss of a linear prediction with Gaussian errors, nats a record: residuals are in units in which
 #: they have variance one along x, y and z. White noise cannot be predicted better.
 LINEAR_GAUSSIAN = 1.5 * (math.log(2 * math.pi) + 1.0)
@@ -19,10 +23,12 @@ BLOCK = 25
 #: A jump: the loss of a block above the best one before by so many nats and so many times the
 #: scatter of single steps, or gradients as many times longer than usual.
 RISE, RISE_IN_SCATTERS, GROWTH = 0.3, 6.0, 100.0
+#: Steps between two averaged states that a training can go back to, and how often it may.
+KEEP_EVERY, MOST_RESTARTS = 100, 3
 
 
 class Watch:
-    """Tells when loss or gradient leave what they were before.
+    """Tells when loss or gradient leave what they were before, and where to go on from.
 
     Attributes
     ----------
@@ -35,6 +41,8 @@ class Watch:
     def __init__(self) -> None:
         self.restarts = 0
         self.rate_factor = 1.0
+        #: Averaged weights to go back to, oldest first: the last are not yet known to be good.
+        self._kept: list[tuple[int, dict[str, Tensor]]] = []
         self._forget()
 
     def _forget(self) -> None:
@@ -64,11 +72,29 @@ class Watch:
         self._norm = min(self._norm, norm)
         return ""
 
-    def restart(self) -> None:
-        """Begin anew at half the learning rate."""
+    def keep(self, step: int, averaged: Mapping[str, Tensor]) -> None:
+        """Keep a copy of averaged weights every `KEEP_EVERY` steps."""
+        if step % KEEP_EVERY == 0:
+            copy = {name: value.detach().clone() for name, value in averaged.items()}
+            self._kept = [*self._kept[-2:], (step, copy)]
+
+    def go_back(self, step: int, wrong: str) -> tuple[int, dict[str, Tensor]]:
+        """Return averaged weights of before a jump and their step; half the learning rate follows.
+
+        The newest may have begun to go wrong: those before them are taken.
+
+        Raises
+        ------
+        DivergedError
+            If there are none, or it happened too often.
+        """
+        if len(self._kept) < 2 or self.restarts == MOST_RESTARTS:
+            raise DivergedError(f"{wrong} at step {step}, {self.restarts} times before")
+        self._kept = [self._kept[-2]]
         self.restarts += 1
         self.rate_factor /= 2
         self._forget()
+        return self._kept[0]
 
     def state(self) -> dict[str, Any]:
         """Return everything that a continued training needs."""

@@ -192,7 +192,7 @@ def test_ions_of_a_crystal_see_each_other_unless_told_otherwise(override, togeth
             trainer.advance()
         assert trainer.validation_loss() < before
     generator = trainer.ready_generator()
-    path = rollout(generator, 3, 30, random=torch.Generator().manual_seed(1))
+    path = rollout(generator, 3, 30, rng=torch.Generator().manual_seed(1))
     assert path.shape == (31, 3, together, 3)
     assert torch.isfinite(path).all()
     if together == 4:

@@ -241,11 +241,11 @@ def test_noise_is_calibrated_until_free_runs_are_as_hot_as_the_data():
     random = torch.Generator().manual_seed(1)
     generator.calibrate(
         lambda samples, records, burn_in: rollout(
-            generator, samples, records, random=random, burn_in_records=burn_in
+            generator, samples, records, rng=random, burn_in_records=burn_in
         )
     )
     assert network.log_noise.item() == pytest.approx(0.008, abs=1.5e-3)
-    path = rollout(generator, 256, 500, random=torch.Generator().manual_seed(2))
+    path = rollout(generator, 256, 500, rng=torch.Generator().manual_seed(2))
     moved = path.diff(dim=0).square().mean().sqrt()
     assert moved.item() == pytest.approx(one_record, rel=3e-3)
 

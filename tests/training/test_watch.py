@@ -6,15 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from mdgan_hpc.config import from_mapping
 from mdgan_hpc.errors import DivergedError
+from mdgan_hpc.training.build import build_trainer
+from mdgan_hpc.training.data.dataset import Dataset
 from mdgan_hpc.training.distributed import Processes
-from mdgan_hpc.training.run import make_trainer, read_runs
-from mdgan_hpc.training.settings import (
-    DataSettings,
-    GeneratorSettings,
-    TrainingConfig,
-    TrainSettings,
-)
+from mdgan_hpc.training.settings import TrainingConfig
 from mdgan_hpc.training.trainer import Trainer
 from mdgan_hpc.training.watch import BLOCK, LINEAR_GAUSSIAN, Watch
 
@@ -58,12 +55,14 @@ def test_linear_gaussian_is_the_entropy_of_white_residuals():
 
 
 def make(runs) -> Trainer:
-    settings = TrainingConfig(
-        data=DataSettings(step_skip=1, records=32, warm_up=12),
-        generator=GeneratorSettings(hidden=24),
-        train=TrainSettings(steps=1000, batch=4),
-    )
-    return make_trainer(settings, read_runs(runs), Processes(runs[0].parent))
+    tree = {
+        "data": {"step_skip": 1, "records": 32},
+        "generator": {"hidden": 24},
+        "phase": [{"steps": 2000, "likelihood": {"warm_up": 12}}],
+        "train": {"batch": 4},
+    }
+    config = from_mapping(TrainingConfig, tree)
+    return build_trainer(config, Dataset.read(runs), Processes(runs[0].parent))
 
 
 def spoil(trainer: Trainer) -> None:
@@ -73,26 +72,28 @@ def spoil(trainer: Trainer) -> None:
         trainer.generator.network.scalars_bias[:, 1] = -3.0
 
 
+def go_on_for_ever(trainer: Trainer) -> None:
+    while True:
+        trainer.advance()
+
+
 def test_a_jump_goes_back_and_the_fourth_ends_the_training(runs, caplog):
     trainer = make(runs)
-
-    def until(restarts: int) -> None:
-        while trainer.watch.restarts < restarts:
-            trainer.advance()
-
+    watch = trainer._current.watch
     for jump in range(1, 5):
         while trainer.step < 250 * jump:
             trainer.advance()
-        good = {k: v.clone() for k, v in trainer._kept[-2][1].items()}
+        good = {k: v.clone() for k, v in watch._kept[-2][1].items()}
         spoil(trainer)
         if jump == 4:
             with pytest.raises(DivergedError, match="3 times before"):
-                until(jump)
-            break
-        until(jump)
-        assert trainer.watch.rate_factor == 0.5**jump
-        for name, value in trainer.generator.state_dict().items():
-            assert torch.equal(value, good[name]), name
+                go_on_for_ever(trainer)
+        else:
+            while watch.restarts < jump:
+                trainer.advance()
+            assert watch.rate_factor == 0.5**jump
+            for name, value in trainer.generator.state_dict().items():
+                assert torch.equal(value, good[name]), name
     assert len(caplog.records) == 3
     assert "back to the averaged weights of step" in caplog.text
 
@@ -101,7 +102,7 @@ def test_worse_than_a_linear_prediction_is_refused(runs):
     trainer = make(runs)
     for _ in range(60):
         trainer.advance()
-    trainer.refuse_worthless(trainer.generator)
+    trainer._current.accept(trainer.generator)
     spoil(trainer)
     with pytest.raises(DivergedError, match="linear prediction"):
-        trainer.refuse_worthless(trainer.generator)
+        trainer._current.accept(trainer.generator)
