@@ -2,8 +2,8 @@
 
 Every frame that comes out is compared with the one that was written at its step: a right result, a
 named warning, or one line of error; never a wrong number without a word. Damage that leaves a
-number of another value in its place (a digit for a digit) is none that a reader can see, and is
-not made.
+number of another value in its place (a digit for a digit), or that takes out whole frames' worth of
+lines so that the ends meet, is none that a reader can see, and is not made.
 
 As a program it goes on until it is stopped: ``python -m tests.support.foreign_mutations``.
 """
@@ -45,11 +45,11 @@ def mutated(data: bytes, rng: random.Random) -> bytes:
     if kind == 0:
         return data[:a]
     if kind == 1:  # a part is lost, of more than a line
-        return data[:a] + data[a + rng.choice((60, 200, 1000)) :]
+        return data[:a] + data[a + rng.choice((61, 203, 1001)) :]
     if kind == 2:
         return data[:a] + bytes([rng.choice(_STRANGE)]) + data[a + 1 :]
     if kind == 3:  # lines are lost
-        return b"\n".join(lines[:i] + lines[i + rng.choice((1, 2, 15)) :])
+        return b"\n".join(lines[:i] + lines[i + rng.choice((1, 2, 11)) :])
     if kind == 4:  # lines come twice
         n = rng.choice((1, 2, 15, 60))
         return b"\n".join(lines[: i + n] + lines[i:])

@@ -76,7 +76,8 @@ class _H5mdFile:
         if not self._has_times:
             return None
         source = self._trajectory
-        return source.times_ps[0] + source.record_interval_ps * np.arange(source.n_records)
+        passed = source.record_interval_ps * np.arange(source.n_records)
+        return np.asarray(source.times_ps[0] + passed)
 
     def cells(self) -> Iterator[np.ndarray]:
         """Yield the cell [3, 3] of each record, Angstrom."""

@@ -195,7 +195,7 @@ class DumpFile:
         """Return what is constant of each atom [N]: its type, or else its element."""
         for name in ("type", "element"):
             if name in self._columns:
-                return self._sorted(np.array(frame.raw(name)))
+                return self._sorted(frame.constant(name))
         return None
 
     def _species(self, frame: DumpFrame) -> tuple[np.ndarray, np.ndarray]:

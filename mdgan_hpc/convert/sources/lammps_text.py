@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain
 
 import numpy as np
 
@@ -31,16 +30,22 @@ class DumpFrame:
     origin: np.ndarray  # [3]
     periodic: np.ndarray  # [3] bool
     columns: list[str]
-    words: list[bytes]  # N times the columns
+    table: np.ndarray | None  # [N, columns]; None where some column is of words
+    words: list[bytes]  # N times the columns; none beside a table
 
     @property
     def n_atoms(self) -> int:
-        return len(self.words) // len(self.columns)
+        """Number of atoms N."""
+        return len(self.words) // len(self.columns) if self.table is None else len(self.table)
 
     def numbers(self, name: str) -> np.ndarray:
         """Return a column [N]."""
+        at = self.columns.index(name)
         try:
-            values = np.array(list(map(float, self.raw(name))))
+            if self.table is not None:
+                values = self.table[:, at]
+            else:
+                values = np.array(list(map(float, self.words[at :: len(self.columns)])))
         except ValueError:
             raise TornFrame("a number is damaged") from None
         if not np.isfinite(values).all():
@@ -49,18 +54,23 @@ class DumpFrame:
 
     def integers(self, name: str) -> np.ndarray:
         """Return a column of whole numbers [N]."""
-        try:
-            return np.array(list(map(int, self.raw(name))), np.int64)
-        except (ValueError, OverflowError):
-            raise TornFrame("a number is damaged") from None
+        values = self.numbers(name)
+        if (values != np.rint(values)).any() or np.abs(values).max() >= 2**53:
+            raise TornFrame("a number is damaged")
+        return values.astype(np.int64)
 
-    def raw(self, name: str) -> list[bytes]:
-        """Return a column as it stands in the file [N]."""
-        return self.words[self.columns.index(name) :: len(self.columns)]
+    def constant(self, name: str) -> np.ndarray:
+        """Return a column that tells atoms apart [N]: numbers, or words."""
+        if self.table is not None:
+            return self.integers(name)
+        return np.array(self.words[self.columns.index(name) :: len(self.columns)])
 
     def texts(self, name: str) -> list[str]:
         """Return a column of words [N]."""
-        return [word.decode("latin-1") for word in self.raw(name)]
+        at = self.columns.index(name)
+        if self.table is not None:
+            return [f"{value:g}" for value in self.table[:, at]]
+        return [word.decode("latin-1") for word in self.words[at :: len(self.columns)]]
 
 
 def raw_frames(stream: Stream) -> Iterator[bytes]:
@@ -100,38 +110,65 @@ def parsed(data: bytes) -> DumpFrame:
     """Read a frame; raises `TornFrame` if it is not whole."""
     if data.endswith(CUT.encode()):
         raise TornFrame("its last line has no end")
-    items: dict[str, tuple[str, list[bytes]]] = {}
+    items: dict[str, tuple[str, bytes]] = {}
     for part in data.split(b"ITEM: ")[1:]:
-        rows = part.split(b"\n")
-        title = rows[0].decode("latin-1").strip()
+        first, _, body = part.partition(b"\n")
+        title = first.decode("latin-1").strip()
         name = next((n for n in _ITEMS if title == n or title.startswith(n + " ")), title)
-        items[name] = (title[len(name) :], [row for row in rows[1:] if row])
+        items[name] = (title[len(name) :], body)
     try:
-        step, n_atoms = (int(items[name][1][0]) for name in ("TIMESTEP", "NUMBER OF ATOMS"))
-        if any(len(items[name][1]) != 1 for name in ("TIMESTEP", "NUMBER OF ATOMS")):
-            raise TornFrame("its header is damaged")
+        step, n_atoms = (int(items[name][1]) for name in ("TIMESTEP", "NUMBER OF ATOMS"))
         bounds, box = items["BOX BOUNDS"]
-        titles, rows = items["ATOMS"]
-        cell, origin = cell_of_box(bounds.split(), [list(map(float, row.split())) for row in box])
-        time = float(items["TIME"][1][0]) if "TIME" in items else None
-    except (KeyError, IndexError, ValueError):
+        rows = [list(map(float, row.split())) for row in box.split(b"\n") if row.strip()]
+        cell, origin = cell_of_box(bounds.split(), rows)
+        titles, atoms = items["ATOMS"]
+        time = float(items["TIME"][1]) if "TIME" in items else None
+    except (KeyError, ValueError):
         raise TornFrame("its header is damaged") from None
     if not 0 <= step < 2**62 or not np.isfinite(cell).all() or abs(np.linalg.det(cell)) < 1e-12:
         raise TornFrame("its header is damaged")
     columns = titles.split()
-    split = [row.split() for row in rows]
-    if n_atoms < 1 or len(rows) != n_atoms:
-        raise TornFrame("it has not the atoms that it states")
-    if any(len(words) != len(columns) for words in split) or b"_" in data:
-        raise TornFrame("a line has not its columns")
-    units = items["UNITS"][1][0].decode("latin-1").strip() if "UNITS" in items else ""
+    if n_atoms < 1 or not columns or b"_" in data:
+        raise TornFrame("its header is damaged")
+    table, words = _table(atoms, n_atoms, columns)
+    units = items["UNITS"][1].decode("latin-1").strip() if "UNITS" in items else ""
     flags = [word for word in bounds.split() if len(word) == 2 and set(word) <= set("pfsm")]
     periodic = np.array([word == "pp" for word in flags]) if len(flags) == 3 else np.ones(3, bool)
-    return DumpFrame(
-        step, time, units, cell, origin, periodic, columns, list(chain.from_iterable(split))
-    )
+    return DumpFrame(step, time, units, cell, origin, periodic, columns, table, words)
 
 
+def _table(body: bytes, n_atoms: int, columns: list[str]) -> tuple[np.ndarray | None, list[bytes]]:
+    """Return the lines of the atoms as numbers [N, columns], or as words where some are words.
+
+    Raises
+    ------
+    TornFrame
+        If there are not as many lines as atoms, or a line has not its columns.
+    """
+    text = np.frombuffer(body, np.uint8)
+    blank = text <= ord(" ")
+    begins = ~blank
+    begins[1:] &= blank[:-1]
+    # Words up to the end of each line, the empty lines left out.
+    counts = np.diff(np.cumsum(begins)[text == ord("\n")], prepend=0)
+    counts = counts[counts > 0]
+    if len(counts) != n_atoms:
+        raise TornFrame("it has not the atoms that it states")
+    if (counts != len(columns)).any():
+        raise TornFrame("a line has not its columns")
+    if not _WORDS & set(columns):
+        try:
+            values = np.fromstring(body.decode("latin-1"), sep=" ")
+        except ValueError:
+            raise TornFrame("a number is damaged") from None
+        if values.size != n_atoms * len(columns):
+            raise TornFrame("a number is damaged")
+        return values.reshape(n_atoms, -1), []
+    return None, body.split()
+
+
+#: Columns that hold words.
+_WORDS = {"element", "typelabel"}
 _ITEMS = ("UNITS", "TIMESTEP", "TIME", "NUMBER OF ATOMS", "BOX BOUNDS", "ATOMS")
 
 

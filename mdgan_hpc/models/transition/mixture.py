@@ -25,14 +25,14 @@ class Bounded(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor, least: float, most: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, values: Tensor, least: float, most: Tensor) -> Tensor:
         """Return the bounded values."""
         bounded = values.clamp(min=least).minimum(most)
         ctx.save_for_backward(values - bounded)
         return bounded
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         """Return the gradient where a step against it leads back, or stays inside."""
         (beyond,) = ctx.saved_tensors
         return gradient * (beyond * gradient >= 0), None, None
@@ -120,7 +120,7 @@ class Mixture:
         most = bounds.log_width_most + mean_bounds.log()
         return cls(
             logits.log_softmax(-1),
-            Bounded.apply(widths, bounds.log_width_least, most),
+            Bounded.apply(widths, bounds.log_width_least, most),  # type: ignore[no-untyped-call]
             saturated(vectors[..., 0, :], bounds.vectors * mean_bounds[..., None]),
             saturated(vectors[..., 1:, :], bounds.direction),
         )
