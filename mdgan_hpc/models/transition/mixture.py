@@ -77,12 +77,12 @@ class Bounds:
         Returns
         -------
         logits, log_widths : Tensor, K along `dim`
-        vectors : Tensor, K, 1 + directions, 3 along `dim`
-            Mean, then the stretched directions.
+        vectors : Tensor, K * (1 + directions) * 3 along `dim`
+            Of each Gaussian the mean, then the stretched directions.
         """
-        k, vectors = components, 1 + self.directions
-        logits, widths, rest = torch.split(out, [k, k, k * vectors * 3], dim)
-        return logits, widths, torch.unflatten(rest, dim, (k, vectors, 3))
+        k = components
+        n_vectors = k * (1 + self.directions) * 3
+        return out.narrow(dim, 0, k), out.narrow(dim, k, k), out.narrow(dim, 2 * k, n_vectors)
 
 
 @dataclass(frozen=True)
@@ -116,11 +116,13 @@ class Mixture:
             How far the means of each residual may lie, beside those of one that is Gaussian.
         bounds : Bounds
         """
-        logits, widths, vectors = bounds.split(out, components, -1)
+        logits, widths, rest = bounds.split(out, components, -1)
+        vectors = torch.unflatten(rest, -1, (components, 1 + bounds.directions, 3))
         most = bounds.log_width_most + mean_bounds.log()
+        bounded = Bounded.apply(widths, bounds.log_width_least, most)  # type: ignore[no-untyped-call]
         return cls(
             logits.log_softmax(-1),
-            Bounded.apply(widths, bounds.log_width_least, most),  # type: ignore[no-untyped-call]
+            bounded,
             saturated(vectors[..., 0, :], bounds.vectors * mean_bounds[..., None]),
             saturated(vectors[..., 1:, :], bounds.direction),
         )
