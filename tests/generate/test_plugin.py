@@ -10,7 +10,6 @@ import h5py
 import numpy as np
 import pytest
 
-from mdgan_hpc.training import settings
 from mdgan_hpc.trajectory import Trajectory
 from tests.support.motion import brownian, write
 
@@ -111,7 +110,6 @@ def test_it_is_known_where_it_is_installed_and_nowhere_else(installed):
     assert "brownian" not in command([sys.executable, "-c", code]).stdout
 
 
-@pytest.mark.skipif(not hasattr(settings, "PhaseSettings"), reason="trains in phases only")
 def test_it_trains_and_generates_through_the_ordinary_commands(installed, tmp_path):
     rng = np.random.default_rng(1)
     # D = 1 Angstrom^2/ps at 0.05 ps: a deviation of sqrt(0.1) along each axis.
