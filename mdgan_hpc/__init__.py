@@ -5,7 +5,7 @@
     import mdgan_hpc
 
     mdgan_hpc.convert("run1", "run1.h5", select="Li")
-    mdgan_hpc.train(["run1.h5", "run2.h5"], "runs/li")
+    mdgan_hpc.train({"data": {"step_skip": 2}}, ["run1.h5", "run2.h5"], "runs/li")
     mdgan_hpc.generate("runs/li", "generated.h5", particles=1024, records=5000)
     mdgan_hpc.diffusion("generated.h5")
 

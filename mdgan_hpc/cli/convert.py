@@ -1,4 +1,4 @@
-"""`mdgan-convert`: run folders of SIESTA into trajectory files, and those into other formats."""
+"""`mdgan-convert`: runs into trajectory files, and those into other formats."""
 
 from pathlib import Path
 from typing import Any
@@ -10,18 +10,18 @@ from mdgan_hpc.convert.settings import ConvertConfig
 
 
 @command("mdgan-convert")
-@click.argument("runs", type=PATH, metavar="RUN_DIR...", nargs=-1, required=True)
+@click.argument("runs", type=PATH, metavar="RUN...", nargs=-1, required=True)
 @click.option(
     "-o",
     "--output",
     type=PATH,
-    help="File to make, or folder for several runs [default: NAME.h5 of each RUN_DIR, here].",
+    help="File to make, or folder for several runs [default: NAME.h5 of each RUN, here].",
 )
 @options_of(ConvertConfig)
 @click.option(
-    "--export", type=click.Choice(["extxyz", "npz"]), help="Write our file RUN_DIR in this format."
+    "--export", type=click.Choice(["extxyz", "npz"]), help="Write our file RUN in this format."
 )
-@click.option("--info", is_flag=True, help="Tell what our files RUN_DIR hold; convert nothing.")
+@click.option("--info", is_flag=True, help="Tell what our files RUN hold; convert nothing.")
 @dry_run_option
 @force_option
 def main(
@@ -33,7 +33,7 @@ def main(
     force: bool,
     **options: Any,
 ) -> None:
-    """Turn run folders, as SIESTA left them, into H5MD trajectories.
+    """Turn RUNs, folders as SIESTA left them or files of other codes, into H5MD trajectories.
 
     Positions are unwrapped, in Angstrom; velocities in Angstrom/ps; times in ps. Several runs are
     shared out over the MPI ranks.
@@ -42,29 +42,41 @@ def main(
     Examples:
       mdgan-convert run1 -o run1.h5 --select Li
       mdgan-convert run1 run2 run3 -o trajectories --select Li --every 2
-      mdgan-convert md.dump --format lammps-dump-text --species Li,O --time-step 10 --unwrap
+      mdgan-convert md.dump --format lammps-dump --species Li,O --time-step 10 --unwrap
       mdgan-convert run1.h5 --export extxyz -o run1.xyz
       mdgan-convert run1.h5 --info
     """
-    from mdgan_hpc.convert import batch
-    from mdgan_hpc.errors import DataError, UsageError
+    from mdgan_hpc.errors import UsageError
     from mdgan_hpc.parallel import world
     from mdgan_hpc.trajectory.export import describe
     from mdgan_hpc.trajectory.export import export as write_export
 
-    if info:
+    if not (info or export):
+        _convert(runs, output, ConvertConfig(**options), dry_run=dry_run, force=force)
+    elif info:
         if world().rank == 0:
             click.echo("\n\n".join(describe(path) for path in runs))
-        return
-    if export:
+    elif export:
         if len(runs) != 1:
             raise UsageError("--export takes one file")
         target = output or runs[0].with_suffix(f".{export}")
         if world().rank == 0:
             frames = write_export(runs[0], target, export, force=force)
             click.echo(f"{target}: {frames} frames")
-        return
-    config = ConvertConfig(**options)
+
+
+def _convert(
+    runs: tuple[Path, ...],
+    output: Path | None,
+    config: ConvertConfig,
+    *,
+    dry_run: bool,
+    force: bool,
+) -> None:
+    from mdgan_hpc.convert import batch
+    from mdgan_hpc.errors import DataError
+    from mdgan_hpc.parallel import world
+
     outputs = batch.output_paths(runs, output, to_folder=str(output or "").endswith("/"))
     tasks = list(zip(runs, outputs, strict=True))
     if dry_run:

@@ -111,8 +111,8 @@ def _toml(value: Any) -> str:
 
 
 def _results() -> Iterator[str]:
-    yield "Groups and names are the same in `.h5` and `.json`; `.csv` holds the curves. In Python they"
-    yield "are attributes. Shapes stand in brackets, units in the names or beside them."
+    yield "Groups and names are the same in `.h5` and `.json`; `.csv` holds the curves. In Python"
+    yield "they are attributes. Shapes stand in brackets, units in the names or beside them."
     yield ""
     for module, what in RESULTS.items():
         yield from (f"## Of {what}", "")

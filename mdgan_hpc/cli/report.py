@@ -18,7 +18,7 @@ from mdgan_hpc.report.settings import ReportConfig
     help="Generated trajectory; repeat for models of bootstrap replicas.",
 )
 @click.option("-o", "--output", type=PATH, required=True, help="Folder for the report.")
-@options_of(ReportConfig)
+@options_of(ReportConfig, "species", "records")
 @force_option
 def main(
     md: tuple[Path, ...],

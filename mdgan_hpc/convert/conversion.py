@@ -275,7 +275,9 @@ def chosen_atoms(config: ConvertConfig, run: Run) -> Atoms:
     if not chosen.any():
         raise UsageError(f"--select {config.select} leaves no atom", where=run.where)
     rest = real & ~chosen
-    drift = config.drift or ("framework" if rest.any() else "all")
+    drift: str = config.drift
+    if drift == "auto":
+        drift = "framework" if rest.any() else "all"
     if drift == "framework" and not rest.any():
         raise UsageError(
             "--drift framework needs atoms that are not selected",

@@ -8,7 +8,7 @@ import lzma
 import os
 import warnings
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -80,6 +80,7 @@ class Stream:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._raw = _opened(path)
+        self._told = False  # of damage, once however often the file is read
         self._file: Any = None  # the decompressed content, from the first read on
         self.offset = 0
 
@@ -116,12 +117,12 @@ class Stream:
             try:
                 piece = read(missing)
             except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:
-                self._damaged(error)
+                self._damaged(error, n_bytes - missing)
                 break
             except Exception as error:
                 if type(error).__module__.partition(".")[0] != "zstandard":
                     raise
-                self._damaged(error)
+                self._damaged(error, n_bytes - missing)
                 break
             if not piece:
                 break
@@ -143,7 +144,7 @@ class Stream:
             while done < len(view) and (n := content.readinto(view[done:])):
                 done += n
         except OSError as error:
-            self._damaged(error)
+            self._damaged(error, done)
         self.offset += done
         return done
 
@@ -166,9 +167,12 @@ class Stream:
             raise DataError("is too large for a file of its kind", where=self.path)
         return data.decode("latin-1")
 
-    def _damaged(self, error: Exception) -> None:
+    def _damaged(self, error: Exception, n_read: int) -> None:
+        if self._told:
+            return
+        self._told = True
         warnings.warn(
-            f"{self.path}: cannot be read beyond byte {self.offset} of its content "
+            f"{self.path}: cannot be read beyond byte {self.offset + n_read} of its content "
             f"({str(error) or type(error).__name__}); what is before it is used",
             DataWarning,
             stacklevel=2,
@@ -180,6 +184,7 @@ class Files:
 
     def __init__(self) -> None:
         self._streams: dict[Path, Stream] = {}
+        self._more: list[Callable[[], object]] = []
 
     def __enter__(self) -> Self:
         return self
@@ -213,8 +218,15 @@ class Files:
             str(path): (self._streams.get(path) or self.open(path)).descriptor for path in paths
         }
 
+    def add(self, close: Callable[[], object]) -> None:
+        """Take in what closes a file that was opened by other means."""
+        self._more.append(close)
+
     def close(self) -> None:
         """Close them all."""
+        for close in self._more:
+            close()
+        self._more.clear()
         for stream in self._streams.values():
             stream.close()
         self._streams.clear()

@@ -157,41 +157,57 @@ class StatedTimes:
             return row
         if self._skipped:
             return self._resume(piece, steps, row)
-        step = int(steps[row])
-        if step > last.stated:
-            far = self._usual_move and moves[row] > self._limit(step - last.stated)
+        number = int(steps[row]) + self._offset
+        if number > last.step:
+            far = self._usual_move and moves[row] > self._limit(number - last.step)
             return None if far else row
-        again = self._kept.holds(step, piece[row : row + 1], unwrapped=self.rules.unwrapped)
-        if again:
+        frame = piece[row : row + 1]
+        if self._kept.holds(number, frame, unwrapped=self.rules.unwrapped):
             return self._resume(piece, steps, row)
-        distance = self._distance(piece, row)
-        if self._usual_move and distance > max(_GOES_ON * self._usual_move, _JUMP_LENGTH):
+        known = self._kept.find(frame, unwrapped=self.rules.unwrapped)
+        if known is not None:
+            self._offset = known - int(steps[row])
+            return self._resume(piece, steps, row)
+        if self._usual_move and self._distance(piece, row) > self._near:
             return None
-        self._renumber(piece, step, row)
+        self._renumber(piece, int(steps[row]), row)
         return row
+
+    @property
+    def _near(self) -> float:
+        return max(_GOES_ON * self._usual_move, _JUMP_LENGTH)
 
     def _resume(self, piece: Frames, steps: np.ndarray, row: int) -> int | None:
         """Pass over records that are there already; None if they are not the same."""
         last = self._last
         assert last is not None
-        while row < len(piece) and int(steps[row]) <= last.stated:
-            one = piece[row : row + 1]
-            if self._kept.holds(int(steps[row]), one, unwrapped=self.rules.unwrapped) is False:
+        while row < len(piece) and int(steps[row]) + self._offset <= last.step:
+            number, one = int(steps[row]) + self._offset, piece[row : row + 1]
+            if self._kept.holds(number, one, unwrapped=self.rules.unwrapped) is False:
                 return None
             self._skipped.append(int(piece.record[row]))
             row += 1
         if row == len(piece):
             return row
-        distance = self._distance(piece, row)
-        if self._usual_move and distance > self._limit(int(steps[row]) - last.stated):
+        ahead = int(steps[row]) + self._offset - last.step
+        if self._usual_move and self._distance(piece, row) > self._limit(ahead):
             return None
-        self._mend(
-            f"records {self._skipped[0]} to {self._skipped[-1]} repeat earlier steps and are left "
-            "out"
-        )
+        self._mend(self._repeats())
+        if piece.times_ps is not None:
+            interval = ahead * self._ps_per_step
+            self._time_offset = last.time_ps + interval - float(piece.times_ps[row])
         self._skipped = []
         self.seams.append(last.step)
         return row
+
+    def _repeats(self) -> str:
+        first, end = self._skipped[0], self._skipped[-1]
+        records = (
+            f"record {first} repeats an earlier step and is"
+            if first == end
+            else (f"records {first} to {end} repeat earlier steps and are")
+        )
+        return f"{records} left out"
 
     def _distance(self, piece: Frames, row: int) -> float:
         """Return the median displacement of a row from the last record, Angstrom."""
@@ -206,8 +222,8 @@ class StatedTimes:
         last = self._last
         assert last is not None
         text = (
-            f"record {int(piece.record[row])} is numbered {step} after {last.stated}, and its "
-            "positions go on: counted on"
+            f"record {int(piece.record[row])} is numbered {step} after "
+            f"{last.step - self._offset}, and its positions go on: counted on"
         )
         if self.rules.renumbered:
             self.notes.append(text)
@@ -218,7 +234,6 @@ class StatedTimes:
             interval = self.rules.usual * self._ps_per_step
             self._time_offset = last.time_ps + interval - float(piece.times_ps[row])
         self.seams.append(last.step)
-        self._kept = _Kept()
 
     def _timed(self, piece: Frames, steps: np.ndarray, a: int, b: int) -> TimedFrames:
         """Return the rows a to b, which come after the last record one by one."""
@@ -237,10 +252,8 @@ class StatedTimes:
             raise DataError(
                 f"times do not increase at step {int(numbers[0])}", where=self.rules.where
             )
-        self._kept.add(steps[a:b], piece.positions[a:b])
-        self._last = _Record(
-            int(steps[b - 1]), int(numbers[-1]), float(times[-1]), piece.positions[b - 1].copy()
-        )
+        self._kept.add(numbers, piece.positions[a:b])
+        self._last = _Record(int(numbers[-1]), float(times[-1]), piece.positions[b - 1].copy())
         rows = piece[a:b]
         return TimedFrames(
             numbers,
@@ -254,10 +267,7 @@ class StatedTimes:
 
     def _finish(self) -> None:
         if self._skipped:
-            self._mend(
-                f"records {self._skipped[0]} to {self._skipped[-1]} repeat earlier steps and are "
-                "left out"
-            )
+            self._mend(self._repeats())
         if self._uneven:
             rules = self.rules
             self._mend(
@@ -279,9 +289,8 @@ class StatedTimes:
 
 @dataclass
 class _Record:
-    """The newest record: its step as stated, its step and time in the time line."""
+    """The newest record of the time line."""
 
-    stated: int
     step: int
     time_ps: float
     positions: np.ndarray  # [N, 3]
@@ -310,4 +319,16 @@ class _Kept:
                 if not unwrapped:
                     away = nearest_image(away, frame.cells)
                 return bool(np.abs(away).max() < _SAME)
+        return None
+
+    def find(self, frame: Frames, *, unwrapped: bool) -> int | None:
+        """Return the step of a record with the same positions, the newest; None without one."""
+        for steps, places in zip(reversed(self._steps), reversed(self._places), strict=True):
+            away = frame.positions[:, [0, -1]] - places
+            if not unwrapped:
+                cells = None if frame.cells is None else frame.cells[0]
+                away = nearest_image(away, cells)
+            same = np.flatnonzero(np.abs(away).max(axis=(1, 2)) < _SAME)
+            if len(same):
+                return int(steps[same[-1]])
         return None

@@ -1,4 +1,4 @@
-"""Generated trajectories: blocks of particles moved by a model, stored so that any process can go on."""
+"""Generated trajectories: blocks of particles moved by a model, so that any process can go on."""
 
 import sys
 

@@ -11,6 +11,7 @@ from mdgan_hpc.models.base import Generator
 from mdgan_hpc.training.distributed import Processes
 from mdgan_hpc.training.objectives.base import Objective, only_finite
 from mdgan_hpc.training.settings import PhaseSettings
+from mdgan_hpc.training.watch import Watch
 
 #: Over these the learning rates of a phase rise.
 _WARM_UP_STEPS = 100
@@ -29,6 +30,13 @@ class Step:
     objectives : sequence of Objective
         What is minimised: the sum of their weighted losses.
     processes : Processes
+
+    Attributes
+    ----------
+    watch : Watch
+        Of the likelihood; a game has no loss that tells how it goes.
+    wrong : str
+        What the watch saw in the last step, whose gradient was then not followed; mostly nothing.
     """
 
     def __init__(
@@ -39,7 +47,8 @@ class Step:
         processes: Processes,
     ) -> None:
         self.settings, self.objectives = settings, list(objectives)
-        self._generator, self._processes = generator, processes
+        self._processes = processes
+        self.watch, self.wrong = Watch(), ""
         self._parameters = list(generator.parameters())
         # Momentum serves a likelihood and unsettles a game.
         momentum = _MOMENTUM if settings.likelihood else 0.0
@@ -91,8 +100,29 @@ class Step:
         norm = self._follow(gradients)
         result = dict(zip(metrics, values.tolist(), strict=True), gradient_norm=float(norm))
         only_finite(step, result)
-        self._optimiser.step()
+        if self.settings.likelihood:
+            # The same on all ranks: both numbers are averages over them.
+            self.wrong = self.watch.see(result["likelihood_loss"], result["gradient_norm"])
+            result["restarts"] = self.watch.restarts + bool(self.wrong)
+        if not self.wrong:
+            self._optimiser.step()
         return result, stop
+
+    def accept(self, generator: Generator) -> None:
+        """Refuse a worthless result; a phase shorter than its warm-up is a trial, not judged.
+
+        Raises
+        ------
+        DivergedError
+            See `Likelihood.accept`.
+        """
+        if self.settings.steps >= _WARM_UP_STEPS:
+            for objective in self.objectives:
+                objective.accept(generator, self._processes)
+
+    def forget_momentum(self) -> None:
+        """Begin anew from other weights."""
+        self._optimiser.state.clear()
 
     def _gradient(self, loss: Tensor) -> list[Tensor | None]:
         """Return the gradient of a term by each parameter; None where it does not depend on it."""
@@ -125,7 +155,7 @@ class Step:
         final = self.settings.final_learning_rate
         share = done / self.settings.steps
         cosine = final + (1 - final) * 0.5 * (1 + math.cos(math.pi * share))
-        factor = cosine * min(1.0, (done + 1) / _WARM_UP_STEPS)
+        factor = cosine * min(1.0, (done + 1) / _WARM_UP_STEPS) * self.watch.rate_factor
         for group in self._optimiser.param_groups:
             group["lr"] = self.settings.learning_rate * factor
         for objective in self.objectives:
@@ -135,11 +165,13 @@ class Step:
         """Return everything that a continued phase needs."""
         return {
             "optimiser": self._optimiser.state_dict(),
+            "watch": self.watch.state(),
             "objectives": {o.name: o.state_dict() for o in self.objectives},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state`."""
         self._optimiser.load_state_dict(state["optimiser"])
+        self.watch.load_state(state["watch"])
         for objective in self.objectives:
             objective.load_state_dict(state["objectives"][objective.name])

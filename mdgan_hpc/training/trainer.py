@@ -1,5 +1,6 @@
 """Everything that changes from step to step, phase after phase, and how it is saved."""
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,7 @@ from mdgan_hpc.training.selection import Selection, is_candidate
 from mdgan_hpc.training.settings import PhaseSettings, TrainingConfig
 from mdgan_hpc.training.step import Step
 
+_log = logging.getLogger(__name__)
 #: Makes the objectives of the phase of this number (from 0), with fresh weights.
 MakeObjectives = Callable[[int, PhaseSettings, Generator], list[Objective]]
 
@@ -102,9 +104,26 @@ class Trainer:
             copy_weights(self.average.generator, self.generator)
             self._begin(self._number + 1)
         metrics, stop = self._current.advance(self.step, self._done, stop_asked)
-        self.average.update(self.generator, self.config.phase[self._number].ema, self._done)
+        if self._current.wrong:
+            self._go_back(self._current.wrong)
+        else:
+            self.average.update(self.generator, self.config.phase[self._number].ema, self._done)
         self.step += 1
+        self._current.watch.keep(self.step, self.average.generator.state_dict())
         return metrics, stop
+
+    def _go_back(self, wrong: str) -> None:
+        """Go on from averaged weights of before a jump, at half the learning rate."""
+        watch = self._current.watch
+        step, weights = watch.go_back(self.step, wrong)
+        self.generator.load_state_dict(weights)
+        self.average.generator.load_state_dict(weights)
+        self._current.forget_momentum()
+        if self.processes.rank == 0:
+            _log.warning(
+                "step %d: %s; back to the averaged weights of step %d, learning rate times %g",
+                *(self.step, wrong, step, watch.rate_factor),
+            )
 
     # What is judged ---------------------------------------------------------------------------
 
@@ -143,10 +162,17 @@ class Trainer:
         return None
 
     def best_generator(self) -> Generator:
-        """Return the best candidate, or the generator of now if none was compared."""
-        if self.selection.restore(self.average.generator):
-            return self.average.generator
-        return self.ready_generator()
+        """Return the best candidate, or the generator of now if none was compared.
+
+        Raises
+        ------
+        DivergedError
+            If it is a density that predicts no better than a linear Gaussian one.
+        """
+        if not self.selection.restore(self.average.generator):
+            self.ready_generator()
+        self._current.accept(self.average.generator)
+        return self.average.generator
 
     # Saving -----------------------------------------------------------------------------------
 

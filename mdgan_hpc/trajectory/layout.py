@@ -209,51 +209,66 @@ def unit_of(dataset: h5py.Dataset) -> str:
     return unit.decode() if isinstance(unit, bytes) else str(unit)
 
 
-def length_factor(dataset: h5py.Dataset) -> float:
-    """Return the factor to Angstrom; a dataset without a unit is taken to be in Angstrom.
+def length_factor(dataset: h5py.Dataset, otherwise: str = "") -> float:
+    """Return the factor to Angstrom; `otherwise` is the unit of a dataset that states none.
 
     Raises
     ------
     DataError
-        For a unit that is not a length.
+        For a unit that is not a length, or none.
     """
-    return _factor(dataset, _LENGTHS, "length")
+    return _factor(dataset, _LENGTHS, "length", otherwise)
 
 
-def time_factor(dataset: h5py.Dataset) -> float:
-    """Return the factor to ps; a dataset without a unit is taken to be in ps.
+def time_factor(dataset: h5py.Dataset, otherwise: str = "") -> float:
+    """Return the factor to ps; `otherwise` is the unit of a dataset that states none.
 
     Raises
     ------
     DataError
-        For a unit that is not a time.
+        For a unit that is not a time, or none.
     """
-    return _factor(dataset, _TIMES, "time")
+    return _factor(dataset, _TIMES, "time", otherwise)
 
 
-def velocity_factor(dataset: h5py.Dataset) -> float:
+def time_rounding(dataset: h5py.Dataset, largest: float) -> float:
+    """Return how much an interval may differ by the digits of stored times up to `largest`."""
+    floating = np.issubdtype(dataset.dtype, np.floating)
+    digits = float(np.finfo(dataset.dtype).eps) if floating else 0.0
+    return 1e-9 + 2.0 * abs(largest) * digits
+
+
+def velocity_factor(dataset: h5py.Dataset, otherwise: str = "") -> float:
     """Return the factor to Angstrom/ps, from units such as ``nm ps-1``.
 
     Raises
     ------
     DataError
-        For a unit that is not a velocity.
+        For a unit that is not a velocity, or none.
     """
-    unit = unit_of(dataset) or VELOCITY_UNIT
-    length, _, time = unit.removesuffix("-1").replace("/", " ").partition(" ")
-    if length not in _LENGTHS or time not in _TIMES:
-        raise DataError(f"velocity unit {unit!r} is not known", where=dataset.name)
-    return _LENGTHS[length] / _TIMES[time]
+    known = {f"{a} {b}": x / y for a, x in _LENGTHS.items() for b, y in _TIMES.items()}
+    unit = (unit_of(dataset) or otherwise).removesuffix("-1").replace("/", " ")
+    return _known(dataset, unit, known, "velocity")
 
 
-def _factor(dataset: h5py.Dataset, factors: Mapping[str, float], kind: str) -> float:
-    unit = unit_of(dataset)
-    if not unit:
-        return 1.0
+def _factor(
+    dataset: h5py.Dataset, factors: Mapping[str, float], kind: str, otherwise: str
+) -> float:
+    return _known(dataset, unit_of(dataset) or otherwise, factors, kind)
+
+
+def _known(dataset: h5py.Dataset, unit: str, factors: Mapping[str, float], kind: str) -> float:
+    where = f"{dataset.file.filename}:{dataset.name}"
+    if not unit.strip():
+        raise DataError(
+            f"states no unit of {kind}",
+            where=where,
+            remedy="tell it: mdgan-convert FILE -o OURS --format h5md --units nm,ps",
+        )
     if unit not in factors:
         raise DataError(
             f"{kind} unit {unit!r} is not known",
-            where=f"{dataset.file.filename}:{dataset.name}",
+            where=where,
             remedy=f"known: {', '.join(factors)}",
         )
     return factors[unit]

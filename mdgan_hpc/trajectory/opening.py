@@ -14,13 +14,19 @@ def open_file(path: Path) -> h5py.File:
     Raises
     ------
     DataError
-        If it is missing or no HDF5 file.
+        If it is missing, locked, or no HDF5 file.
     """
     if not path.exists():
         raise DataError("no such file", where=path)
     try:
         return h5py.File(path, "r")
     except OSError as error:
+        if "lock" in str(error):
+            raise DataError(
+                "is locked by another program, which writes or holds it",
+                where=path,
+                remedy="wait until it is done, or set HDF5_USE_FILE_LOCKING=FALSE to read anyway",
+            ) from error
         raise DataError(
             "is not an HDF5 file, or is damaged",
             where=path,

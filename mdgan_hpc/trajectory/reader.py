@@ -38,6 +38,8 @@ class Trajectory:
     species : str or int, optional
         Chemical symbol or atomic number: the trajectory is that of these particles alone, numbered
         from zero in the order of the file.
+    units : (str, str)
+        Units of length and time, such as ``("nm", "ps")``, of a file that does not state them.
     incomplete_ok : bool
         Open a file that is still being written (`completed_records` says how far it got).
 
@@ -56,9 +58,11 @@ class Trajectory:
         path: str | Path,
         species: str | int | None = None,
         *,
+        units: tuple[str, str] = ("", ""),
         incomplete_ok: bool = False,
     ) -> None:
         self.path = Path(path)
+        self._units = units
         self.file = open_file(self.path)
         try:
             self._group = particle_group(self.file, self.path)
@@ -71,7 +75,8 @@ class Trajectory:
                     where=path,
                     remedy="run the command that makes it again: it goes on from there",
                 )
-            self._length = layout.length_factor(self._position)
+            self._length = layout.length_factor(self._position, units[0])
+            self._length_unit = layout.unit_of(self._position) or units[0]
             self._selection: Selection | None = None
             if species is not None:
                 self._selection = Selection.of_species(
@@ -197,7 +202,7 @@ class Trajectory:
         if "time" not in self._group["position"]:
             raise DataError("has no times", where=self.path)
         time = self._group["position/time"]
-        factor = layout.time_factor(time)
+        factor = layout.time_factor(time, self._units[1])
         if time.shape == ():
             offset = float(time.attrs.get("offset", 0.0))
             return np.asarray(factor * (float(time[()]) * np.arange(self.n_records) + offset))
@@ -214,9 +219,11 @@ class Trajectory:
         """
         if self.n_records < 2:
             raise DataError("has a single record, no interval", where=self.path)
-        intervals = np.diff(self.times_ps)
-        mean = float((self.times_ps[-1] - self.times_ps[0]) / (self.n_records - 1))
-        odd = np.flatnonzero(np.abs(intervals - mean) > _UNEVEN * abs(mean) + 1e-9)
+        times = self.times_ps
+        intervals = np.diff(times)
+        mean = float((times[-1] - times[0]) / (self.n_records - 1))
+        rounding = layout.time_rounding(self._group["position/time"], float(times.max()))
+        odd = np.flatnonzero(np.abs(intervals - mean) > _UNEVEN * abs(mean) + rounding)
         if mean <= 0 or odd.size:
             at = int(odd[0]) if odd.size else 0
             raise DataError(
@@ -236,13 +243,13 @@ class Trajectory:
         if edges is None:
             return None
         if isinstance(edges, h5py.Dataset):
-            return layout.length_factor(edges) * _as_matrix(edges[:])
+            return layout.length_factor(edges, self._length_unit) * _as_matrix(edges[:])
         value = edges["value"]
         first = value[0]
         for start in range(0, len(value), 65536):
             if (value[start : start + 65536] != first).any():
                 return None
-        return layout.length_factor(value) * _as_matrix(first)
+        return layout.length_factor(value, self._length_unit) * _as_matrix(first)
 
     def cells(self, records: slice = slice(None)) -> np.ndarray:
         """Return the cells [t, 3, 3] in Angstrom of a range of records.
@@ -259,7 +266,8 @@ class Trajectory:
             count = len(range(*records.indices(self.n_records)))
             return np.repeat(self.constant_cell[None], count, axis=0)  # type: ignore[index]
         value = edges["value"]
-        return layout.length_factor(value) * np.stack([_as_matrix(row) for row in value[records]])
+        factor = layout.length_factor(value, self._length_unit)
+        return factor * np.stack([_as_matrix(row) for row in value[records]])
 
     @property
     def position_type(self) -> np.dtype[Any]:
@@ -311,7 +319,7 @@ class Trajectory:
             raise DataError("has no velocities", where=self.path)
         value = self._group["velocity/value"]
         read = _read(value, self._selection, records, particles)
-        return np.asarray(read * np.float32(layout.velocity_factor(value)))
+        return np.asarray(read * np.float32(layout.velocity_factor(value, " ".join(self._units))))
 
     @property
     def has_forces(self) -> bool:
@@ -382,11 +390,6 @@ class Trajectory:
         if self._selection is None:
             return together
         return self._selection.within(together, n, self.path)
-
-    @property
-    def simulated_together(self) -> int:
-        """`ions_per_cell`, by its name in the file."""
-        return self.ions_per_cell
 
     @cached_property
     def framework(self) -> Framework | None:

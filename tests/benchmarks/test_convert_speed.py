@@ -15,10 +15,13 @@ import pytest
 import sisl
 from ase.io import iread
 
+from mdgan_hpc.convert.conversion import convert_run
+from mdgan_hpc.convert.settings import ConvertConfig
 from mdgan_hpc.convert.sources.siesta.ani import AniFile
 from mdgan_hpc.convert.sources.siesta.md import MdFile
 from mdgan_hpc.convert.sources.siesta.mdnc import MdNcFile
 from mdgan_hpc.convert.streams import Stream
+from tests.support.foreign import write_dump
 
 pytestmark = pytest.mark.benchmark
 
@@ -130,3 +133,27 @@ def test_binary(folder, name, reader):
         f"({our_rate / disk_rate:.0%})"
     )
     assert our_rate >= 0.7 * disk_rate
+
+
+def test_lammps_dump(tmp_path):
+    """At least 1000 frames/s of 216 atoms from file to file, beside ASE's reader."""
+    generator = np.random.default_rng(1)
+    start = generator.uniform(0, 20, (N_ATOMS, 3))
+    path = tmp_path / "a.dump"
+    write_dump(
+        path,
+        start + generator.normal(scale=0.1, size=(2000, N_ATOMS, 3)),
+        columns="id type x y z",
+        length=20.0,
+    )
+    config = ConvertConfig(format="lammps-dump", species="Li,O", time_step_fs=1.0, drift="none")
+
+    def ours():
+        begin = time.perf_counter()
+        convert_run(path, tmp_path / "a.h5", config, force=True, silent=True)
+        return 2000 / (time.perf_counter() - begin)
+
+    rate_ours = best(ours)
+    ase = best(lambda: rate(iread(path, index=f":{FEW}", format="lammps-dump-text"), FEW), 2)
+    print(f"\nLAMMPS dump: {rate_ours:.0f} frames/s converted, ASE reads {ase:.0f}")
+    assert rate_ours >= 1000

@@ -100,8 +100,7 @@ def test_one_set_of_defaults():
     given = inspect.signature(convert).parameters
     names = {"source": "source_kind"}
     for field in fields(ConvertConfig):
-        if field.name != "select":
-            assert given[names.get(field.name, field.name)].default == field.default
+        assert given[names.get(field.name, field.name)].default == field.default
     assert {names.get(field.name, field.name) for field in fields(ConvertConfig)} == set(given) - {
         "source",
         "output",

@@ -1,6 +1,7 @@
 """Damaged files and killed conversions: a right result, a named warning or one line."""
 
 import gzip
+import os
 import random
 import resource
 import shutil
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from mdgan_hpc.trajectory import Trajectory
+from tests.support.foreign_mutations import ForeignMutations
 from tests.support.siesta_mutations import Mutations
 from tests.support.siesta_runs import command, converted
 
@@ -39,6 +41,16 @@ def test_damaged_files(tmp_path):
 @pytest.mark.slow
 def test_five_thousand_damaged_files(tmp_path):
     tried(tmp_path, 1_000_000, 5000)
+
+
+def test_damaged_files_of_other_codes(tmp_path):
+    """`MDGAN_MUTATIONS=3000` tries as many."""
+    count = int(os.environ.get("MDGAN_MUTATIONS", "300"))
+    mutations = ForeignMutations(tmp_path, seed=5)
+    for number in range(count):
+        mutations.one(number)
+    assert not mutations.failures, "\n".join(mutations.failures[:5])
+    assert min(mutations.outcomes[kind] for kind in ("right", "warned", "refused")) > 0
 
 
 @pytest.fixture(scope="module")

@@ -138,7 +138,7 @@ class Mutations:
         data = original
         for _ in range(rng.choice((1, 1, 1, 3))):
             data = mutated(data, rng)
-        source = next((k for k, end in SOURCES.items() if target.name.endswith(end)), "")
+        source = next((k for k, end in SOURCES.items() if target.name.endswith(end)), "best")
         packed = rng.random() < 0.1
         damaged = target.with_name(target.name + ".gz") if packed else target
         if packed:
@@ -149,7 +149,7 @@ class Mutations:
         damaged.write_bytes(data)
         output = self.folder / "out.h5"
         config = ConvertConfig(
-            source=source if rng.random() < 0.8 else "",
+            source=source if rng.random() < 0.8 else "best",
             include_initial=rng.random() < 0.1,
             unwrap=rng.random() < 0.2,
         )

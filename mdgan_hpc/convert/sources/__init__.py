@@ -27,6 +27,7 @@ _SOURCES = {
     "vasp-xdatcar": "xdatcar",
     "extxyz": "extxyz",
     "xyz": "extxyz",
+    "h5md": "h5md",
 }
 _OTHERS = "ase"
 

@@ -3,6 +3,7 @@
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,15 @@ from ase.io.formats import UnknownFileTypeError
 from mdgan_hpc.convert.frames import Frames, piece_records
 from mdgan_hpc.convert.settings import ConvertConfig
 from mdgan_hpc.convert.sources.foreign import (
+    LOOK_AHEAD,
+    CellWatch,
     ForeignRun,
+    Torn,
     existing,
     no_frame,
     refuse_siesta_options,
     stated_times,
+    usual_difference,
 )
 from mdgan_hpc.convert.streams import Files
 from mdgan_hpc.errors import DataError, DataWarning, UsageError
@@ -59,10 +64,11 @@ class AtomsFile(ABC):
         self.path, self.kind = path, kind
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DataWarning)  # told when the frames are read
-            first = next(((atoms, n) for _, atoms, n in self._atoms() if len(atoms)), None)
-        if first is None:
+            begin = [atoms for _, atoms, _ in islice(self._atoms(), LOOK_AHEAD) if len(atoms)]
+        if not begin:
             raise no_frame(path)
-        atoms = first[0]
+        atoms = begin[0]
+        self._first_cells = [_cell(atoms) for atoms in begin if atoms.cell.rank == 3]
         self.n_atoms = len(atoms)
         self.atomic_numbers = np.array(atoms.numbers)
         if not self.atomic_numbers.all():
@@ -78,9 +84,10 @@ class AtomsFile(ABC):
         """Yield the cell [3, 3] of each frame that has one, Angstrom."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DataWarning)
+            watch = CellWatch(self._first_cells or [np.zeros((3, 3))])
             for _, atoms, _ in self._atoms():
-                if atoms.cell.rank == 3:
-                    yield np.array(atoms.cell.array)
+                if atoms.cell.rank == 3 and watch.fits(_cell(atoms)):
+                    yield _cell(atoms)
 
     def frames(self) -> Iterator[Frames]:
         """Yield the frames in pieces.
@@ -91,14 +98,19 @@ class AtomsFile(ABC):
             If the atoms change from frame to frame.
         """
         size = min(piece_records(self.n_atoms), 256)
+        self._counted = -1
         kept: list[tuple[int, Atoms, int | None]] = []
-        without_cell = 0
+        without_cell, torn = 0, Torn(self.path)
+        watch = CellWatch(self._first_cells) if self._first_cells else None
         for record, atoms, number in self._atoms():
             if not np.array_equal(atoms.numbers, self.atomic_numbers):
                 raise DataError(
                     f"frame {record} holds other atoms than the first, or in another order",
                     where=self.path,
                 )
+            if watch and atoms.cell.rank == 3 and not watch.fits(_cell(atoms)):
+                torn.add(record, "its cell is another")
+                continue
             without_cell += atoms.cell.rank < 3
             kept.append((record, atoms, number))
             if len(kept) == size:
@@ -106,6 +118,7 @@ class AtomsFile(ABC):
                 kept = []
         if kept:
             yield self._piece(kept)
+        torn.tell()
         if without_cell and self.some_cell:
             warnings.warn(
                 f"{self.path}: {without_cell} frames have no cell", DataWarning, stacklevel=2
@@ -119,10 +132,16 @@ class AtomsFile(ABC):
         return Frames(
             np.array([record for record, *_ in kept]),
             positions,
-            np.array([number for *_, number in kept]) if self.numbers else None,
+            np.array([self._number(number) for *_, number in kept]) if self.numbers else None,
             np.array([_velocities(atoms) for atoms in images]) if self.some_velocities else None,
             np.array([_cell(atoms) for atoms in images]) if self.some_cell else None,
         )
+
+    def _number(self, stated: int | None) -> int:
+        """Return the number of the next frame; one that states none comes after the last."""
+        usual = usual_difference(self.numbers[:LOOK_AHEAD])
+        self._counted = self._counted + usual if stated is None else stated
+        return self._counted
 
 
 def _velocities(atoms: Atoms) -> np.ndarray:
@@ -199,7 +218,7 @@ def foreign_run(path: Path, config: ConvertConfig, file: AtomsFile) -> ForeignRu
             where=path,
             remedy="leave --unwrap away, or give a file with the cell of every frame",
         )
-    time_line = stated_times(path, config, file.numbers)
+    time_line = stated_times(path, config, file.numbers[:LOOK_AHEAD])
     return ForeignRun(
         where=path,
         label=path.stem,

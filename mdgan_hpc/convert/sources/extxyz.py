@@ -142,7 +142,9 @@ class XyzFile(AtomsFile):
             raise no_frame(path)
         self.all_cells = not lacks_cell
         known = [number for number in numbers if number is not None]
-        self.numbers = known if len(known) == len(numbers) and len(set(known)) > 1 else []
+        # One damaged comment among those that state a number does not make them none.
+        enough = len(known) > 0.5 * len(numbers) and len(set(known)) > 1
+        self.numbers = known if enough else []
 
     def _atoms(self) -> Iterator[tuple[int, Atoms, int | None]]:
         """Yield record, atoms and stated number of each whole frame."""

@@ -18,6 +18,8 @@ from mdgan_hpc.errors import DataError, DataWarning, UsageError
 
 #: First records that tell how far the numbers of records usually are apart.
 LOOK_AHEAD = 12
+#: Part of its longest component by which a cell may change from frame to frame.
+_CELL_CHANGE = 0.2
 #: Difference in u up to which a mass belongs to an element: its isotopes, and rounding.
 _ISOTOPES = 1.1
 
@@ -69,7 +71,7 @@ def refuse_siesta_options(config: ConvertConfig, path: Path) -> None:
     given = [
         option
         for option, value in (
-            ("--source", config.source),
+            ("--source", config.source != "best"),
             ("--label", config.label),
             ("--include-initial", config.include_initial),
         )
@@ -174,6 +176,26 @@ def check_masses(numbers: np.ndarray, masses: np.ndarray, where: object) -> None
             where=where,
             remedy="give the elements in the order of the types with --species",
         )
+
+
+class CellWatch:
+    """Knows a damaged cell: from frame to frame none changes by more than a fifth.
+
+    Parameters
+    ----------
+    cells : sequence of array, [3, 3]
+        Of the first frames, Angstrom; their median is where it begins.
+    """
+
+    def __init__(self, cells: Sequence[np.ndarray]) -> None:
+        self._last = np.median(np.array(cells), axis=0)
+
+    def fits(self, cell: np.ndarray) -> bool:
+        """Whether a cell [3, 3] may follow the last that fitted."""
+        fits = bool(np.abs(cell - self._last).max() <= _CELL_CHANGE * np.abs(self._last).max())
+        if fits:
+            self._last = cell
+        return fits
 
 
 class Torn:

@@ -11,7 +11,7 @@ if its counts, columns and numbers are whole.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from mdgan_hpc.convert.frames import Frames, piece_records
 from mdgan_hpc.convert.settings import ConvertConfig
 from mdgan_hpc.convert.sources.foreign import (
     LOOK_AHEAD,
+    CellWatch,
     ForeignRun,
     Torn,
     check_masses,
@@ -32,16 +33,16 @@ from mdgan_hpc.convert.sources.foreign import (
     stated_times,
     usual_difference,
 )
-from mdgan_hpc.convert.streams import CUT, Files, Stream
+from mdgan_hpc.convert.sources.lammps_text import (
+    DumpFrame,
+    TornFrame,
+    cell_of,
+    parsed,
+    raw_frames,
+)
+from mdgan_hpc.convert.streams import Files, Stream
 from mdgan_hpc.errors import DataError, UsageError
 from mdgan_hpc.units import FS_PER_PS
-
-_BLOCK = 2**20
-#: A frame may not be longer than this; a file without frames is something else.
-_MAX_FRAME_BYTES = 2**30
-_MARK = b"ITEM: TIMESTEP"
-#: Header items that LAMMPS writes before TIMESTEP.
-_BEFORE = (b"TIME\n", b"TIME\r", b"UNITS")
 
 
 @dataclass(frozen=True)
@@ -77,146 +78,6 @@ _COORDINATES = (
 )
 
 
-class _TornFrame(Exception):
-    """A frame is not whole; why, in one word or two."""
-
-
-@dataclass
-class _Frame:
-    """One frame as it stands in the file."""
-
-    step: int
-    time: float | None  # in the units of the dump
-    units: str
-    cell: np.ndarray  # [3, 3], rows are the vectors
-    origin: np.ndarray  # [3]
-    periodic: np.ndarray  # [3] bool
-    columns: list[str]
-    words: list[bytes]  # N times the columns
-
-    @property
-    def n_atoms(self) -> int:
-        return len(self.words) // len(self.columns)
-
-    def numbers(self, name: str) -> np.ndarray:
-        """Return a column [N]."""
-        try:
-            values = np.array(list(map(float, self.raw(name))))
-        except ValueError:
-            raise _TornFrame("a number is damaged") from None
-        if not np.isfinite(values).all():
-            raise _TornFrame("a number is damaged")
-        return values
-
-    def integers(self, name: str) -> np.ndarray:
-        """Return a column of whole numbers [N]."""
-        try:
-            return np.array(list(map(int, self.raw(name))), np.int64)
-        except (ValueError, OverflowError):
-            raise _TornFrame("a number is damaged") from None
-
-    def raw(self, name: str) -> list[bytes]:
-        """Return a column as it stands in the file [N]."""
-        return self.words[self.columns.index(name) :: len(self.columns)]
-
-    def texts(self, name: str) -> list[str]:
-        """Return a column of words [N]."""
-        return [word.decode("latin-1") for word in self.raw(name)]
-
-
-def _raw_frames(stream: Stream) -> Iterator[bytes]:
-    """Yield the text of each frame, from its UNITS, TIME or TIMESTEP on."""
-    stream.rewind()
-    data, ended = b"", False
-    begin, look = -1, 0  # where the frame begins, and where to look for the next one
-    while not ended:
-        new = stream.read(_BLOCK)
-        ended = len(new) < _BLOCK
-        if begin > 0:
-            data, look, begin = data[begin:], look - begin, 0
-        data += new
-        if len(data) > _MAX_FRAME_BYTES:
-            return
-        while (at := data.find(_MARK, look)) >= 0:
-            start = _header_start(data, max(begin, 0), at)
-            if begin >= 0 or data[:start].strip():  # else the end of a frame without beginning
-                yield data[max(begin, 0) : start]
-            begin, look = start, at + len(_MARK)
-        look = max(look, len(data) - len(_MARK))
-    rest = data[max(begin, 0) :]
-    if rest.strip():
-        yield rest if rest.endswith(b"\n") else rest + CUT.encode()
-
-
-def _header_start(data: bytes, first: int, at: int) -> int:
-    """Return where the header begins, from `first` on, whose TIMESTEP is at `at`."""
-    while (before := data.rfind(b"ITEM: ", first, at)) >= 0:
-        if not data.startswith(_BEFORE, before + 6) or data.count(b"\n", before, at) != 2:
-            return at
-        at = before
-    return at
-
-
-def _parsed(data: bytes) -> _Frame:
-    """Read a frame; raises `_TornFrame` if it is not whole."""
-    if data.endswith(CUT.encode()):
-        raise _TornFrame("its last line has no end")
-    items: dict[str, tuple[str, list[bytes]]] = {}
-    for part in data.split(b"ITEM: ")[1:]:
-        rows = part.split(b"\n")
-        title = rows[0].decode("latin-1").strip()
-        name = next((n for n in _ITEMS if title == n or title.startswith(n + " ")), title)
-        items[name] = (title[len(name) :], [row for row in rows[1:] if row])
-    try:
-        step, n_atoms = (int(items[name][1][0]) for name in ("TIMESTEP", "NUMBER OF ATOMS"))
-        if any(len(items[name][1]) != 1 for name in ("TIMESTEP", "NUMBER OF ATOMS")):
-            raise _TornFrame("its header is damaged")
-        bounds, box = items["BOX BOUNDS"]
-        titles, rows = items["ATOMS"]
-        cell, origin = _box(bounds.split(), [list(map(float, row.split())) for row in box])
-        time = float(items["TIME"][1][0]) if "TIME" in items else None
-    except (KeyError, IndexError, ValueError):
-        raise _TornFrame("its header is damaged") from None
-    if not 0 <= step < 2**62 or not np.isfinite(cell).all() or abs(np.linalg.det(cell)) < 1e-12:
-        raise _TornFrame("its header is damaged")
-    columns = titles.split()
-    split = [row.split() for row in rows]
-    if n_atoms < 1 or len(rows) != n_atoms:
-        raise _TornFrame("it has not the atoms that it states")
-    if any(len(words) != len(columns) for words in split) or b"_" in data:
-        raise _TornFrame("a line has not its columns")
-    units = items["UNITS"][1][0].decode("latin-1").strip() if "UNITS" in items else ""
-    flags = [word for word in bounds.split() if len(word) == 2 and set(word) <= set("pfsm")]
-    periodic = np.array([word == "pp" for word in flags]) if len(flags) == 3 else np.ones(3, bool)
-    return _Frame(
-        step, time, units, cell, origin, periodic, columns, list(chain.from_iterable(split))
-    )
-
-
-_ITEMS = ("UNITS", "TIMESTEP", "TIME", "NUMBER OF ATOMS", "BOX BOUNDS", "ATOMS")
-
-
-def _box(titles: list[str], rows: list[list[float]]) -> tuple[np.ndarray, np.ndarray]:
-    """Return cell [3, 3] and origin [3] of a BOX BOUNDS item; ValueError if it is damaged."""
-    columns = 4 if "abc" in titles else 3 if "xy" in titles else 2
-    values = np.array(rows)
-    if values.size != 3 * columns or values.ndim != 2:
-        raise ValueError("box")
-    values = values.reshape(3, columns)
-    if columns == 4:
-        return values[:, :3], values[:, 3]
-    xy, xz, yz = values[:, 2] if columns == 3 else (0.0, 0.0, 0.0)
-    low, high = values[:, 0].copy(), values[:, 1].copy()
-    low[0] -= min(0.0, xy, xz, xy + xz)
-    high[0] -= max(0.0, xy, xz, xy + xz)
-    low[1] -= min(0.0, yz)
-    high[1] -= max(0.0, yz)
-    if not (high > low).all():
-        raise ValueError("box")
-    x, y, z = high - low
-    return np.array([[x, 0.0, 0.0], [xy, y, 0.0], [xz, yz, z]]), low
-
-
 class DumpFile:
     """A LAMMPS dump.
 
@@ -249,22 +110,22 @@ class DumpFile:
     def __init__(self, stream: Stream, config: ConvertConfig) -> None:
         self.path, self._stream, self._config = stream.path, stream, config
         whole = []
-        for raw in islice(_raw_frames(stream), LOOK_AHEAD):
+        for raw in islice(raw_frames(stream), LOOK_AHEAD):
             try:
-                whole.append(_parsed(raw))
-            except _TornFrame:
+                whole.append(parsed(raw))
+            except TornFrame:
                 continue
-        if not whole:
-            raise no_frame(self.path)
-        first = whole[0]
-        self.n_atoms, self.periodic = first.n_atoms, first.periodic
-        self._columns = first.columns
         self._style = self._units_style(whole)
         self._units = _UNITS[self._style] if self._style else _LENGTHS_ONLY
-        self._choose_coordinates()
-        self._ids, self._order = self._reference_order(first)
-        self._types = self._kinds(first)
-        self.atomic_numbers, self.masses = self._species(first)
+        for first in whole:
+            try:
+                self._begin_with(first)
+                break
+            except TornFrame:
+                continue
+        else:
+            raise no_frame(self.path)
+        self._first_cells = [frame.cell for frame in whole]
         self._has_velocities = {"vx", "vy", "vz"} <= set(self._columns)
         if self._has_velocities and not self._style:
             raise UsageError(
@@ -274,7 +135,17 @@ class DumpFile:
             )
         self.first = [(frame.step, self._time_ps(frame)) for frame in whole]
 
-    def _units_style(self, whole: list[_Frame]) -> str:
+    def _begin_with(self, first: DumpFrame) -> None:
+        """Take what is constant from a frame; raises `TornFrame` if it is damaged."""
+        self.n_atoms, self.periodic = first.n_atoms, first.periodic
+        self._columns = first.columns
+        self._choose_coordinates()
+        self._ids, self._order = self._reference_order(first)
+        self._types = self._kinds(first)
+        self.atomic_numbers, self.masses = self._species(first)
+        self._positions(first)
+
+    def _units_style(self, whole: list[DumpFrame]) -> str:
         stated = next((frame.units for frame in whole if frame.units), "")
         given = self._config.units
         if stated and given and stated != given:
@@ -300,16 +171,13 @@ class DumpFile:
             f"has no coordinates among its columns ({' '.join(self._columns)})", where=self.path
         )
 
-    def _reference_order(self, frame: _Frame) -> tuple[np.ndarray | None, np.ndarray | None]:
+    def _reference_order(self, frame: DumpFrame) -> tuple[np.ndarray | None, np.ndarray | None]:
         """Return the sorted ids and the order of the atoms of a frame, or None without ids."""
         if "id" in self._columns:
-            try:
-                ids = frame.integers("id")
-            except _TornFrame:
-                raise DataError("the ids of its first frame are damaged", where=self.path) from None
+            ids = frame.integers("id")
             order = np.argsort(ids, kind="stable")
             if (np.diff(ids[order]) == 0).any():
-                raise DataError("its first frame has an id twice", where=self.path)
+                raise TornFrame("an id comes twice")
             self._last_ids = ids
             return ids[order], order
         if not self._config.fixed_order:
@@ -323,21 +191,21 @@ class DumpFile:
     def _sorted(self, values: np.ndarray) -> np.ndarray:
         return values if self._order is None else np.asarray(values[self._order])
 
-    def _kinds(self, frame: _Frame) -> np.ndarray | None:
+    def _kinds(self, frame: DumpFrame) -> np.ndarray | None:
         """Return what is constant of each atom [N]: its type, or else its element."""
         for name in ("type", "element"):
             if name in self._columns:
-                return self._sorted(np.array(frame.raw(name)))
+                return self._sorted(frame.constant(name))
         return None
 
-    def _species(self, frame: _Frame) -> tuple[np.ndarray, np.ndarray]:
+    def _species(self, frame: DumpFrame) -> tuple[np.ndarray, np.ndarray]:
         """Return atomic numbers and masses [N], by element, --species and mass, which agree."""
         masses = self._sorted(frame.numbers("mass")) if "mass" in self._columns else None
         given = named_species(self._config, self.path)
         numbers: np.ndarray | None = None
         if "element" in self._columns:
             words = self._sorted(np.array(frame.texts("element")))
-            numbers = np.array([element_number(word, self.path) for word in words])
+            numbers = np.array([element_number(str(word), self.path) for word in words])
         if given:
             named = self._by_type(frame, given)
             if numbers is not None and not np.array_equal(named, numbers):
@@ -361,7 +229,7 @@ class DumpFile:
             check_masses(numbers, masses, self.path)
         return numbers, atomic_masses[numbers] if masses is None else masses
 
-    def _by_type(self, frame: _Frame, given: list[int]) -> np.ndarray:
+    def _by_type(self, frame: DumpFrame, given: list[int]) -> np.ndarray:
         if "type" not in self._columns:
             raise UsageError("--species names types, and the dump has none", where=self.path)
         types = self._sorted(frame.integers("type"))
@@ -370,21 +238,18 @@ class DumpFile:
                 f"--species names {len(given)} types, and the dump has type {types.max()}",
                 where=self.path,
             )
-        return np.array(given)[types - 1]
+        return np.asarray(np.array(given)[types - 1])
 
-    def _time_ps(self, frame: _Frame) -> float | None:
+    def _time_ps(self, frame: DumpFrame) -> float | None:
         return None if frame.time is None or not self._style else frame.time * self._units.time
 
     def cells(self) -> Iterator[np.ndarray]:
-        """Yield the cell [3, 3] of each whole frame, Angstrom."""
-        for raw in _raw_frames(self._stream):
-            try:
-                head = raw[: raw.index(b"ITEM: ATOMS")]
-                title, _, rest = head.partition(b"BOX BOUNDS")[2].partition(b"\n")
-                rows = [list(map(float, row.split())) for row in rest.split(b"\n")[:3]]
-                yield _box(title.decode("latin-1").split(), rows)[0] * self._units.length
-            except ValueError:
-                continue
+        """Yield the cell [3, 3] of each frame, Angstrom."""
+        watch = CellWatch(self._first_cells)
+        for raw in raw_frames(self._stream):
+            cell = cell_of(raw)
+            if cell is not None and watch.fits(cell):
+                yield cell * self._units.length
 
     def frames(self) -> Iterator[Frames]:
         """Yield the frames in pieces; torn ones keep their place.
@@ -394,18 +259,20 @@ class DumpFile:
         DataError
             If the atoms change from frame to frame.
         """
-        torn = Torn(self.path)
-        kept: list[tuple[int, _Frame, np.ndarray, np.ndarray | None]] = []
+        torn, cells = Torn(self.path), CellWatch(self._first_cells)
+        kept: list[tuple[int, DumpFrame, np.ndarray, np.ndarray | None]] = []
         size = min(piece_records(self.n_atoms), 256)
-        for record, raw in enumerate(_raw_frames(self._stream)):
+        for record, raw in enumerate(raw_frames(self._stream)):
             try:
-                frame = _parsed(raw)
+                frame = parsed(raw)
                 if frame.columns != self._columns:
-                    raise _TornFrame("its columns are others")
+                    raise TornFrame("its columns are others")
+                if not cells.fits(frame.cell):
+                    raise TornFrame("its cell is another")
                 self._check_atoms(frame, record)
                 velocities = self._velocities(frame) if self._has_velocities else None
                 kept.append((record, frame, self._positions(frame), velocities))
-            except _TornFrame as why:
+            except TornFrame as why:
                 torn.add(record, str(why))
                 continue
             if len(kept) == size:
@@ -415,13 +282,13 @@ class DumpFile:
             yield self._piece(kept)
         torn.tell()
 
-    def _check_atoms(self, frame: _Frame, record: int) -> None:
+    def _check_atoms(self, frame: DumpFrame, record: int) -> None:
         if self._ids is not None:
             ids = frame.integers("id")
             if not np.array_equal(ids, self._last_ids):
                 order = np.argsort(ids, kind="stable")
                 if (np.diff(ids[order]) == 0).any():
-                    raise _TornFrame("an id comes twice")
+                    raise TornFrame("an id comes twice")
                 if not np.array_equal(ids[order], self._ids):
                     self._refuse_atoms(set(ids.tolist()), frame, record)
                 self._last_ids, self._order = ids, order
@@ -438,7 +305,7 @@ class DumpFile:
                 where=self.path,
             )
 
-    def _refuse_atoms(self, ids: set[int], frame: _Frame, record: int) -> None:
+    def _refuse_atoms(self, ids: set[int], frame: DumpFrame, record: int) -> None:
         assert self._ids is not None
         known = set(self._ids.tolist())
         changes = [
@@ -453,21 +320,21 @@ class DumpFile:
             remedy="dump a group of atoms that stay",
         )
 
-    def _positions(self, frame: _Frame) -> np.ndarray:
+    def _positions(self, frame: DumpFrame) -> np.ndarray:
         """Return positions [N, 3] in Angstrom, in the order of the ids."""
         x = np.stack([frame.numbers(name) for name in self._places], axis=1)
         if self._scaled:
             x = frame.origin + x @ frame.cell
         if self._images:
             x = x + np.stack([frame.integers(name) for name in ("ix", "iy", "iz")], 1) @ frame.cell
-        return self._sorted(x) * self._units.length
+        return np.asarray(self._sorted(x) * self._units.length)
 
-    def _velocities(self, frame: _Frame) -> np.ndarray:
+    def _velocities(self, frame: DumpFrame) -> np.ndarray:
         """Return velocities [N, 3] in Angstrom/ps."""
         v = np.stack([frame.numbers(name) for name in ("vx", "vy", "vz")], axis=1)
-        return self._sorted(v) * self._units.velocity
+        return np.asarray(self._sorted(v) * self._units.velocity)
 
-    def _piece(self, kept: list[tuple[int, _Frame, np.ndarray, np.ndarray | None]]) -> Frames:
+    def _piece(self, kept: list[tuple[int, DumpFrame, np.ndarray, np.ndarray | None]]) -> Frames:
         frames = [frame for _, frame, *_ in kept]
         times = [self._time_ps(frame) for frame in frames]
         known = [time for time in times if time is not None]

@@ -18,6 +18,7 @@ from mdgan_hpc.convert.frames import Frames, piece_records
 from mdgan_hpc.convert.settings import ConvertConfig
 from mdgan_hpc.convert.sources.foreign import (
     LOOK_AHEAD,
+    CellWatch,
     ForeignRun,
     Torn,
     element_number,
@@ -117,6 +118,7 @@ class XdatcarFile:
         if not whole:
             raise no_frame(self.path)
         self._first = whole[0].header
+        self._first_cells = [frame.header.cell for frame in whole]
         self.n_atoms = self._first.n_atoms
         self.atomic_numbers = self._species(config)
         self.first = [frame.number for frame in whole if frame.number is not None]
@@ -141,8 +143,9 @@ class XdatcarFile:
 
     def cells(self) -> Iterator[np.ndarray]:
         """Yield the cell [3, 3] of each whole frame, Angstrom."""
+        watch = CellWatch(self._first_cells)
         for frame in self._frames():
-            if frame.fractions is not None:
+            if frame.fractions is not None and watch.fits(frame.header.cell):
                 yield frame.header.cell
 
     def frames(self) -> Iterator[Frames]:
@@ -153,7 +156,7 @@ class XdatcarFile:
         DataError
             If the atoms change from frame to frame.
         """
-        torn = Torn(self.path)
+        torn, cells = Torn(self.path), CellWatch(self._first_cells)
         kept: list[tuple[int, _Frame]] = []
         number = 0
         for record, frame in enumerate(self._frames()):
@@ -163,6 +166,9 @@ class XdatcarFile:
                 torn.add(record, frame.torn)
                 continue
             header = frame.header
+            if not cells.fits(header.cell):
+                torn.add(record, "its cell is another")
+                continue
             if (header.names, header.counts) != (self._first.names, self._first.counts):
                 raise DataError(
                     f"frame {record} holds other atoms than the first, or in another order",
@@ -189,12 +195,12 @@ class XdatcarFile:
                 if row.strip():
                     before.append(row)
                 continue
-            damaged = False
+            damaged = lost = False
             if before:
                 try:
                     header = _header(before)
                 except (ValueError, IndexError, OverflowError):
-                    damaged = True
+                    damaged, lost = True, not all(map(_is_row, before))
             before = []
             if waiting is not None:
                 if damaged and waiting.fractions is not None:
@@ -204,7 +210,7 @@ class XdatcarFile:
             if header is None:
                 continue
             waiting = self._frame(rows, row, header)
-            if damaged:
+            if lost:
                 waiting.fractions, waiting.torn = None, "its header is damaged"
         if waiting is not None:
             if before and waiting.fractions is not None:

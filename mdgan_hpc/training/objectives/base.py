@@ -7,6 +7,8 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from mdgan_hpc.errors import DivergedError
+from mdgan_hpc.models.base import Generator
+from mdgan_hpc.training.distributed import Processes
 
 
 class Objective(ABC):
@@ -36,6 +38,9 @@ class Objective(ABC):
         step : int
             Of the whole training: with the seed it decides every random number.
         """
+
+    def accept(self, generator: Generator, processes: Processes) -> None:  # noqa: B027
+        """Raise `DivergedError` if what was learned is worth nothing."""
 
     def set_learning_rate(self, factor: float) -> None:  # noqa: B027, most have nothing to set
         """Scale the learning rates of what stands beside the generator."""

@@ -5,10 +5,13 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from mdgan_hpc.errors import DivergedError
 from mdgan_hpc.models.base import Density, Generator, Window
 from mdgan_hpc.training.batches import Batches
+from mdgan_hpc.training.distributed import Processes
 from mdgan_hpc.training.objectives.base import Objective
 from mdgan_hpc.training.settings import LikelihoodSettings
+from mdgan_hpc.training.watch import LINEAR_GAUSSIAN, MARGIN
 
 _VALIDATION_BATCHES = 24
 
@@ -51,12 +54,28 @@ class Likelihood(Objective):
         """
         if not held_out.windows.count(self._window_records):
             return None
+        return self._mean_loss(generator, held_out, "validation")
+
+    def accept(self, generator: Generator, processes: Processes) -> None:
+        """Refuse a density that predicts its training data no better than a linear Gaussian one.
+
+        Raises
+        ------
+        DivergedError
+        """
+        loss = float(processes.average(self._mean_loss(generator, self._batches, "acceptance")))
+        if not loss <= LINEAR_GAUSSIAN + MARGIN:
+            raise DivergedError(
+                f"the trained model predicts worse (loss {loss:.2f}) than a linear prediction "
+                f"with Gaussian errors ({LINEAR_GAUSSIAN:.2f})",
+                remedy="train longer, or with a lower phase.learning_rate, into a new folder",
+            )
+
+    def _mean_loss(self, generator: Generator, batches: Batches, purpose: str) -> Tensor:
+        density, records = cast(Density, generator), self._window_records
         with torch.no_grad():
             losses = [
-                self._loss_of(
-                    cast(Density, generator),
-                    held_out.draw(turn, "validation", self._window_records),
-                )
+                self._loss_of(density, batches.draw(turn, purpose, records))
                 for turn in range(_VALIDATION_BATCHES)
             ]
         return torch.stack(losses).mean()

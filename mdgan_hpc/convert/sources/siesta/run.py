@@ -143,10 +143,8 @@ def open_source(path: Path, config: ConvertConfig, files: Files) -> SiestaRun:
     constants = _constants(found, files, heads, geometries)
     fdf = _input(found, heads, constants)
     openers = _openers(found, files, constants, fdf)
-    source = _open_source(found, openers, config.source or kind)
-    table = (fdf.species() if fdf else {}) or (heads[0].species if heads else {})
-    numbers, species = _species(found, heads, fdf, source, geometries, table)
-    labels, masses = _labels_and_masses(numbers, species, table, heads, fdf)
+    source = _open_source(found, openers, kind if config.source == "best" else config.source)
+    numbers, labels, masses = _atoms(found, heads, fdf, source, geometries)
     run_type = normal(fdf.text("MD.TypeOfRun", "CG")) if fdf else ""
     cell = _constant_cell(geometries, fdf, constants)
     rules = ChainRules(
@@ -180,6 +178,19 @@ def open_source(path: Path, config: ConvertConfig, files: Files) -> SiestaRun:
         openers=openers,
         run_type=run_type,
     )
+
+
+def _atoms(
+    files: RunFiles,
+    heads: list[OutHead],
+    fdf: Fdf | None,
+    source: Source,
+    geometries: dict[str, Geometry],
+) -> tuple[np.ndarray, list[str], np.ndarray]:
+    """Return atomic number (0 for ghosts), species label and mass of each atom, [N] each."""
+    table = (fdf.species() if fdf else {}) or (heads[0].species if heads else {})
+    numbers, species = _species(files, heads, fdf, source, geometries, table)
+    return numbers, *_labels_and_masses(numbers, species, table, heads, fdf)
 
 
 def _name(files: RunFiles, source: Source) -> str:
