@@ -74,7 +74,7 @@ test-slow: .venv/installed
 
 # The reference pages, from the commands and configuration classes themselves.
 reference: .venv/installed
-	$(BIN)/python -m docs.reference
+	$(BIN)/python -m mdgan_hpc.cli.reference
 
 # On a real Slurm that the tests install and start themselves: as root, on Debian.
 test-cluster: .venv/installed

@@ -1,8 +1,10 @@
 """Configuration: TOML into validated dataclasses, every key overridable, unknown keys refused.
 
-A configuration class is a frozen dataclass whose fields are values or further such classes; it
-checks its own values in ``__post_init__`` by `require`. What a key means stands in the
-``metadata["help"]`` of its field, made by `key`.
+A configuration class is a frozen dataclass whose fields are values, further such classes, or
+tuples of them (arrays of tables, counted from 1); it checks its own values in ``__post_init__`` by
+`require`. What a key means stands in the ``metadata["help"]`` of its field, made by `key`. Keys
+that have moved stand in the class variable ``RENAMED`` of the outermost class, old name to new. A
+section whose keys depend on a choice is a class with ``from_tree``, ``as_tree`` and ``keys``.
 """
 
 import dataclasses
@@ -10,7 +12,7 @@ import difflib
 import tomllib
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -124,17 +126,46 @@ def load_config(
         name, equals, text = override.partition("=")
         if not equals or not name.strip():
             raise ConfigError(f"--set {override} is not of the form section.key=value")
-        *sections, last = name.strip().split(".")
-        branch = tree
-        for section in sections:
-            branch = branch.setdefault(section, {})
-            if not isinstance(branch, dict):
-                raise ConfigError(f"--set {override}: {section} is a value, not a section")
-        branch[last] = _override_value(text.strip())
+        _set(cls, tree, name.strip(), _override_value(text.strip()))
     try:
         return from_mapping(cls, tree)
     except ConfigError as error:
         raise ConfigError(error.what, where=path or "", remedy=error.remedy) from None
+
+
+def _set(cls: type[Any], tree: dict[str, Any], name: str, value: Any) -> None:
+    """Put a value at ``section.key``, or at ``section.number.key`` of an array of tables."""
+    section, *rest = name.split(".")
+    branch: Any = tree
+    if rest and _row_class(typing.get_type_hints(cls).get(section)) is not None:
+        rows = branch.setdefault(section, [{}])
+        branch[section] = rows = rows if isinstance(rows, list) else [rows]
+        number = int(rest.pop(0)) if rest[0].isdigit() else None
+        if number is None and len(rows) > 1:
+            raise ConfigError(
+                f"--set {name}: there are {len(rows)} tables [[{section}]]",
+                remedy=f"say which: {section}.1.{'.'.join(rest)}",
+            )
+        number = number or 1
+        if not rest or number > len(rows) + 1:
+            raise ConfigError(f"--set {name}: there are {len(rows)} tables [[{section}]]")
+        if number == len(rows) + 1:
+            rows.append({})
+        branch, (section, *rest) = rows[number - 1], rest
+    for following in rest:
+        branch = branch.setdefault(section, {})
+        if not isinstance(branch, dict):
+            raise ConfigError(f"--set {name}: {section} is a value, not a section")
+        section = following
+    branch[section] = value
+
+
+def _row_class(hint: Any) -> type[Any] | None:
+    """Return the class of a row where `hint` is an array of tables."""
+    options = typing.get_args(hint)
+    if typing.get_origin(hint) is tuple and dataclasses.is_dataclass(options[0]):
+        return typing.cast(type[Any], options[0])
+    return None
 
 
 def _override_value(text: str) -> Any:
@@ -152,7 +183,13 @@ def from_mapping(cls: type[Config], tree: Mapping[str, Any], prefix: str = "") -
     ConfigError
         For unknown keys, wrong types and values out of range.
     """
+    own = getattr(cls, "from_tree", None)
+    if own is not None:
+        return typing.cast(Config, own(tree, prefix))
     assert dataclasses.is_dataclass(cls)
+    for old, new in getattr(cls, "RENAMED", {}).items():
+        if _has(tree, old):
+            raise ConfigError(f"unknown key {old}", remedy=f"it is {new} now")
     hints = typing.get_type_hints(cls)
     names = {field.name for field in dataclasses.fields(cls)}
     for name in tree:
@@ -165,12 +202,26 @@ def from_mapping(cls: type[Config], tree: Mapping[str, Any], prefix: str = "") -
     return typing.cast(Config, cls(**values))
 
 
+def _has(tree: Any, name: str) -> bool:
+    for part in name.split("."):
+        if not isinstance(tree, Mapping) or part not in tree:
+            return False
+        tree = tree[part]
+    return True
+
+
 def _checked(hint: Any, value: Any, name: str) -> Any:
     origin, options = typing.get_origin(hint), typing.get_args(hint)
     if dataclasses.is_dataclass(hint):
         if not isinstance(value, Mapping):
             raise ConfigError(f"{name} = {value!r} must be a section of keys")
         return from_mapping(typing.cast(type[Any], hint), value, f"{name}.")
+    row = _row_class(hint)
+    if row is not None:
+        rows = [value] if isinstance(value, Mapping) else value
+        if not isinstance(rows, Sequence) or isinstance(rows, str) or not rows:
+            raise ConfigError(f"{name} = {value!r} must be tables [[{name}]]")
+        return tuple(_checked(row, one, f"{name}.{n}") for n, one in enumerate(rows, 1))
     if origin is typing.Literal:
         if value not in options:
             near = difflib.get_close_matches(str(value), [str(o) for o in options], n=1)
@@ -196,4 +247,47 @@ def _checked(hint: Any, value: Any, name: str) -> Any:
 
 def as_mapping(config: Any) -> dict[str, Any]:
     """Return a configuration as nested dictionaries, ready for JSON."""
-    return dataclasses.asdict(config)
+    return {f.name: _plain(getattr(config, f.name)) for f in dataclasses.fields(config)}
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "as_tree"):
+        return value.as_tree()
+    if dataclasses.is_dataclass(value):
+        return as_mapping(value)
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def as_toml(config: Any) -> list[str]:
+    """Return a configuration as lines of TOML, the meaning of each key behind it."""
+    lines: list[str] = []
+    _write_table(lines, config, "")
+    return lines[1:]
+
+
+def _write_table(lines: list[str], config: Any, name: str) -> None:
+    """Write values first, then the tables below, as TOML wants them."""
+    below: list[tuple[str, str, Any]] = []
+    for field, value in _keys(config):
+        inner = f"{name}.{field.name}".lstrip(".")
+        if isinstance(value, tuple):
+            below += [(f"[[{inner}]]", inner, row) for row in value]
+        elif dataclasses.is_dataclass(value):
+            below.append((f"[{inner}]", inner, value))
+        elif value is None:
+            lines.append(f"# {field.name}: {field.metadata['help']}")
+        else:
+            shown = f'"{value}"' if isinstance(value, str) else str(value).lower()
+            lines.append(f"{field.name} = {shown}  # {field.metadata['help']}")
+    for title, inner, value in below:
+        lines += ["", title]
+        _write_table(lines, value, inner)
+
+
+def _keys(config: Any) -> list[tuple["dataclasses.Field[Any]", Any]]:
+    """Return the keys of a section and their values; a chosen section tells its own."""
+    if hasattr(config, "keys"):
+        return typing.cast(list[tuple["dataclasses.Field[Any]", Any]], config.keys())
+    return [(field, getattr(config, field.name)) for field in dataclasses.fields(config)]

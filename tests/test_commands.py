@@ -39,7 +39,7 @@ class Kitchen:
     eggs: int = key(3, "Eggs.", least=1)
     heat: float = key(1.5, "Of the stove.", above=0, most=9)
     salt: bool = key(False, "Add salt.")
-    lid: bool = key(True, "Leave the lid off.", flag="--no-lid")
+    lid: bool = key(True, "Put the lid on.", flag="--no-lid")
     pan: Literal["iron", "steel"] = key("iron", "Of what.")
     cooks: int = key(0, "Hands.", empty="all there are", least=0)
     herbs: tuple[str, ...] = key((), "May be repeated.", flag="--herb", metavar="NAME")
@@ -83,7 +83,7 @@ def test_help_tells_defaults_ranges_and_choices() -> None:
     for words in ("[default: 3; x>=1]", "[default: 1.5; 0<x<=9]", "[iron|steel]", "--herb NAME"):
         assert words in text
     assert "[default: (all there are)]" in text
-    assert "Leave the lid off" in text
+    assert "Do not put the lid on." in text
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ load_runtime() {
             program=$(command -v apptainer || command -v singularity) ||
                 die "MDGAN_RUNTIME=apptainer: neither apptainer nor singularity is found; load its module in the site file"
             [ -e "${MDGAN_IMAGE:-}" ] ||
-                die "MDGAN_IMAGE='${MDGAN_IMAGE:-}' is no image; build one (docs/cluster.md) and export MDGAN_IMAGE"
+                die "MDGAN_IMAGE='${MDGAN_IMAGE:-}' is no image; build one (docs/how-to/cluster.md) and export MDGAN_IMAGE"
             mkdir -p "$MDGAN_WORK" || die "cannot make $MDGAN_WORK; set MDGAN_WORK"
             inside=("$program" exec --bind "$PWD" --bind "$(cd "$MDGAN_WORK" && pwd)"
                 "${site_container[@]}" "$MDGAN_IMAGE")

@@ -156,7 +156,7 @@ def check_collectives(launch: Launch) -> Finding:
 
 
 REMEDY = {
-    "MPI": "compare srun --mpi=list with the MPI of the environment (docs/cluster.md)",
+    "MPI": "compare srun --mpi=list with the MPI of the environment (docs/how-to/cluster.md)",
     "parallel HDF5": "use --storage shards, or another file system",
     "GPU": "check the driver, and --nv or --rocm of the container",
     "PyTorch collectives": "set NCCL_SOCKET_IFNAME and GLOO_SOCKET_IFNAME in the site file",

@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2034  # read by jobs/lib/job.sh and jobs/pipeline.sh
-# What every site starts from; a site file changes what is different there (docs/cluster.md).
+# What every site starts from; a site file changes what is different there (docs/how-to/cluster.md).
 
 # Options of sbatch: for the stages that use GPUs (train, generate), and for those that do not.
 site_gpu=()

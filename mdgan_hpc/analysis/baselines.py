@@ -40,7 +40,7 @@ def block_bootstrap(
     replicas: Sequence[np.ndarray],
     n_records: int,
     n_particles: int,
-    random: np.random.Generator,
+    rng: np.random.Generator,
     *,
     block_records: int | None = None,
 ) -> np.ndarray:
@@ -55,7 +55,7 @@ def block_bootstrap(
         Positions of the MD runs, Angstrom.
     n_records, n_particles : int
         Size of the result.
-    random : Generator
+    rng : Generator
     block_records : int, optional
         Length of a segment; a tenth of the shortest run if not given.
     """
@@ -65,11 +65,11 @@ def block_bootstrap(
         raise DataError(f"segments of {block} records do not fit runs of {shortest} records")
     count = -(-n_records // block)
     ions = np.array([r.shape[1] for r in replicas], float)
-    run = random.choice(len(replicas), (count, n_particles), p=ions / ions.sum())
+    run = rng.choice(len(replicas), (count, n_particles), p=ions / ions.sum())
     result = np.empty((count * block + 1, n_particles, 3))
-    ion = (random.random(run.shape) * ions[run]).astype(int)
+    ion = (rng.random(run.shape) * ions[run]).astype(int)
     lengths = np.array([len(r) for r in replicas])
-    start = (random.random(run.shape) * (lengths[run] - block)).astype(int)
+    start = (rng.random(run.shape) * (lengths[run] - block)).astype(int)
     for p in range(n_particles):
         first = replicas[run[0, p]][start[0, p], ion[0, p]]
         result[0, p] = first
@@ -83,7 +83,7 @@ def block_bootstrap(
 
 
 def gaussian_process(
-    replicas: Sequence[np.ndarray], n_records: int, n_particles: int, random: np.random.Generator
+    replicas: Sequence[np.ndarray], n_records: int, n_particles: int, rng: np.random.Generator
 ) -> np.ndarray:
     """Return Gaussian trajectories [n_records, n_particles, 3] with the MSD of the MD runs.
 
@@ -112,9 +112,9 @@ def gaussian_process(
     for axis in range(3):
         for p in range(n_particles):
             # White noise through the square root of the spectrum.
-            noise = np.fft.rfft(random.standard_normal(size))
+            noise = np.fft.rfft(rng.standard_normal(size))
             steps = np.fft.irfft(noise * np.sqrt(power[axis]), n=size)[: n_records - 1]
             result[0, p, axis] = 0.0
             result[1:, p, axis] = steps.cumsum()
     firsts = np.concatenate([r[0] for r in replicas])
-    return np.asarray(result + firsts[random.integers(0, len(firsts), n_particles)])
+    return np.asarray(result + firsts[rng.integers(0, len(firsts), n_particles)])

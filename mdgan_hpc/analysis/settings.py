@@ -13,7 +13,9 @@ class DynamicsConfig:
     species: str = key("", "symbol | species to analyse, e.g. Li; needed where files hold several")
     every_lag: bool = key(False, "true or false | all lags instead of log-spaced ones")
     lags_per_decade: int = key(20, "number | log-spaced lags in a decade")
-    max_fraction: float = key(0.5, "0 to 1 | longest lag as a share of the shortest run")
+    max_fraction: float = key(
+        0.5, "0 to 1 | longest lag as a share of the shortest run", flag="--max-lag"
+    )
     stride: int = key(
         1,
         "records | lags are multiples of it, and velocities differences over it: the way to "
@@ -21,8 +23,9 @@ class DynamicsConfig:
     )
     full: bool = key(
         True,
-        "true or false | also fourth moments, histograms, velocities and collective motion, "
-        "without which there is no D",
+        "true or false | measure more than the MSD: fourth moments, histograms, velocities and "
+        "collective motion, without which there is no D",
+        flag="--msd-only",
     )
     per_particle: bool = key(False, "true or false | keep the MSD of each particle")
     van_hove_ps: tuple[float, ...] = key(
@@ -62,9 +65,14 @@ class MsdConfig:
         "elementary charges | of an ion: estimate the conductivity (S/cm) as if ions moved "
         "independently (Nernst-Einstein), and tell that of their motion together where they saw "
         "each other",
+        flag="--nernst-einstein",
+        metavar="CHARGE",
     )
     temperature_k: float | None = key(
-        None, "K | temperature for the conductivity; the mean of the files if not given"
+        None,
+        "K | temperature for the conductivity; the mean of the files if not given",
+        flag="--temperature",
+        above=0,
     )
     dynamics: DynamicsConfig = field(default_factory=DynamicsConfig)
     force: bool = key(False, "true or false | replace outputs that exist")

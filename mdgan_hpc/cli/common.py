@@ -105,36 +105,49 @@ def options_of(
     return decorate
 
 
+def help_of(config: type[Any], name: str) -> str:
+    """Return the meaning of a configuration key as a sentence for the help of an option."""
+    return _sentence(next(f for f in dataclasses.fields(config) if f.name == name))[1]
+
+
+def _sentence(field: "dataclasses.Field[Any]") -> tuple[str, str]:
+    """Split ``unit | meaning`` into the unit and a sentence."""
+    unit, bar, meaning = field.metadata["help"].partition(" | ")
+    meaning = meaning if bar else field.metadata["help"]
+    if field.default is True:
+        meaning = f"do not {meaning[0].lower()}{meaning[1:]}"
+    return unit if bar else "", f"{meaning[0].upper()}{meaning[1:].removesuffix('.')}."
+
+
 def _option(field: "dataclasses.Field[Any]", hint: Any) -> Callable[[Function], Function]:
     told = field.metadata
-    flag = told.get("flag") or "--" + field.name.replace("_", "-")
-    flags = (flag, field.name)
+    unit, text = _sentence(field)
+    flags = (told.get("flag") or "--" + field.name.replace("_", "-"), field.name)
     if hint is bool:
         # A flag turns the default round: --velocities for one that is off, --no-store for one on.
         return click.option(
-            *flags, is_flag=True, default=field.default, flag_value=not field.default,
-            help=told["help"],
-        )  # fmt: skip
-    default = field.default
-    if default is dataclasses.MISSING and field.default_factory is not dataclasses.MISSING:
-        default = field.default_factory()
-    empty = told.get("empty", "")
+            *flags, is_flag=True, default=field.default, flag_value=not field.default, help=text
+        )
+    default, empty = field.default, told.get("empty", "")
     multiple = typing.get_origin(hint) in (tuple, list)
+    # An empty text is no choice and no default to show: click is told of none.
+    silent = default in (None, "")
     return click.option(
         *flags,
         type=_click_type(hint, told),
-        default=default,
+        default=None if silent else default,
+        callback=lambda _context, _option, value: default if value is None else value,
         multiple=multiple,
-        metavar=told.get("metavar"),
-        show_default=False if multiple or (default in (None, "") and not empty) else empty or True,
-        help=told["help"],
+        metavar=told.get("metavar") or unit.upper() or None,
+        show_default=False if multiple or (silent and not empty) else empty or True,
+        help=text,
     )
 
 
 def _click_type(hint: Any, told: Any) -> Any:
     origin, parts = typing.get_origin(hint), typing.get_args(hint)
     if origin is Literal:
-        return click.Choice([str(part) for part in parts])
+        return click.Choice([str(part) for part in parts if part])
     if origin in (typing.Union, types.UnionType, tuple, list):
         return _click_type(next(p for p in parts if p not in (type(None), Ellipsis)), told)
     if hint is Path:

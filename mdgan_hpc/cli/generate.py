@@ -43,7 +43,7 @@ def main(
     """
     from mdgan_hpc.analysis.streaming import MultiTauAnalysis
     from mdgan_hpc.errors import DataError, UsageError
-    from mdgan_hpc.generate.run import ANALYSIS_SUFFIX, generate
+    from mdgan_hpc.generate.run import ANALYSIS_SUFFIX, config_of, generate
     from mdgan_hpc.outputs import refuse_existing
     from mdgan_hpc.parallel import world
 
@@ -51,12 +51,10 @@ def main(
         raise DataError("nothing to resume", where=output, remedy="leave --resume out to begin")
     if repack is not None and not options["store"]:
         raise UsageError("--repack needs stored positions", remedy="leave --no-store out")
-    if not options["store"] and not analyse:
-        raise UsageError("--no-store leaves nothing to keep", remedy="use it with --analyse")
     if dry_run:
         from mdgan_hpc.generate.estimate import estimate
 
-        config = GenerateConfig(model=model, output=output, **options)
+        config = config_of(model, output, analyse=analyse, **options)
         lines = estimate(config, analysis=MultiTauAnalysis() if analyse else None)
         if world().rank == 0:
             click.echo("\n".join(lines))

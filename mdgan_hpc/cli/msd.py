@@ -1,32 +1,15 @@
 """mdgan-msd: how ions move, and their diffusion coefficient."""
 
-from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mdgan_hpc.analysis.settings import DynamicsConfig, MsdConfig
-from mdgan_hpc.cli.common import PATH, command, force_option
+from mdgan_hpc.cli.common import PATH, command, force_option, help_of, options_of
 
 if TYPE_CHECKING:
     from mdgan_hpc.analysis.results import Diffusion
-
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-def _option(config: type, name: str, *flags: str, **more: Any) -> Callable[[Function], Function]:
-    """Return an option with the default and the help of a configuration key."""
-    key = next(item for item in fields(config) if item.name == name)
-    unit, _, meaning = key.metadata["help"].partition(" | ")
-    if key.default is False or key.default is True:
-        more["is_flag"] = True
-    elif "metavar" not in more:
-        more["metavar"] = unit.upper()
-    shown = key.default not in ("", None, False, True)
-    text = f"{meaning[0].upper()}{meaning[1:]}."
-    return click.option(*flags, name, default=key.default, show_default=shown, help=text, **more)
 
 
 @command("mdgan-msd")
@@ -34,22 +17,10 @@ def _option(config: type, name: str, *flags: str, **more: Any) -> Callable[[Func
 @click.option(
     "-o", "--output", type=PATH, required=True, help="Result: .json, .csv (curves) or .h5 (all)."
 )
-@_option(DynamicsConfig, "species", "--species")
-@_option(MsdConfig, "window_ps", "--fit", metavar="START:STOP")
-@_option(DynamicsConfig, "every_lag", "--every-lag")
-@_option(DynamicsConfig, "max_fraction", "--max-lag")
-@_option(DynamicsConfig, "per_particle", "--per-particle")
-@click.option(
-    "--msd-only", is_flag=True, help="The MSD alone, faster: no D, as its error needs the rest."
-)
-@_option(DynamicsConfig, "device", "--device")
-@_option(MsdConfig, "charge", "--nernst-einstein", type=float, metavar="CHARGE")
-@_option(
-    MsdConfig,
-    "temperature_k",
-    "--temperature",
-    type=click.FloatRange(min=0, min_open=True),
-)
+@options_of(DynamicsConfig, "species")
+@click.option("--fit", "window_ps", metavar="START:STOP", help=help_of(MsdConfig, "window_ps"))
+@options_of(DynamicsConfig, "every_lag", "max_fraction", "per_particle", "full", "device")
+@options_of(MsdConfig, "charge", "temperature_k")
 @click.option(
     "--arrhenius",
     multiple=True,
@@ -63,7 +34,6 @@ def main(
     window_ps: str | None,
     charge: float | None,
     temperature_k: float | None,
-    msd_only: bool,
     arrhenius: tuple[str, ...],
     force: bool,
     **dynamics: Any,
@@ -97,7 +67,7 @@ def main(
                 window_ps=None if window_ps is None else _window(window_ps),
                 charge=charge,
                 temperature_k=temperature_k,
-                dynamics=DynamicsConfig(full=not msd_only, **dynamics),
+                dynamics=DynamicsConfig(**dynamics),
                 force=force,
             )
         )

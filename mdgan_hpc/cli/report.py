@@ -1,14 +1,11 @@
 """mdgan-report: figures, table and page of MD beside generated trajectories."""
 
-from dataclasses import fields
 from pathlib import Path
 
 import click
 
-from mdgan_hpc.cli.common import PATH, command, force_option
+from mdgan_hpc.cli.common import PATH, command, force_option, options_of
 from mdgan_hpc.report.settings import ReportConfig
-
-_KEYS = {field.name: field for field in fields(ReportConfig)}
 
 
 @command("mdgan-report")
@@ -21,13 +18,7 @@ _KEYS = {field.name: field for field in fields(ReportConfig)}
     help="Generated trajectory; repeat for models of bootstrap replicas.",
 )
 @click.option("-o", "--output", type=PATH, required=True, help="Folder for the report.")
-@click.option("--species", default=_KEYS["species"].default, help=_KEYS["species"].metadata["help"])
-@click.option(
-    "--records",
-    default=_KEYS["records"].default,
-    show_default=True,
-    help=_KEYS["records"].metadata["help"],
-)
+@options_of(ReportConfig, "species", "records")
 @force_option
 def main(
     md: tuple[Path, ...],

@@ -1,14 +1,8 @@
 """``mdgan-train``: learn a generator from a few short runs."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import numpy as np
 
 from mdgan_hpc.cli.common import PATH, command
 
@@ -20,16 +14,19 @@ from mdgan_hpc.cli.common import PATH, command
     "data",
     type=PATH,
     multiple=True,
-    required=True,
     help="Trajectory of one run, from mdgan-convert. Once for each run.",
 )
 @click.option("--out", type=PATH, help="Run folder for model and checkpoints.")
+@click.option(
+    "--species", metavar="SYMBOL", help="The ions to learn, where the files hold several species."
+)
 @click.option(
     "--set",
     "overrides",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Override a configuration key, as in train.steps=500. Repeatable.",
+    help="Override a configuration key, as in phase.steps=500, or phase.2.steps=500 where there "
+    "are several phases. Repeatable.",
 )
 @click.option(
     "--replica",
@@ -69,6 +66,7 @@ def main(
     config: Path | None,
     data: tuple[Path, ...],
     out: Path | None,
+    species: str | None,
     overrides: tuple[str, ...],
     replica: int,
     resume: bool,
@@ -86,91 +84,49 @@ def main(
     \b
     Example:
       mdgan-train configs/default.toml --data run1.h5 --data run2.h5 --data run3.h5 \\
-          --out runs/li --set train.steps=5000
+          --out runs/li --set phase.steps=5000
     """
-    from mdgan_hpc.config import load_config
+    from mdgan_hpc.config import as_toml, load_config
     from mdgan_hpc.errors import UsageError
     from mdgan_hpc.training.settings import TrainingConfig
 
     settings = load_config(TrainingConfig, config, overrides)
     if show_config:
-        _print_config(settings)
+        click.echo("\n".join(as_toml(settings)))
         return
+    if not data:
+        raise UsageError("--data is missing", remedy="name the trajectory of each run")
     if figure is not None and (not advise or figure.suffix not in (".png", ".pdf")):
         raise UsageError("--figure goes with --advise and ends in .png or .pdf")
     if advise:
-        from mdgan_hpc.report.advice import advise as look
-
-        advice = look(data)
-        for line in advice.lines(settings.data.step_skip, settings.data.records):
-            click.echo(line)
-        if figure is not None:
-            from mdgan_hpc.report.figures.published import draw_samples
-
-            draw_samples(advice.samples, figure)
-            click.echo(f"figure: {figure}")
+        _advise(data, species, figure, settings.data.step_skip, settings.data.records)
         return
     if out is None:
         raise UsageError("--out is missing", remedy="name the run folder")
     if resume and not (out / "config.json").exists():
         raise UsageError("holds no training to go on with", where=out, remedy="omit --resume")
     from mdgan_hpc.parallel import detect_launch
-    from mdgan_hpc.training.figure import draw_training
-    from mdgan_hpc.training.metrics import METRICS_NAME
-    from mdgan_hpc.training.run import run_training
+    from mdgan_hpc.training.run import train
 
-    model = run_training(
-        settings,
-        data,
-        out,
-        replica=replica,
-        wall_time_min=wall_time,
-        evaluation=_evaluation,
-        watch=lambda: draw_training(out / METRICS_NAME, out / "training.png"),
-    )
-    if detect_launch().rank != 0:
-        return
-    if model is None:
-        click.echo(f"{out}: finished already, nothing to do")
-        return
-    click.echo(f"model: {model}")
+    model = train(settings, data, out, replica=replica, wall_time_min=wall_time, species=species)
+    if detect_launch().rank == 0:
+        click.echo(f"model: {model}")
 
 
-def _evaluation(
-    runs: "list[np.ndarray]", interval_ps: float, primitive: "np.ndarray | None"
-) -> "Callable[[np.ndarray, float], dict[str, float]]":
-    """Compare free runs with MD and show the numbers."""
-    from mdgan_hpc.analysis.fidelity import Fidelity
+def _advise(
+    data: tuple[Path, ...], species: str | None, figure: Path | None, step_skip: int, records: int
+) -> None:
+    """Print what the data can teach, beside what the configuration asks for."""
+    from mdgan_hpc.report.advice import advise
 
-    reference = Fidelity(runs, interval_ps, primitive)
+    advice = advise(data, species=species or "")
+    for line in advice.lines(step_skip, records):
+        click.echo(line)
+    if figure is not None:
+        from mdgan_hpc.report.figures.published import draw_samples
 
-    def compare(positions: "np.ndarray", interval_ps: float) -> dict[str, float]:
-        result = reference.compare(positions, interval_ps)
-        name, worst = result.worst
-        click.echo(
-            f"free runs against MD (1: as far as another MD run): median {result.median:.2f}, "
-            f"worst {worst:.2f} ({name}), MSD at {result.msd_ps:.3g} ps {result.msd_ratio:.2f} "
-            f"times that of MD, drift z {abs(result.drift_z).max():.1f}",
-            err=True,
-        )
-        ratios = {f"fidelity {name}": round(value, 3) for name, value in result.ratios.items()}
-        msd = {"msd_ratio": round(result.msd_ratio, 4)}
-        return {"score": round(result.root_mean_square, 4), **msd, **ratios}
-
-    return compare
-
-
-def _print_config(settings: object) -> None:
-    import dataclasses
-
-    for section in dataclasses.fields(settings):  # type: ignore[arg-type]
-        values = getattr(settings, section.name)
-        click.echo(f"[{section.name}]")
-        for field in dataclasses.fields(values):
-            value = getattr(values, field.name)
-            shown = f'"{value}"' if isinstance(value, str) else str(value).lower()
-            click.echo(f"{field.name} = {shown}  # {field.metadata['help']}")
-        click.echo()
+        draw_samples(advice.samples, figure)
+        click.echo(f"figure: {figure}")
 
 
 if __name__ == "__main__":

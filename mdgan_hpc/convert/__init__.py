@@ -3,8 +3,10 @@
 `convert` is the conversion from Python; `mdgan-convert` calls the same.
 """
 
+import sys
 from pathlib import Path
 
+from mdgan_hpc import CallableRoom
 from mdgan_hpc.convert.settings import ConvertConfig, Drift, SourceKind
 
 __all__ = ["ConvertConfig", "convert"]
@@ -54,3 +56,6 @@ def convert(
     config = ConvertConfig(source=options.pop("source_kind"), **options)
     convert_run(source, output, config, force=force, silent=silent)
     return Path(output)
+
+
+sys.modules[__name__].__class__ = CallableRoom

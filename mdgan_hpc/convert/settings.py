@@ -21,48 +21,47 @@ class ConvertConfig:
 
     select: str = key(
         "all",
-        "Atoms to keep: species labels, elements, index ranges from 1 (Li,O or 1-12), or all.",
+        "Atoms to keep: species labels, elements, index ranges from 1 (Li,O or 1-12), or all",
     )
     drift: Drift = key(
         "auto",
         "Remove the centre-of-mass drift of: framework (the atoms that are not selected), all "
-        "(atoms), none; auto: framework, or all if every atom is selected.",
+        "(atoms), none; auto: framework, or all if every atom is selected",
     )
-    every: int = key(1, "Keep every N-th step.", least=1)
-    unwrap: bool = key(False, "Unfold coordinates that were folded into the cell.")
+    every: int = key(1, "Keep every N-th step", least=1)
+    unwrap: bool = key(False, "Unfold coordinates that were folded into the cell")
     include_initial: bool = key(
-        False, "Begin with the first geometry, which only the output and the input tell."
+        False, "Begin with the first geometry, which only the output and the input tell"
     )
-    source: SourceKind = key("best", "Read the positions from this kind of file of SIESTA.")
-    label: str = key("", "SystemLabel of the run, where a folder holds several.")
-    records: str = key("", "Records of the source to use, FIRST:END from 0, such as 500:.")
+    source: SourceKind = key("best", "Read the positions from this kind of file of SIESTA")
+    label: str = key("", "SystemLabel of the run, where a folder holds several")
+    records: str = key("", "Records of the source to use, FIRST:END from 0, such as 500:")
     time_step_fs: float = key(
         0.0,
-        "Time between two records of the source in fs.",
+        "Time between two records of the source in fs",
         flag="--time-step",
         least=0,
         empty="read",
     )
     format: str = key(
         "",
-        "Read a file of another code: lammps-dump, xdatcar, extxyz, h5md, a format of ASE, or "
-        "auto.",
+        "Read a file of another code: lammps-dump, xdatcar, extxyz, h5md, a format of ASE, or auto",
     )
     species: str = key(
         "",
         "Elements of the types 1, 2, ... of a LAMMPS dump, such as Li,O, or of any other file that "
-        "does not name them.",
+        "does not name them",
     )
     units: str = key(
         "",
         "Units of a file that does not state them: metal, real, si, cgs, electron, micro or nano "
-        "of a LAMMPS dump; of length and time of an H5MD file, such as nm,ps.",
+        "of a LAMMPS dump; of length and time of an H5MD file, such as nm,ps",
     )
     fixed_order: bool = key(
-        False, "Atoms of a dump without ids keep their order from frame to frame."
+        False, "Atoms of a dump without ids keep their order from frame to frame"
     )
-    strict: bool = key(False, "Refuse what would otherwise raise a warning.")
-    check: bool = key(True, "Do not compare the files of a run with each other.", flag="--no-check")
+    strict: bool = key(False, "Refuse what would otherwise raise a warning")
+    check: bool = key(True, "Compare the files of a run with each other", flag="--no-check")
 
     def __post_init__(self) -> None:
         require_ranges(self)

@@ -52,7 +52,9 @@ def find_crystal(
     positions = np.asarray(framework.position, np.float64)
     species = np.asarray(framework.species)
     cell = np.asarray(cell, np.float64)
-    if not np.isfinite(positions).all() or not np.median(rms) <= LATTICE_RMS:
+    if not (np.isfinite(positions).all() and np.isfinite(rms).all()):
+        return NoCrystal("the averaged positions of the other atoms are no numbers")
+    if np.median(rms) > LATTICE_RMS:
         return NoCrystal(
             f"the other atoms do not stay in place (median rms displacement "
             f"{np.median(rms):.2g} Angstrom, at most {LATTICE_RMS:g})"

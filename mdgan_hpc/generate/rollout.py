@@ -99,19 +99,19 @@ class Rollout:
         rng = block_rng(self.seed, block, 0, START)
         uniform = rng.random((self._samples, self.generator.start_size), dtype=np.float32)
         state, position = self.generator.start(torch.from_numpy(uniform).to(self.device))
-        rollout = RolloutState(0, state, position.double().reshape(self.block_particles, 3))
+        current = RolloutState(0, state, position.double().reshape(self.block_particles, 3))
         left, piece = self.burn_in, 0
         while left > 0:
             records = min(left, self.segment_records)
             noise = self._draw(block, piece, BURN_IN, records)
-            displacement = self._advance(rollout, noise)
+            displacement = self._advance(current, noise)
             self._check(displacement, block, piece * self.segment_records - self.burn_in)
-            rollout.position = rollout.position + displacement.sum(0, dtype=torch.float64)
+            current.position = current.position + displacement.sum(0, dtype=torch.float64)
             left, piece = left - records, piece + 1
-        return rollout
+        return current
 
     @torch.inference_mode()
-    def advance(self, block: int, rollout: RolloutState) -> tuple[Tensor, Tensor]:
+    def advance(self, block: int, current: RolloutState) -> tuple[Tensor, Tensor]:
         """Compute the next segment of a block; the rollout state moves on.
 
         Returns
@@ -126,13 +126,13 @@ class Rollout:
         DivergedError
             If a displacement is not finite or larger than `max_jump`.
         """
-        displacement = self._advance(rollout, self._noise(block, rollout.segment))
-        self._check(displacement, block, rollout.segment * self.segment_records)
+        displacement = self._advance(current, self._noise(block, current.segment))
+        self._check(displacement, block, current.segment * self.segment_records)
         path = displacement.double()
-        path[0] += rollout.position
+        path[0] += current.position
         torch.cumsum(path, 0, out=path)
-        rollout.position = path[-1].clone()
-        rollout.segment += 1
+        current.position = path[-1].clone()
+        current.segment += 1
         return path.float(), displacement
 
     def _draw(self, block: int, segment: int, purpose: int, records: int) -> Tensor:
@@ -154,12 +154,12 @@ class Rollout:
         }
         return self._drawn.pop(wanted[0]).result()
 
-    def _advance(self, rollout: RolloutState, noise: Tensor) -> Tensor:
+    def _advance(self, current: RolloutState, noise: Tensor) -> Tensor:
         """Return displacements [records, P, 3] float32 and move the state on."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            displacement, state = self.generator.advance(rollout.state, noise.to(self.device))
+            displacement, state = self.generator.advance(current.state, noise.to(self.device))
         # Types as in the stored state, so that going on from a file is going on from memory.
-        rollout.state = {name: state[name].to(dtype) for name, _, dtype in self._fields()}
+        current.state = {name: state[name].to(dtype) for name, _, dtype in self._fields()}
         return displacement.float().reshape(len(displacement), self.block_particles, 3)
 
     def _check(self, displacement: Tensor, block: int, first_record: int) -> None:
@@ -195,13 +195,13 @@ class Rollout:
         state = sum(shape.numel() * dtype.itemsize for _, shape, dtype in self._fields())
         return _HEAD.size + self.block_particles * 24 + state
 
-    def pack(self, rollout: RolloutState) -> bytes:
+    def pack(self, current: RolloutState) -> bytes:
         """Return the rollout state as bytes."""
         texts = [
-            _HEAD.pack(rollout.segment),
-            rollout.position.cpu().numpy().astype("<f8").tobytes(),
+            _HEAD.pack(current.segment),
+            current.position.cpu().numpy().astype("<f8").tobytes(),
         ]
-        texts += [_tensor_bytes(rollout.state[name], dtype) for name, _, dtype in self._fields()]
+        texts += [_tensor_bytes(current.state[name], dtype) for name, _, dtype in self._fields()]
         return b"".join(texts)
 
     def unpack(self, text: bytes) -> RolloutState:

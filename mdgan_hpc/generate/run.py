@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mdgan_hpc.errors import StoppedError
+from mdgan_hpc.errors import StoppedError, UsageError
 from mdgan_hpc.generate.job import Analysis, Job, unpack_state
 from mdgan_hpc.generate.lock import locked
 from mdgan_hpc.generate.prepare import prepare
@@ -61,11 +61,29 @@ def generate(
     """
     from mdgan_hpc.analysis.streaming import MultiTauAnalysis
 
-    config = GenerateConfig(model=Path(model), output=Path(output), **options)
+    config = config_of(model, output, analyse=analyse, **options)
     tree = run(config, MultiTauAnalysis() if analyse else None)
     if tree is not None:
         save_results(config.output.with_suffix(ANALYSIS_SUFFIX), tree)
     return config.output
+
+
+def config_of(
+    model: str | Path, output: str | Path, *, analyse: bool = False, **options: Any
+) -> GenerateConfig:
+    """Return the checked options of `generate`.
+
+    Raises
+    ------
+    UsageError
+        If nothing would be kept, or an option is out of its range.
+    """
+    config = GenerateConfig(model=Path(model), output=Path(output), **options)
+    if not config.store and not analyse:
+        raise UsageError(
+            "without stored positions (--no-store) nothing is kept", remedy="use it with --analyse"
+        )
+    return config
 
 
 def run(config: GenerateConfig, analysis: Analysis | None = None) -> dict[str, Any] | None:

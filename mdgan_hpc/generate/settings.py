@@ -30,7 +30,7 @@ class GenerateConfig:
     velocities: bool = key(
         False, "Store velocities (Angstrom/ps) too: the mean over the interval before each record."
     )
-    store: bool = key(True, "With --analyse: no positions.", flag="--no-store")
+    store: bool = key(True, "Store positions.", flag="--no-store")
     burn_in: int = key(0, "Records dropped before the first stored.", least=0)
     storage: Literal["auto", "mpio", "shards"] = key(
         "auto", "One file by parallel HDF5, or part files under one master file."

@@ -129,7 +129,7 @@ def _in_turn(
 ) -> Iterator[Piece]:
     """Go through time with several blocks side by side: their data is then adjacent on the disk.
 
-    Few at once, because the carries of all of them are in memory.
+    Few at once, because the rollout states of all of them are in memory.
     """
     together = max(1, _SIDE_BY_SIDE // job.plan.block_particles)
     for first in range(0, len(own), together):

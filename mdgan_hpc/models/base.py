@@ -313,23 +313,26 @@ def rollout(
     n_samples: int,
     n_records: int,
     *,
-    random: torch.Generator,
+    rng: torch.Generator,
     burn_in_records: int = 0,
+    part: slice = slice(None),
 ) -> Tensor:
-    """Return positions [n_records + 1, n_samples, k, 3] of free runs, for evaluation in memory.
+    """Return positions [n_records + 1, n, k, 3] of free runs, for evaluation in memory.
 
     Parameters
     ----------
     generator : Generator
     n_samples, n_records : int
-    random : torch.Generator
+    rng : torch.Generator
         Source of all random numbers.
     burn_in_records : int
         Records dropped before the first that is returned.
+    part : slice
+        The n of the samples that are made; the numbers of all are drawn.
     """
     device = next(generator.parameters()).device
-    uniform = torch.rand(n_samples, generator.start_size, generator=random)
-    state, position = generator.start(uniform.to(device))
+    uniform = torch.rand(n_samples, generator.start_size, generator=rng)
+    state, position = generator.start(uniform[part].to(device))
     per_step = generator.records_per_step
     chunk = max(1, 256 // per_step)
     pieces = []
@@ -337,8 +340,8 @@ def rollout(
     done = 0
     with torch.no_grad():
         while done < wanted:
-            noise = torch.randn(chunk, n_samples, generator.noise_size, generator=random)
-            displacement, state = generator.advance(state, noise.to(device))
+            noise = torch.randn(chunk, n_samples, generator.noise_size, generator=rng)
+            displacement, state = generator.advance(state, noise[:, part].to(device))
             pieces.append(displacement[: wanted - done].double().cpu())
             done += chunk * per_step
     path = torch.cat([position.double().cpu()[None], torch.cat(pieces)]).cumsum(0)

@@ -47,6 +47,9 @@ PATH_PS = 1.0
 #: Generated ions compared with MD path by path.
 COMPARED = 512
 
+#: Records of an MD run below which there is nothing to compare.
+FEWEST_RECORDS = 32
+
 #: Name of several generators together.
 SEVERAL = "generated"
 
@@ -82,6 +85,8 @@ def compare(config: ReportConfig, communicator: Communicator) -> Comparison | No
     strides = common_strides(interval, generated_interval)
     at_md = DynamicsConfig(species=config.species, stride=strides[0])
     md = measure_dynamics(config.md, at_md, communicator, label="MD")
+    if md is not None:
+        _refuse_too_little(md, config)
     times = None if md is None or md.van_hove is None else tuple(md.van_hove.time_ps)
     times = communicator.bcast(times)
     at_generated = replace(at_md, stride=strides[1], van_hove_ps=times or ())
@@ -125,6 +130,18 @@ def _label(paths: Sequence[str], species: str) -> str:
     with open_runs(paths, species) as trajectories:
         labels = {t.label if t.generated else SEVERAL for t in trajectories}
     return labels.pop() if len(labels) == 1 else SEVERAL
+
+
+def _refuse_too_little(md: Dynamics, config: ReportConfig) -> None:
+    shortest = int(np.argmin(md.n_records))
+    if md.n_records[shortest] < FEWEST_RECORDS:
+        raise DataError(
+            f"a run of {md.n_records[shortest]} records is too short to compare with",
+            where=config.md[shortest],
+            remedy=f"give runs of {FEWEST_RECORDS} records at least",
+        )
+    if not (md.curves.msd > 0).any():
+        raise DataError("the ions do not move: there is nothing to compare", where=config.md[0])
 
 
 def _refuse_other_species(md: Dynamics, generated: Dynamics) -> None:

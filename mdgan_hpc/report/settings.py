@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from mdgan_hpc.config import key
+from mdgan_hpc.config import key, require_ranges
 from mdgan_hpc.errors import UsageError
 
 
@@ -20,13 +20,12 @@ class ReportConfig:
 
     md: tuple[str, ...]
     generated: tuple[str, ...]
-    species: str = key("", "symbol | species to compare, e.g. Li; needed where files hold several")
+    species: str = key("", "Species to compare, e.g. Li; needed where files hold several.")
     records: int = key(
-        128, "number | records in a training sample, where the generated file does not tell"
+        128, "Records in a training sample, where the generated file does not tell.", least=1
     )
 
     def __post_init__(self) -> None:
         if not self.md or not self.generated:
             raise UsageError("a report needs at least one --md and one --generated file")
-        if self.records < 1:
-            raise UsageError("--records must be at least 1")
+        require_ranges(self, "--")

@@ -7,9 +7,10 @@ ranks.
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
@@ -17,6 +18,10 @@ from torch import Tensor
 
 from mdgan_hpc.errors import LaunchError
 from mdgan_hpc.parallel import Launch, detect_launch
+
+Value = TypeVar("Value")
+#: Ranks wait for each other no longer: the first writes files and compares free runs meanwhile.
+_PATIENCE = timedelta(hours=1)
 
 
 class Processes:
@@ -53,7 +58,7 @@ class Processes:
                 init_method="env://",
                 rank=self.rank,
                 world_size=self.size,
-                timeout=timedelta(minutes=10),
+                timeout=_PATIENCE,
             )
 
     def close(self) -> None:
@@ -92,15 +97,77 @@ class Processes:
             start = stop
         return float(flat[-1])
 
-    def average(self, values: Tensor) -> Tensor:
-        """Return the average of `values` over the ranks."""
-        if self.size > 1:
-            values = values.clone()
-            dist.all_reduce(values)
-            values /= self.size
-        return values
+    def average_together(
+        self,
+        gradients: list[list[Tensor | None]],
+        parameters: Sequence[Tensor],
+        values: Tensor,
+        flag: bool,
+    ) -> bool:
+        """Average gradients of several terms and some numbers in one reduction, in place.
 
-    def broadcast(self, value: object) -> object:
+        Parameters
+        ----------
+        gradients : list of list of Tensor or None
+            One list a term, one gradient a parameter; None counts as zero.
+        parameters : sequence of Tensor
+        values : Tensor, [m]
+        flag : bool
+
+        Returns
+        -------
+        bool
+            Whether `flag` is true on any rank.
+        """
+        if self.size == 1:
+            return flag
+        whole = [
+            torch.zeros_like(p) if g is None else g
+            for term in gradients
+            for p, g in zip(parameters, term, strict=True)
+        ]
+        flags = values.new_full((1,), float(flag))
+        flat = torch.cat([*(g.reshape(-1) for g in whole), values, flags])
+        dist.all_reduce(flat)
+        flat /= self.size
+        sizes = [*(g.numel() for g in whole), len(values), 1]
+        *parts, shared, flags = torch.split(flat, sizes)
+        views = (part.view_as(g) for part, g in zip(parts, whole, strict=True))
+        for term in gradients:
+            term[:] = [next(views) for _ in parameters]
+        values.copy_(shared)
+        return bool(flags > 0)
+
+    def average(self, value: Tensor) -> Tensor:
+        """Return the average of `value` over the ranks."""
+        if self.size > 1:
+            value = value.clone()
+            dist.all_reduce(value)
+            value /= self.size
+        return value
+
+    def join(self, part: Tensor, sizes: Sequence[int], dim: int) -> Tensor:
+        """Give all ranks the parts of all, in their order, on the CPU.
+
+        Parameters
+        ----------
+        part : Tensor
+            Of this rank.
+        sizes : sequence of int
+            Of the parts along `dim`, by rank; what a part has more is dropped.
+        dim : int
+        """
+        if self.size == 1:
+            return part
+        mine = part.movedim(dim, 0)
+        padded = mine.new_zeros(max(sizes), *mine.shape[1:]).to(self.device)
+        padded[: sizes[self.rank]] = mine[: sizes[self.rank]]
+        every = [torch.empty_like(padded) for _ in sizes]
+        dist.all_gather(every, padded)
+        joined = torch.cat([p[:n] for p, n in zip(every, sizes, strict=True)])
+        return joined.movedim(0, dim).cpu()
+
+    def broadcast(self, value: Value) -> Value:
         """Give all ranks the value of rank 0 (anything that can be serialised)."""
         if self.size == 1:
             return value

@@ -1,28 +1,25 @@
 """Configuration of a training: every key with its unit, its meaning and its default."""
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, ClassVar, Literal, Self
 
-from mdgan_hpc.config import key, require
+from mdgan_hpc.config import as_mapping, from_mapping, key, require
+from mdgan_hpc.errors import ConfigError
+from mdgan_hpc.models import registry
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataSettings:
-    """What a training sample is."""
+    """What is trained on."""
 
     step_skip: int = key(2, "stored frames | from one record to the next")
-    records: int = key(160, "records | length of the window that the critic judges")
-    warm_up: int = key(32, "records | before the window, to fill the memory (transition only)")
+    records: int = key(160, "records | length of a training window")
     symmetry: Literal["auto", "none", "isotropic", "crystal"] = key(
         "auto",
         "operations windows are moved by; auto: crystal where the framework is one, or else "
-        "isotropic; the latent generator uses none",
-    )
-    particles_per_sample: int = key(1, "particles | that form one sample (latent only)")
-    grouping: Literal["file", "nearest"] = key(
-        "file",
-        "which ones: those that follow each other in the file (a molecule), or each with those "
-        "nearest to it where the window begins (a neighbourhood)",
+        "isotropic, and none for a generator that knows no symmetry",
     )
     validation: Literal["none", "run", "span"] = key(
         "none", "kept out of training: nothing, the last run given, or the last fifth of each run"
@@ -31,125 +28,153 @@ class DataSettings:
     def __post_init__(self) -> None:
         require(self.step_skip >= 1, "data.step_skip", self.step_skip, "at least 1")
         require(self.records >= 8, "data.records", self.records, "at least 8")
-        require(self.warm_up >= 0, "data.warm_up", self.warm_up, "at least 0")
-        require(
-            self.particles_per_sample >= 1,
-            "data.particles_per_sample",
-            self.particles_per_sample,
-            "at least 1",
-        )
+
+
+@dataclass(frozen=True)
+class GeneratorSettings:
+    """Which generator, and the keys of that kind alone.
+
+    Attributes
+    ----------
+    kind : str
+        Name under which the generator is registered.
+    options : object
+        Its own configuration, of the class ``Config`` of that kind.
+    """
+
+    kind: str
+    options: Any
+
+    @classmethod
+    def from_tree(cls, tree: Mapping[str, Any], prefix: str = "generator.") -> Self:
+        """Build from the keys of ``[generator]``.
+
+        Raises
+        ------
+        ConfigError
+            If the kind is not known, or a key is not one of this kind.
+        """
+        kind = tree.get("kind", "transition")
+        if not isinstance(kind, str):
+            raise ConfigError(f"{prefix}kind = {kind!r} must be of type str")
+        options = {name: value for name, value in tree.items() if name != "kind"}
+        return cls(kind, from_mapping(registry.get(kind).Config, options, prefix))
+
+    def as_tree(self) -> dict[str, Any]:
+        """Return the keys of ``[generator]``."""
+        return {"kind": self.kind, **as_mapping(self.options)}
+
+    def keys(self) -> list[tuple["dataclasses.Field[Any]", Any]]:
+        """Return what ``--show-config`` prints."""
+        kind: dataclasses.Field[Any] = key("transition", f"known: {', '.join(registry.kinds())}")
+        kind.name = "kind"
+        options = [(f, getattr(self.options, f.name)) for f in dataclasses.fields(self.options)]
+        return [(kind, self.kind), *options]
 
 
 @dataclass(frozen=True, kw_only=True)
-class GeneratorSettings:
-    """The network that makes trajectories."""
+class LikelihoodSettings:
+    """Minimise the negative log likelihood of the data."""
 
-    kind: Literal["transition", "latent"] = key(
-        "transition", "transition: recurrent density; latent: MD-GAN of Endo et al. (2018)"
+    weight: float = key(1.0, "weight of this loss")
+    weight_decay: float = key(
+        0.1, "per step and learning rate | pull of the generator's weights to zero"
     )
-    hidden: int = key(128, "units | transition: memory; latent: width of the layers")
-    records_per_step: int = key(
-        0,
-        "records | transition only: made together by one step; 0: 5 where the last displacements "
-        "tell more than half of the next one, else 1",
-    )
-    head: int = key(48, "units | transition only: between memory and mixture, for each mode")
-    components: int = key(
-        30, "Gaussians | transition only: in the mixtures of a step, shared by its modes"
-    )
-    neighbours: Literal["auto", "none"] = key(
-        "auto",
-        "transition only: auto: the ions of a simulation see each other, in a crystal and without "
-        "critics; none: each ion is alone",
-    )
-    latent: int = key(32, "numbers | latent only: size of z")
-    window: int = key(32, "records | latent only: records of one window")
-    relaxation: int = key(10, "steps | latent only: transitions before the first window")
+    warm_up: int = key(32, "records | before the window, to fill the memory")
 
     def __post_init__(self) -> None:
-        require(
-            self.records_per_step >= 0, "generator.records_per_step", self.records_per_step, ">= 0"
-        )
-        for name in (
-            "hidden",
-            "head",
-            "components",
-            "latent",
-            "window",
-            "relaxation",
-        ):
-            value = getattr(self, name)
-            require(value >= 1, f"generator.{name}", value, "at least 1")
+        name = "phase.likelihood"
+        require(self.weight > 0, f"{name}.weight", self.weight, "above 0")
+        require(self.weight_decay >= 0, f"{name}.weight_decay", self.weight_decay, "at least 0")
+        require(self.warm_up >= 0, f"{name}.warm_up", self.warm_up, "at least 0")
 
 
 @dataclass(frozen=True, kw_only=True)
-class CriticSettings:
-    """The network that judges windows."""
+class AdversarialSettings:
+    """Let critics tell windows of free runs from windows of the data."""
 
-    kind: Literal["convolution", "wide"] = key(
+    weight: float = key(1.0, "weight of this loss")
+    loss: Literal["r3gan", "wgan-gp"] = key(
+        "r3gan", "r3gan: relativistic, R1 + R2 (arXiv 2501.05441); wgan-gp (arXiv 1704.00028)"
+    )
+    penalty: float = key(8.0, "weight of the gradient penalty")
+    critic: Literal["convolution", "wide"] = key(
         "convolution", "convolution: strided, several time scales; wide: of the published MD-GAN"
     )
-    width: int = key(64, "units | channels of the first layer, or width of the dense ones")
-    skips: list[int] = key([1, 4, 16], "records | spacings of the windows judged, one critic each")
-    steps: int = key(1, "critic steps | per generator step")
+    width: int = key(64, "units | channels of a critic's first layer, or width of its dense ones")
+    strides: list[int] = key(
+        [1, 4, 16], "records | between two rows of the windows judged, one critic each"
+    )
+    critic_steps: int = key(1, "critic steps | per generator step")
+    critic_learning_rate: float = key(2e-4, "learning rate of the critics")
 
     def __post_init__(self) -> None:
-        require(self.width >= 1, "critic.width", self.width, "at least 1")
-        require(self.steps >= 1, "critic.steps", self.steps, "at least 1")
+        name = "phase.adversarial"
+        for item in ("weight", "critic_learning_rate"):
+            require(getattr(self, item) > 0, f"{name}.{item}", getattr(self, item), "above 0")
+        require(self.penalty >= 0, f"{name}.penalty", self.penalty, "at least 0")
+        for item in ("width", "critic_steps"):
+            require(getattr(self, item) >= 1, f"{name}.{item}", getattr(self, item), "at least 1")
         require(
-            bool(self.skips) and min(self.skips) >= 1,
-            "critic.skips",
-            self.skips,
+            bool(self.strides) and min(self.strides) >= 1,
+            f"{name}.strides",
+            self.strides,
             "a list of numbers of at least 1",
         )
 
 
 @dataclass(frozen=True, kw_only=True)
-class LossSettings:
-    """What is minimised."""
+class PhaseSettings:
+    """A part of the training: what is minimised, for how long, from where.
 
-    kind: Literal["r3gan", "wgan-gp"] = key(
-        "r3gan", "r3gan: relativistic, R1 + R2 (arXiv 2501.05441); wgan-gp (arXiv 1704.00028)"
+    A phase minimises what it has a table for, the sum of both if there are two, and the likelihood
+    if there is none.
+    """
+
+    steps: int = key(8000, "generator steps")
+    learning_rate: float = key(6e-3, "learning rate of the generator")
+    final_learning_rate: float = key(
+        0.02, "share of all learning rates left at the last step of the phase (cosine)"
     )
-    penalty: float = key(8.0, "weight of the gradient penalty")
-    likelihood: float = key(1.0, "weight of the negative log likelihood (transition only)")
-    adversarial: float = key(0.0, "weight of the adversarial loss")
+    ema: float = key(
+        0.999, "decay per step of the exponential moving average of the weights, the model"
+    )
+    init_from: str | None = key(
+        None, "first phase only | model file or run folder whose weights the training begins with"
+    )
+    likelihood: LikelihoodSettings | None = key(
+        None, "a table: minimise the negative log likelihood of the data"
+    )
+    adversarial: AdversarialSettings | None = key(
+        None, "a table: critics tell windows of free runs from windows of the data"
+    )
 
     def __post_init__(self) -> None:
-        for name in ("penalty", "likelihood", "adversarial"):
-            value = getattr(self, name)
-            require(value >= 0, f"loss.{name}", value, "at least 0")
-        require(
-            self.likelihood + self.adversarial > 0,
-            "loss.likelihood + loss.adversarial",
-            0.0,
-            "above 0",
-        )
+        if self.likelihood is None and self.adversarial is None:
+            object.__setattr__(self, "likelihood", LikelihoodSettings())
+        require(self.steps >= 1, "phase.steps", self.steps, "at least 1")
+        require(self.learning_rate > 0, "phase.learning_rate", self.learning_rate, "above 0")
+        final = self.final_learning_rate
+        require(0 < final <= 1, "phase.final_learning_rate", final, "in (0, 1]")
+        require(0 <= self.ema < 1, "phase.ema", self.ema, "in [0, 1)")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSettings:
-    """How it is minimised."""
+    """What all phases share."""
 
-    steps: int = key(8000, "generator steps")
-    batch: int = key(32, "windows | per step over all ranks together")
-    generator_rate: float = key(6e-3, "learning rate of the generator")
-    critic_rate: float = key(2e-4, "learning rate of the critic")
-    weight_decay: float = key(
-        0.1, "per step and learning rate | pull of the generator's weights to zero, by likelihood"
-    )
-    final_rate: float = key(0.02, "share of both learning rates left at the last step (cosine)")
-    average: float = key(0.999, "decay per step of the averaged generator, which is the model")
     seed: int = key(1, "seed of every random number")
+    batch: int = key(32, "windows | per step over all ranks together")
     checkpoint_every: int = key(500, "steps | between two checkpoints")
     checkpoints_kept: int = key(3, "checkpoints | kept, the newest")
     evaluate_every: int = key(
-        1000, "steps | between two comparisons with MD, another after the last step; 0: never"
+        1000,
+        "steps | between two comparisons of free runs with MD, another after each phase; 0: never",
     )
     log_every: int = key(50, "steps | between two lines of metrics")
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "checkpoint_every", "log_every"):
+        for name in ("batch", "checkpoint_every", "log_every"):
             require(getattr(self, name) >= 1, f"train.{name}", getattr(self, name), "at least 1")
         require(
             self.checkpoints_kept >= 2,
@@ -157,11 +182,6 @@ class TrainSettings:
             self.checkpoints_kept,
             "at least 2: the newest may be damaged",
         )
-        require(0 <= self.average < 1, "train.average", self.average, "in [0, 1)")
-        require(0 < self.final_rate <= 1, "train.final_rate", self.final_rate, "in (0, 1]")
-        for name in ("generator_rate", "critic_rate"):
-            require(getattr(self, name) > 0, f"train.{name}", getattr(self, name), "above 0")
-        require(self.weight_decay >= 0, "train.weight_decay", self.weight_decay, "at least 0")
         require(self.seed >= 0, "train.seed", self.seed, "at least 0")
         require(self.evaluate_every >= 0, "train.evaluate_every", self.evaluate_every, ">= 0")
 
@@ -170,31 +190,56 @@ class TrainSettings:
 class TrainingConfig:
     """A whole training."""
 
+    RENAMED: ClassVar[dict[str, str]] = {
+        "train.steps": "phase.steps",
+        "train.generator_rate": "phase.learning_rate",
+        "train.final_rate": "phase.final_learning_rate",
+        "train.average": "phase.ema",
+        "train.weight_decay": "phase.likelihood.weight_decay",
+        "train.critic_rate": "phase.adversarial.critic_learning_rate",
+        "loss.kind": "phase.adversarial.loss",
+        "loss.penalty": "phase.adversarial.penalty",
+        "loss.likelihood": "phase.likelihood.weight",
+        "loss.adversarial": "phase.adversarial.weight",
+        "critic.kind": "phase.adversarial.critic",
+        "critic.width": "phase.adversarial.width",
+        "critic.skips": "phase.adversarial.strides",
+        "critic.steps": "phase.adversarial.critic_steps",
+        "data.warm_up": "phase.likelihood.warm_up",
+        "data.particles_per_sample": "generator.particles_per_sample (of the kind latent)",
+        "data.grouping": "generator.grouping (of the kind latent)",
+    }
+
     data: DataSettings = field(default_factory=DataSettings)
-    generator: GeneratorSettings = field(default_factory=GeneratorSettings)
-    critic: CriticSettings = field(default_factory=CriticSettings)
-    loss: LossSettings = field(default_factory=LossSettings)
+    generator: GeneratorSettings = field(default_factory=lambda: GeneratorSettings.from_tree({}))
+    phase: tuple[PhaseSettings, ...] = field(default_factory=lambda: (PhaseSettings(),))
     train: TrainSettings = field(default_factory=TrainSettings)
 
     def __post_init__(self) -> None:
-        data, generator = self.data, self.generator
-        if generator.kind == "latent":
+        kind = registry.get(self.generator.kind)
+        kind.check(self.generator.options, self.data)
+        for number, phase in enumerate(self.phase, 1):
+            if phase.likelihood is not None and not kind.capabilities.likelihood:
+                raise ConfigError(
+                    f"phase.{number} minimises a likelihood, which the {self.generator.kind} "
+                    "generator does not have",
+                    remedy="give the phase the table [phase.adversarial] alone",
+                )
+        for number, phase in enumerate(self.phase[1:], 2):
             require(
-                data.records % generator.window == 0,
-                "data.records",
-                data.records,
-                f"a multiple of generator.window ({generator.window})",
+                phase.init_from is None,
+                f"phase.{number}.init_from",
+                phase.init_from,
+                "left out: a phase goes on from the one before",
             )
-            require(
-                self.loss.adversarial > 0,
-                "loss.adversarial",
-                self.loss.adversarial,
-                "above 0 for the latent generator, which has no likelihood",
+        if self.data.validation != "none" and not self.train.evaluate_every:
+            raise ConfigError(
+                f"data.validation = {self.data.validation!r} keeps data out of training for "
+                "comparisons that train.evaluate_every = 0 switches off",
+                remedy="set data.validation = 'none', or train.evaluate_every to a number of steps",
             )
-        else:
-            require(
-                data.particles_per_sample == 1,
-                "data.particles_per_sample",
-                data.particles_per_sample,
-                "1 for the transition generator",
-            )
+
+    @property
+    def steps(self) -> int:
+        """Generator steps of all phases."""
+        return sum(phase.steps for phase in self.phase)

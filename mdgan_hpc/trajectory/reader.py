@@ -391,11 +391,6 @@ class Trajectory:
             return together
         return self._selection.within(together, n, self.path)
 
-    @property
-    def simulated_together(self) -> int:
-        """`ions_per_cell`, by its name in the file."""
-        return self.ions_per_cell
-
     @cached_property
     def framework(self) -> Framework | None:
         """The averaged atoms that were not selected, or None if unknown.

@@ -14,7 +14,8 @@ from mdgan_hpc.analysis.observables.van_hove import BIN_WIDTH
 from mdgan_hpc.analysis.plan import plan_lags
 from mdgan_hpc.analysis.settings import DynamicsConfig
 from mdgan_hpc.analysis.streaming import MultiTauAnalysis
-from mdgan_hpc.errors import DataError
+from mdgan_hpc.errors import DataError, UsageError
+from mdgan_hpc.generate.run import generate
 from mdgan_hpc.results import load_results
 from mdgan_hpc.trajectory import Trajectory
 
@@ -93,6 +94,15 @@ def test_ions_that_move_together_widen_the_error_of_d(walkers, low, high):
     assert low < together["birge_ratio"] < high
     widened = together["error_angstrom2_per_ps"] / alone["error_angstrom2_per_ps"]
     assert widened == pytest.approx(max(together["birge_ratio"], 1.0))
+
+
+def test_nothing_to_keep_is_refused(tmp_path):
+    model = model_file(tmp_path)
+    with pytest.raises(UsageError, match="nothing is kept"):
+        generate(model, tmp_path / "g.h5", store=False)
+    for extra in ((), ("--dry-run",)):
+        refused = here(model, "-o", tmp_path / "g.h5", "--no-store", *extra, expect=2)
+        assert "nothing is kept" in refused.stderr
 
 
 def test_command_with_and_without_storing_extended_or_at_once(tmp_path):

@@ -66,7 +66,7 @@ def test_every_row_gives_both_the_same_along_a_trajectory(build):
     known = table.along(history)
     columns = {n: v.permute(*range(2, v.ndim), 0, 1) for n, v in known.items()}  # [..., B, n]
     n_steps = history.residual.shape[1]
-    carried = {name: columns[name][..., 0] for name in table.carried()}
+    carried = {name: columns[name][..., 0].contiguous() for name in table.carried()}
     r = generator.records_per_step
     rows = [(name, row, row.compiled()) for name, row in table.rows.items()]
     for number in range(n_steps):

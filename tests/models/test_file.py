@@ -19,7 +19,7 @@ OLD = Path(__file__).parents[1] / "data/models-format-1"
 
 def free_run(generator: Generator) -> np.ndarray:
     random = torch.Generator().manual_seed(7)
-    return rollout(generator, 5, 40, random=random, burn_in_records=6).numpy()
+    return rollout(generator, 5, 40, rng=random, burn_in_records=6).numpy()
 
 
 @pytest.mark.parametrize("name", ["latent", "liquid", "crystal", "neighbours"])

@@ -1,14 +1,20 @@
 """What ions see of each other: a naive loop, and the same in training and in free runs."""
 
 import itertools
+import logging
+import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from mdgan_hpc.config import load_config
-from mdgan_hpc.models.base import Window, rollout
+from mdgan_hpc.crystal import find_crystal, isotropic
+from mdgan_hpc.errors import ConfigError, UsageError
+from mdgan_hpc.models.base import DataSummary, Window, rollout
 from mdgan_hpc.models.neighbours import NeighbourDescriptor, neighbour_scales
+from mdgan_hpc.models.transition.config import TransitionConfig
 from mdgan_hpc.models.transition.generator import TransitionGenerator
 from mdgan_hpc.training.data.windows import Windows
 from mdgan_hpc.training.distributed import Processes
@@ -156,7 +162,11 @@ def test_ions_of_a_crystal_see_each_other_unless_told_otherwise(override, togeth
     """One atom a simple cubic cell, eight cells: training and a free run."""
     sites = 4.0 * np.array(list(itertools.product((0, 1), repeat=3)), float)
     positions = [ions(700, 4, 8.0, seed) for seed in (1, 2)]
-    runs = Runs(positions, 0.001, 3, 8.0 * np.eye(3), (np.full(8, 8), sites))
+    framework = SimpleNamespace(
+        species=np.full(8, 8), position=sites, rms_displacement=np.full(8, 0.1)
+    )
+    cell = 8.0 * np.eye(3)
+    runs = Runs(positions, 0.001, 3, cell, find_crystal(framework, cell))
     config = load_config(
         TrainingConfig,
         overrides=[
@@ -182,7 +192,7 @@ def test_ions_of_a_crystal_see_each_other_unless_told_otherwise(override, togeth
             trainer.advance()
         assert trainer.validation_loss() < before
     generator = trainer.ready_generator()
-    path = rollout(generator, 3, 30, random=torch.Generator().manual_seed(1))
+    path = rollout(generator, 3, 30, rng=torch.Generator().manual_seed(1))
     assert path.shape == (31, 3, together, 3)
     assert torch.isfinite(path).all()
     if together == 4:
@@ -194,3 +204,48 @@ def test_ions_of_a_crystal_see_each_other_unless_told_otherwise(override, togeth
         known = frames[:, 1:] - frames[:, :1]
         difference = known - apart
         assert np.abs(difference - np.round(difference)).max((1, 2)).min() < 1e-5
+
+
+def summary(**changes) -> DataSummary:
+    known = {
+        "displacements": [np.zeros((10, 4, 3))],
+        "symmetry": cubic(4.0),
+        "cell": 8.0 * np.eye(3),
+        "ions_per_run": 4,
+    }
+    return DataSummary(**{**known, **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"symmetry": isotropic()}, "the lattice of a crystal"),
+        ({"cell": None}, "the lattice of a crystal"),
+        ({"ions_per_run": None}, "different numbers of ions"),
+        ({"ions_per_run": 65}, "has 65 ions, not from 2 to generator.neighbour_ions = 64"),
+        ({"ions_per_run": 1}, "has 1 ions"),
+        ({"cell": 9.0 * np.eye(3)}, "not a whole number of primitive cells"),
+    ],
+)
+def test_why_ions_are_alone_is_told_and_refused_where_they_must_not_be(changes, reason, caplog):
+    data = summary(**changes)
+    caplog.set_level(logging.INFO, "mdgan_hpc")
+    assert TransitionGenerator.neighbour_descriptor(TransitionConfig(), data) is None
+    assert reason in caplog.text
+    caplog.clear()
+    off = TransitionConfig(neighbours="off")
+    assert TransitionGenerator.neighbour_descriptor(off, data) is None
+    assert not caplog.text
+    with pytest.raises(UsageError, match=re.escape(reason)):
+        TransitionGenerator.neighbour_descriptor(TransitionConfig(neighbours="on"), data)
+
+
+def test_the_descriptor_has_the_radii_of_the_configuration():
+    config = TransitionConfig(neighbour_radii=[2.0, 3.0], neighbour_cutoff=5.0, neighbour_ions=4)
+    found = TransitionGenerator.neighbour_descriptor(config, summary())
+    assert found is not None
+    assert (found.radii, found.width, found.cutoff) == ((2.0, 3.0), 0.6, 5.0)
+    with pytest.raises(ConfigError, match="neighbour_width has no effect"):
+        TransitionConfig(neighbours="off", neighbour_width=1.0)
+    with pytest.raises(ConfigError, match="neighbour_radii"):
+        TransitionConfig(neighbour_radii=[9.0])

@@ -13,7 +13,7 @@ from mdgan_hpc.models.transition.fit import (
     variance_shells,
 )
 from mdgan_hpc.models.transition.generator import TransitionGenerator
-from mdgan_hpc.models.transition.mixture import Mixture
+from mdgan_hpc.models.transition.mixture import Bounds, Mixture
 from mdgan_hpc.models.transition.rows import MovingAverages
 from tests.support.runs import underdamped
 from tests.support.transition import cubic, make, windows
@@ -241,10 +241,26 @@ def test_noise_is_calibrated_until_free_runs_are_as_hot_as_the_data():
     random = torch.Generator().manual_seed(1)
     generator.calibrate(
         lambda samples, records, burn_in: rollout(
-            generator, samples, records, random=random, burn_in_records=burn_in
+            generator, samples, records, rng=random, burn_in_records=burn_in
         )
     )
     assert network.log_noise.item() == pytest.approx(0.008, abs=1.5e-3)
-    path = rollout(generator, 256, 500, random=torch.Generator().manual_seed(2))
+    path = rollout(generator, 256, 500, rng=torch.Generator().manual_seed(2))
     moved = path.diff(dim=0).square().mean().sqrt()
     assert moved.item() == pytest.approx(one_record, rel=3e-3)
+
+
+def test_beyond_a_bound_of_the_widths_the_gradient_only_leads_back():
+    """Data far out must not drive a width on that is at its bound; data near bring it back."""
+    bounds = Bounds(6.0, 0.9, -6.0, 0.0, 2)
+    out = torch.zeros(1, 8, 11)  # one Gaussian at the origin
+    out[..., 1] = 5.0
+    out.requires_grad_()
+    gradients = []
+    for distance in (100.0, 0.01):
+        mixture = Mixture.of(out, 1, torch.ones(1, 1, 1), bounds)
+        assert torch.equal(mixture.log_widths, torch.zeros(1, 8, 1))
+        loss = -mixture.log_density(torch.full((1, 8, 3), distance)).sum()
+        gradients.append(float(torch.autograd.grad(loss, out)[0][..., 1].sum()))
+    assert gradients[0] == 0.0  # would grow, and may not
+    assert gradients[1] == pytest.approx(8 * 3.0, rel=1e-3)  # d(3 log s) / d(log s): shrinks

@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from mdgan_hpc.errors import UsageError
+from mdgan_hpc.errors import DataError, UsageError
 from mdgan_hpc.parallel import SingleProcess
 from mdgan_hpc.report.advice import advise
 from mdgan_hpc.report.comparison import compare
@@ -150,3 +150,23 @@ def test_advice_and_report_count_hops_by_one_rule(tmp_path):
     found = compare(ReportConfig(tuple(md), (str(generated),)), SingleProcess())
     assert found is not None
     assert advise(md).ceiling == found.ceiling
+
+
+@pytest.mark.parametrize(
+    ("frames", "speed", "message"), [(4, 1.0, "4 records is too short"), (400, 0.0, "do not move")]
+)
+def test_md_that_tells_nothing_is_refused_in_one_line(tmp_path, frames, speed, message):
+    positions = speed * np.random.default_rng(0).normal(size=(frames, 4, 3)).cumsum(0)
+    file = str(write(tmp_path / "md.h5", positions))
+    generated = str(write(tmp_path / "gen.h5", positions))
+    with pytest.raises(DataError, match=message):
+        compare(ReportConfig((file,), (generated,)), SingleProcess())
+
+
+def test_a_model_that_stands_still_gets_its_report(tmp_path):
+    moving = write(tmp_path / "md.h5", brownian(200, 6, np.random.default_rng(0)))
+    still = write(tmp_path / "gen.h5", np.ones((200, 6, 3)))
+    folder = tmp_path / "report"
+    done = run("mdgan_hpc.cli.report", "--md", moving, "--generated", still, "-o", folder)
+    assert done.returncode == 0, done.stderr
+    assert "the ions do not move" in done.stdout

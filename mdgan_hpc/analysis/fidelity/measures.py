@@ -54,10 +54,10 @@ def per_ion(positions: np.ndarray, plan: Plan) -> Means:
     """Time averages of each ion, first axis N, of what the observables are made of."""
     n_records = len(positions)
     parts: list[Means] = []
-    together = max(1, _WORK // n_records)
+    at_once = max(1, _WORK // n_records)
     for _, group in series(positions, Scratch()):
-        for start in range(0, len(group), together):
-            some = group[start : start + together].astype(np.float64)
+        for start in range(0, len(group), at_once):
+            some = group[start : start + at_once].astype(np.float64)
             parts.append(_some_ions(some, plan))
     ions = join(parts)
     if plan.sites is not None:

@@ -220,10 +220,10 @@ class _Prepared:
         among = {name: float(np.mean(v)) if v else 0.0 for name, v in squares.items()}
         total = len(next(iter(self.pool.values())))
         draw = max(1, total // n_runs)
-        random = np.random.default_rng(0)
+        rng = np.random.default_rng(0)
         sums = dict.fromkeys(self.observables, 0.0)
         for _ in range(DRAWS):
-            weights = np.bincount(random.integers(0, total, draw), minlength=total)
+            weights = np.bincount(rng.integers(0, total, draw), minlength=total)
             own = observables(mean(self.pool, weights), self.plan)
             for name in sums:
                 sums[name] += distance(own[name], self.observables[name]) ** 2 / DRAWS
@@ -253,7 +253,7 @@ class _Prepared:
         )
         # Pieces as long as an MD run; what is left over at the end is not used.
         length = min(records, len(positions))
-        together = min(positions.shape[1], max(1, round(self.size / (length * interval_ps))))
+        group_size = min(positions.shape[1], max(1, round(self.size / (length * interval_ps))))
         pieces = [
             per_ion(positions[start : start + length], plan)
             for start in range(0, len(positions) - length + 1, length)
@@ -262,10 +262,10 @@ class _Prepared:
         distances = self._distances_to_pool(ions)
         runs = [
             self._distances_to_pool(
-                {name: v[start : start + together] for name, v in piece.items()}
+                {name: v[start : start + group_size] for name, v in piece.items()}
             )
             for piece in pieces
-            for start in range(0, positions.shape[1] - together + 1, together)
+            for start in range(0, positions.shape[1] - group_size + 1, group_size)
         ]
         run_distances = {
             name: float(np.sqrt(np.mean([run[name] ** 2 for run in runs]))) for name in distances
@@ -278,7 +278,7 @@ class _Prepared:
             {name: UNITS.get(name.split(" at ")[0], "") for name in distances},
             float(ions["second"][:, -1].mean() / self.pool["second"][:, -1].mean()),
             float(self.plan.lags[-1] * self.plan.interval_ps),
-            _drift_z(positions, together),
+            _drift_z(positions, group_size),
         )
 
     def _distances_to_pool(self, ions: Means) -> dict[str, float]:
@@ -290,10 +290,10 @@ class _Prepared:
         return {name: d / max(self.references[name], 1e-300) for name, d in distances.items()}
 
 
-def _drift_z(positions: np.ndarray, together: int) -> np.ndarray:
+def _drift_z(positions: np.ndarray, group_size: int) -> np.ndarray:
     travel = positions[-1].astype(np.float64) - positions[0]
-    if len(travel) >= MANY_GROUPS * together:
-        whole = len(travel) // together * together
-        travel = travel[:whole].reshape(-1, together, 3).mean(1)
+    if len(travel) >= MANY_GROUPS * group_size:
+        whole = len(travel) // group_size * group_size
+        travel = travel[:whole].reshape(-1, group_size, 3).mean(1)
     error = travel.std(0, ddof=1) / np.sqrt(len(travel)) if len(travel) > 1 else np.ones(3)
     return np.asarray(np.divide(travel.mean(0), error, out=np.zeros(3), where=error > 0))

@@ -76,6 +76,8 @@ def fit_coefficient(
         start, stop = window_ps
     index = lags_in_window(lag_ps, (start, stop))
     t, y = lag_ps[index], msd[index]
+    if not (y > 0).all():
+        raise NotDiffusiveError("the ions do not move; no diffusion coefficient")
     parameters, errors, covariance, ols, _ = fit_line(lag_ps, msd, index, sampling)
     rate, variance = parameters[1], errors[1, 1]
     if rate <= 0:

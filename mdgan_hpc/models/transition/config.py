@@ -1,9 +1,11 @@
 """Configuration of the transition density: sizes, inputs, bounds and noise calibration."""
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
 from mdgan_hpc.config import key, require
+from mdgan_hpc.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +78,23 @@ class TransitionConfig:
             value = getattr(self, name)
             require(value > 0, f"generator.{name}", value, "above 0")
         self._check_lists()
+        self._refuse_unused()
+
+    def _refuse_unused(self) -> None:
+        """Refuse what has no effect where ions do not see each other."""
+        if self.neighbours != "off":
+            return
+        for field in dataclasses.fields(self):
+            if not field.name.startswith("neighbour_"):
+                continue
+            default = field.default
+            if field.default_factory is not dataclasses.MISSING:
+                default = field.default_factory()
+            if getattr(self, field.name) != default:
+                raise ConfigError(
+                    f"generator.{field.name} has no effect where generator.neighbours = 'off'",
+                    remedy="leave it out, or use 'auto' or 'on'",
+                )
 
     def _check_lists(self) -> None:
         radii, times = self.neighbour_radii, self.ema_records

@@ -11,7 +11,7 @@ are [v, 3, ...], scalars [s, ...]. States outside have the sample first.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -65,27 +65,26 @@ class Step(NamedTuple):
     residual: Tensor
 
 
-@dataclass
-class Inputs:
+class Inputs(NamedTuple):
     """What the network sees of a row.
 
     Attributes
     ----------
-    vectors : list of Tensor, [v, 3, ...]
+    vectors : sequence of Tensor, [v, 3, ...]
         Turn with the group; in standard deviations.
-    waves : list of Tensor, [m, ...]
+    waves : sequence of Tensor, [m, ...]
         All cosines, then all sines, of reciprocal lattice vectors.
-    scalars : list of Tensor, [s, ...]
+    scalars : sequence of Tensor, [s, ...]
         Stay as they are.
     """
 
-    vectors: list[Tensor] = field(default_factory=list)
-    waves: list[Tensor] = field(default_factory=list)
-    scalars: list[Tensor] = field(default_factory=list)
+    vectors: Sequence[Tensor] = ()
+    waves: Sequence[Tensor] = ()
+    scalars: Sequence[Tensor] = ()
 
 
 class Compiled(NamedTuple):
-    """The two functions of a row that a free run calls at each step."""
+    """The two functions of a row that a free run calls at each step, with contiguous arrays."""
 
     inputs: Callable[[State], Inputs]
     after: Callable[[State, Step], State]

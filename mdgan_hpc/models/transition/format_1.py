@@ -14,6 +14,12 @@ _ARGUMENTS = {
     "box": "cell",
     "seen": "neighbour_scales",
 }
+_NEIGHBOURS: dict[str, Any] = {
+    "neighbours": "on",
+    "neighbour_radii": [2.5, 3.5, 4.5, 5.5, 6.5],
+    "neighbour_width": 0.6,
+    "neighbour_cutoff": 7.5,
+}
 _KEPT = ("extrapolation", "scales", "rotations", "translations", "primitive", "particles")
 _WEIGHTS = {
     "extrapolation": "extrapolation",
@@ -48,10 +54,7 @@ def upgrade(
         records_per_step=len(arguments["extrapolation"]),
         head=arguments.get("head", 64),
         components=arguments["components"],
-        neighbours="off" if arguments.get("box") is None else "on",
-        neighbour_radii=[2.5, 3.5, 4.5, 5.5, 6.5],
-        neighbour_width=0.6,
-        neighbour_cutoff=7.5,
+        **({"neighbours": "off"} if arguments.get("box") is None else _NEIGHBOURS),
         ema_records=[len(arguments["extrapolation"]) * t for t in arguments["relaxations"]],
         ema_history=1.5,
         history_records=96,

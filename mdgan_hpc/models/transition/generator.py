@@ -368,9 +368,8 @@ def _why_alone(config: TransitionConfig, summary: DataSummary) -> str:
     if ions is None:
         return "the runs hold different numbers of ions"
     if not 1 < ions <= config.neighbour_ions:
-        return (
-            f"a run has {ions} ions (from 2 to generator.neighbour_ions = {config.neighbour_ions})"
-        )
+        most = config.neighbour_ions
+        return f"a run has {ions} ions, not from 2 to generator.neighbour_ions = {most}"
     whole = summary.cell @ np.linalg.inv(primitive)
     if np.abs(whole - np.round(whole)).max() >= 0.05:
         return "the cell of the runs is not a whole number of primitive cells"

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +14,28 @@ def saturated(vectors: Tensor, limit: float | Tensor, dim: int = -1) -> Tensor:
     """Shorten vectors along `dim` smoothly to less than `limit`; short ones stay as they are."""
     length = vectors.square().sum(dim, keepdim=True).add(1e-8).sqrt()
     return vectors * (torch.tanh(length / limit) * limit / length)
+
+
+class Bounded(torch.autograd.Function):
+    """Values between two bounds; from beyond one the gradient passes only when it leads back.
+
+    Without any gradient there a Gaussian that has met a bound would stay. With all of it, data far
+    out drive the value on and on where that changes nothing, and the weights that it shares with
+    everything else along with it, until the training is lost.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, least: float, most: Tensor) -> Tensor:
+        """Return the bounded values."""
+        bounded = values.clamp(min=least).minimum(most)
+        ctx.save_for_backward(values - bounded)
+        return bounded
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        """Return the gradient where a step against it leads back, or stays inside."""
+        (beyond,) = ctx.saved_tensors
+        return gradient * (beyond * gradient >= 0), None, None
 
 
 @dataclass(frozen=True)
@@ -54,12 +77,12 @@ class Bounds:
         Returns
         -------
         logits, log_widths : Tensor, K along `dim`
-        vectors : Tensor, K, 1 + directions, 3 along `dim`
-            Mean, then the stretched directions.
+        vectors : Tensor, K * (1 + directions) * 3 along `dim`
+            Of each Gaussian the mean, then the stretched directions.
         """
-        k, vectors = components, 1 + self.directions
-        logits, widths, rest = torch.split(out, [k, k, k * vectors * 3], dim)
-        return logits, widths, torch.unflatten(rest, dim, (k, vectors, 3))
+        k = components
+        n_vectors = k * (1 + self.directions) * 3
+        return out.narrow(dim, 0, k), out.narrow(dim, k, k), out.narrow(dim, 2 * k, n_vectors)
 
 
 @dataclass(frozen=True)
@@ -93,13 +116,13 @@ class Mixture:
             How far the means of each residual may lie, beside those of one that is Gaussian.
         bounds : Bounds
         """
-        logits, widths, vectors = bounds.split(out, components, -1)
+        logits, widths, rest = bounds.split(out, components, -1)
+        vectors = torch.unflatten(rest, -1, (components, 1 + bounds.directions, 3))
         most = bounds.log_width_most + mean_bounds.log()
-        bounded = widths.clamp(min=bounds.log_width_least).minimum(most)
+        bounded = Bounded.apply(widths, bounds.log_width_least, most)  # type: ignore[no-untyped-call]
         return cls(
             logits.log_softmax(-1),
-            # The gradient passes the bounds, or a Gaussian that has met one would stay there.
-            widths + (bounded - widths).detach(),
+            bounded,
             saturated(vectors[..., 0, :], bounds.vectors * mean_bounds[..., None]),
             saturated(vectors[..., 1:, :], bounds.direction),
         )

@@ -108,10 +108,11 @@ class LastDisplacements(Feature):
         p = self.lags
         unit = torch.eye(p, device=self.scales.device)[:, None]
         matrix = self.inputs({"displacements": unit}).vectors[0][:, 0].contiguous()
+        rows = self.n_vectors
 
         def inputs(known: State) -> Inputs:
             last = known["displacements"]
-            return Inputs(vectors=[(matrix @ last.reshape(p, -1)).view(len(matrix), 3, -1)])
+            return Inputs(vectors=[(matrix @ last.view(p, -1)).view(rows, 3, -1)])
 
         return Compiled(inputs, self.after)
 
@@ -281,7 +282,7 @@ class Place(Feature):
         p = ahead.shape[1]
 
         def inputs(known: State) -> Inputs:
-            moved = (ahead @ known["displacements"].reshape(p, -1)).view(3, -1)
+            moved = (ahead @ known["displacements"].view(p, -1)).view(3, -1)
             phase = waves @ torch.addmm(known["place"], to_fraction, moved)
             return Inputs(waves=[phase.cos(), phase.sin()])
 

@@ -68,12 +68,13 @@ class MixtureSampler:
         for number in range(r):
             inner = functional.silu(torch.addmm(heads[number], self.earlier[number], slower))
             given = (self.out[number] @ torch.cat([inner, one])).float()
-            logits, widths, vectors = bounds.split(given, self.components, 0)
+            logits, widths, rest = bounds.split(given, self.components, 0)
             chosen = (logits.softmax(0).cumsum(0)[:-1] < uniform[number]).sum(0)
             width = widths.gather(0, chosen[None])
             most = bounds.log_width_most + math.log(self.mean_bounds[number])
             width = width.clamp(bounds.log_width_least, most).exp()
-            vectors = vectors.gather(0, chosen.expand(1, *vectors.shape[1:3], n))[0]
+            rest = rest.view(self.components, -1, n)
+            vectors = rest.gather(0, chosen.expand(1, rest.shape[1], n)).view(-1, 3, n)
             mean, *directions = saturated(vectors, limits[number, :, None, None], 1).unbind()
             step = normal[number]
             for direction in directions:
@@ -168,7 +169,7 @@ class InferenceKernel:
             for matrix in (self.embed, self.mix, self.gates, self.fresh, self.old, self.head)
         )
         sampler = self.sampler.to(precision)
-        known = {name: value.movedim(0, -1) for name, value in state.items()}
+        known = {name: value.movedim(0, -1).contiguous() for name, value in state.items()}
         memory = known.pop("memory")
         noise = noise.transpose(1, 2).contiguous()  # [n, noise_size, B]
         one = noise.new_ones(1, n_samples)

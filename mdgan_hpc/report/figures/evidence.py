@@ -90,7 +90,7 @@ def velocities(found: Comparison, folder: Path) -> str:
             vacf, spectrum = side.dynamics.vacf, side.dynamics.spectrum
             if vacf is None or spectrum is None:
                 continue
-            left.plot(vacf.time_ps, vacf.value / vacf.value[0], label=name, **style)
+            left.plot(vacf.time_ps, vacf.value / (vacf.value[0] or 1.0), label=name, **style)
             right.plot(spectrum.frequency_thz, spectrum.value, label=name, **style)
             if side is found.md:
                 left.set_xlim(0, _last(vacf.time_ps, np.abs(vacf.value), 0.03))

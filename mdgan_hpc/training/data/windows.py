@@ -1,6 +1,8 @@
 """Training windows: resident on the device, drawn at random, moved by symmetry operations."""
 
+import copy
 from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 import torch
@@ -8,12 +10,15 @@ from torch import Tensor
 
 from mdgan_hpc.crystal import Symmetry
 from mdgan_hpc.errors import DataError
+from mdgan_hpc.models.base import Window
 
 
 def random_rotations(n: int, rng: torch.Generator) -> Tensor:
     """Return uniform rotations with reflections, [n, 3, 3], float64."""
     q, r = torch.linalg.qr(torch.randn(n, 3, 3, generator=rng, dtype=torch.float64))
-    return q * torch.sign(torch.diagonal(r, dim1=1, dim2=2))[:, None, :]
+    signs: Tensor = torch.sign(torch.diagonal(r, dim1=1, dim2=2))
+    rotations: Tensor = q * signs[:, None, :]
+    return rotations
 
 
 class Windows:
@@ -35,8 +40,8 @@ class Windows:
         particle with the k - 1 that are nearest to it where the window begins, nearest first.
     cell : array [3, 3], optional
         For the distance to the nearest image, Angstrom.
-    surroundings : sequence of array, [T, N, A, 4], optional
-        What the particles of each run see of each other (`mdgan_hpc.models.neighbours`).
+    neighbours : sequence of array, [T, N, A, 4], optional
+        Neighbour descriptor of the particles of each run (`mdgan_hpc.models.neighbours`).
 
     Raises
     ------
@@ -54,10 +59,10 @@ class Windows:
         device: torch.device,
         grouping: str = "file",
         cell: np.ndarray | None = None,
-        surroundings: Sequence[np.ndarray] | None = None,
+        neighbours: Sequence[np.ndarray] | None = None,
     ) -> None:
         k = particles_per_sample
-        self.step_skip, self.k, self.symmetry, self.device = step_skip, k, symmetry, device
+        self.step_skip, self.k, self.device = step_skip, k, device
         self._runs, self._nearest, self._cell = list(runs), grouping == "nearest" and k > 1, cell
         pieces, lengths, owners = [], [], []
         for number, run in enumerate(runs):
@@ -65,7 +70,7 @@ class Windows:
             if n_particles < k or (not self._nearest and n_particles % k):
                 raise DataError(
                     f"{n_particles} particles cannot be grouped by {k}",
-                    remedy="set data.particles_per_sample to a divisor of their number",
+                    remedy="set generator.particles_per_sample to a divisor of their number",
                 )
             pieces.append(run.swapaxes(0, 1).reshape(-1, 3).astype(np.float64))
             n_samples = n_particles if self._nearest else n_particles // k
@@ -73,33 +78,44 @@ class Windows:
             owners += [(number, i if self._nearest else i * k) for i in range(n_samples)]
         # [all frames of all particles, 3]
         self.positions = torch.from_numpy(np.concatenate(pieces)).to(device)
-        self._surroundings = None
-        if surroundings is not None:
-            seen = [s.swapaxes(0, 1).reshape(-1, *s.shape[2:]) for s in surroundings]
-            self._surroundings = torch.from_numpy(np.concatenate(seen)).to(device)
+        self._neighbours = None
+        if neighbours is not None:
+            described = [d.swapaxes(0, 1).reshape(-1, *d.shape[2:]) for d in neighbours]
+            self._neighbours = torch.from_numpy(np.concatenate(described)).to(device)
         self.lengths = np.array(lengths)
         # Of each sample: its run, its first particle, and where the run begins in `positions`.
         self._run, self._particle = np.array(owners).T
         self._begin = np.concatenate([[0], np.cumsum([len(p) for p in pieces])[:-1]])[self._run]
-        self._rotations = torch.from_numpy(symmetry.rotations).to(device)
-        self._translations = torch.from_numpy(symmetry.translations).to(device)
+        self._move_by(symmetry)
+
+    def _move_by(self, symmetry: Symmetry) -> None:
+        self.symmetry = symmetry
+        self._rotations = torch.from_numpy(symmetry.rotations).to(self.device)
+        self._translations = torch.from_numpy(symmetry.translations).to(self.device)
+
+    def with_symmetry(self, symmetry: Symmetry) -> Self:
+        """Return the same windows, moved by other operations."""
+        other = copy.copy(self)
+        other._move_by(symmetry)
+        return other
 
     def count(self, records: int, spacing: int = 1) -> int:
         """Return the number of (overlapping) windows of this many records."""
         return int(self._valid(records, spacing).sum())
 
     def _valid(self, records: int, spacing: int) -> np.ndarray:
-        return np.maximum(self.lengths - (records - 1) * self.step_skip * spacing, 0)
+        valid: np.ndarray = np.maximum(self.lengths - (records - 1) * self.step_skip * spacing, 0)
+        return valid
 
     def draw(
         self,
         batch: int,
         records: int,
-        random: torch.Generator,
+        rng: torch.Generator,
         *,
         spacing: int = 1,
         part: slice = slice(None),
-    ) -> tuple[Tensor, Tensor | None]:
+    ) -> Window:
         """Draw windows with equal probability and move each by a random symmetry operation.
 
         Parameters
@@ -108,7 +124,7 @@ class Windows:
             Windows drawn in all.
         records : int
             L.
-        random : torch.Generator
+        rng : torch.Generator
         spacing : int
             Records from one row of the window to the next.
         part : slice
@@ -116,9 +132,8 @@ class Windows:
 
         Returns
         -------
-        positions : Tensor, [B, L, k, 3]
-            Angstrom, float64.
-        surroundings : Tensor, [B, L, k, A, 4], or None
+        Window
+            Of B windows: positions [B, L, k, 3], neighbours [B, L, k, A, 4] where they are known.
 
         Raises
         ------
@@ -130,41 +145,46 @@ class Windows:
             need = (records - 1) * self.step_skip * spacing + 1
             raise DataError(
                 f"the runs have {self.lengths.max()} frames, a window needs {need}",
-                remedy="lower data.records, data.step_skip or critic.skips",
+                remedy="lower data.records, data.step_skip or phase.adversarial.strides",
             )
-        pick = torch.randint(int(ends[-1]), (batch,), generator=random).numpy()
-        operation = torch.randint(len(self._rotations), (batch,), generator=random)
-        backwards = torch.rand(batch, generator=random) < 0.5
-        turn = random_rotations(batch, random) if self.symmetry.isotropic else None
+        pick = torch.randint(int(ends[-1]), (batch,), generator=rng).numpy()
+        operation = torch.randint(len(self._rotations), (batch,), generator=rng)
+        backwards = torch.rand(batch, generator=rng) < 0.5
+        turn = random_rotations(batch, rng) if self.symmetry.isotropic else None
         sample = np.searchsorted(ends, pick, side="right")
         start = pick - np.concatenate([[0], ends[:-1]])[sample]
-        sample, start = sample[part], start[part]
-        rows = start[:, None] + np.arange(records) * self.step_skip * spacing
-        firsts = (
-            self._begin[sample, None] + self._members(sample, start) * (self.lengths[sample, None])
-        )
-        index = torch.from_numpy(rows[:, :, None] + firsts[:, None, :]).to(self.device)
+        index = self._index(sample[part], start[part], np.arange(records) * spacing)
         if self.symmetry.time_reversal:
             flag = backwards[part].to(self.device)[:, None, None]
             index = torch.where(flag, index.flip(1), index)
-        window = self.positions[index]
         chosen = operation[part].to(self.device)
         rotation = self._rotations[chosen]
         if turn is not None:
             rotation = turn[part].to(self.device) @ rotation
-        moved = torch.einsum("bij,blkj->blki", rotation, window)
+        moved = torch.einsum("bij,blkj->blki", rotation, self.positions[index])
         moved = moved + self._translations[chosen][:, None, None, :]
-        if self._surroundings is None:
-            return moved, None
-        seen = self._surroundings[index]
-        vectors = torch.einsum("bij,blkaj->blkai", rotation.float(), seen[..., :3])
-        return moved, torch.cat([vectors, seen[..., 3:]], -1)
+        if self._neighbours is None:
+            return Window(moved)
+        described = self._neighbours[index]
+        vectors = torch.einsum("bij,blkaj->blkai", rotation.float(), described[..., :3])
+        return Window(moved, torch.cat([vectors, described[..., 3:]], -1))
+
+    def _index(self, sample: np.ndarray, start: np.ndarray, rows: np.ndarray) -> Tensor:
+        """Return where in `positions` windows lie [B, L, k] that begin at frames [B].
+
+        `rows` [L] are their records, from the first.
+        """
+        frames = start[:, None] + rows * self.step_skip
+        firsts = (
+            self._begin[sample, None] + self._members(sample, start) * (self.lengths[sample, None])
+        )
+        return torch.from_numpy(frames[:, :, None] + firsts[:, None, :]).to(self.device)
 
     def _members(self, sample: np.ndarray, frame: np.ndarray) -> np.ndarray:
         """Return the particles [B, k] of samples [B] for windows that begin at frames [B]."""
         first = self._particle[sample]
         if not self._nearest:
-            return first[:, None] + np.arange(self.k)
+            return np.add.outer(first, np.arange(self.k))
         members = np.empty((len(sample), self.k), int)
         for b, (run, f, i) in enumerate(zip(self._run[sample], frame, first, strict=True)):
             there = self._runs[run][f]

@@ -28,7 +28,7 @@ class Critic(nn.Module):
     particles : int
         k.
     width : int
-    spacing : int
+    stride : int
         Records from one row of the window to the next.
     waves : Tensor, [3, m], optional
         Phases (radian per Angstrom) of the reciprocal lattice vectors.
@@ -44,11 +44,11 @@ class Critic(nn.Module):
         scales: list[float],
         particles: int,
         width: int,
-        spacing: int,
+        stride: int,
         waves: Tensor | None,
     ) -> None:
         super().__init__()
-        self.records, self.spacing = records, spacing
+        self.records, self.stride = records, stride
         self.register_buffer("scales", torch.tensor(scales))
         self.register_buffer("waves", waves)
         channels = particles * (3 if waves is None else 3 + 2 * waves.shape[1])
@@ -68,7 +68,8 @@ class Critic(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Judge features [B, channels, L]; return [B]."""
-        return self.judge(features).flatten()
+        judged: Tensor = self.judge(features)
+        return judged.flatten()
 
 
 class _Rows(nn.Module):
@@ -79,7 +80,8 @@ class _Rows(nn.Module):
         self.n, self.missing = n, -records % n
 
     def forward(self, features: Tensor) -> Tensor:
-        rows = functional.pad(features, (0, self.missing)).unflatten(-1, (self.n, -1))
+        padded = functional.pad(features, (0, self.missing))
+        rows: Tensor = torch.unflatten(padded, -1, (self.n, -1))
         return rows.swapaxes(1, 2).flatten(2)
 
 

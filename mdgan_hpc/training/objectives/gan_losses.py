@@ -55,11 +55,13 @@ class WassersteinGradientPenalty(AdversarialLoss):
         _, squared = _squared_gradient(critic, between)
         slope = ((squared + 1e-12).sqrt() - 1).square().mean()
         on_fake, on_real = critic(torch.cat([fake, real])).chunk(2)
-        return on_fake.mean() - on_real.mean() + self.penalty * slope
+        loss: Tensor = on_fake.mean() - on_real.mean() + self.penalty * slope
+        return loss
 
     def generator(self, critic: Critic, real: Tensor, fake: Tensor) -> Tensor:
         """Return -E[D(fake)]."""
-        return -critic(fake).mean()
+        judged: Tensor = critic(fake)
+        return -judged.mean()
 
 
 class RelativisticPairing(AdversarialLoss):

@@ -299,7 +299,7 @@ class MdNcFile:
         def take(name: str, factor: float, shape: tuple[int, ...]) -> np.ndarray | None:
             if name not in self._names:
                 return None
-            values = np.multiply(rows[name], factor, dtype=np.float64)
+            values: np.ndarray = np.multiply(rows[name], factor, dtype=np.float64)
             if values.shape != shape:
                 raise DataError(f"{name} has the shape {values.shape}", where=self.path)
             return np.asarray(values)

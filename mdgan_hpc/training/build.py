@@ -1,0 +1,209 @@
+"""From configuration and data to a `Trainer`, the same on every rank."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mdgan_hpc.crystal import Symmetry
+from mdgan_hpc.errors import ConfigError, DataError
+from mdgan_hpc.models import registry
+from mdgan_hpc.models.base import Generator
+from mdgan_hpc.models.file import load_model
+from mdgan_hpc.training.average import copy_weights
+from mdgan_hpc.training.batches import Batches
+from mdgan_hpc.training.data.dataset import Dataset
+from mdgan_hpc.training.data.windows import Windows
+from mdgan_hpc.training.distributed import Processes
+from mdgan_hpc.training.objectives.adversarial import Adversarial
+from mdgan_hpc.training.objectives.base import Objective
+from mdgan_hpc.training.objectives.likelihood import Likelihood
+from mdgan_hpc.training.randomness import stream
+from mdgan_hpc.training.settings import AdversarialSettings, PhaseSettings, TrainingConfig
+from mdgan_hpc.training.trainer import Trainer
+
+
+def symmetry_of(config: TrainingConfig, data: Dataset) -> Symmetry:
+    """Return the operations that windows are moved by."""
+    wanted = config.data.symmetry
+    if wanted == "auto" and not registry.get(config.generator.kind).uses_symmetry:
+        wanted = "none"
+    return data.symmetry(wanted)
+
+
+def build_trainer(
+    config: TrainingConfig, data: Dataset, processes: Processes, *, replica: int = 0
+) -> Trainer:
+    """Build the trainer of a configuration, with fresh weights or those of ``init_from``.
+
+    What is kept for validation is taken out before a replica resamples the rest.
+
+    Raises
+    ------
+    DataError, UsageError
+        If the data do not suit the configuration, or the batch not the number of ranks.
+    """
+    kind, options = registry.get(config.generator.kind), config.generator.options
+    symmetry, skip = symmetry_of(config, data), config.data.step_skip
+    kept, validation = data.split(config.data.validation)
+    descriptor = kind.neighbour_descriptor(options, kept.summary(skip, symmetry))
+    kept = kept.with_neighbours(descriptor)
+    grouping = kind.grouping(options)
+    training = kept.bootstrap(replica, config.train.seed, grouping)
+    summary = training.summary(skip, symmetry)
+    torch.manual_seed(config.train.seed)
+    generator = kind.from_data(
+        options, dataclasses.replace(summary, neighbours=kept.neighbours), descriptor
+    )
+    _begin_from(config.phase[0].init_from, generator)
+
+    def windows(data: Dataset) -> Windows:
+        return data.windows(
+            step_skip=skip, symmetry=symmetry, device=processes.device, grouping=grouping
+        )
+
+    def shared(windows: Windows) -> Batches:
+        batch, seed = config.train.batch, config.train.seed
+        return Batches.shared(windows, batch, seed, processes, f"train.batch = {batch}")
+
+    batches = shared(windows(training))
+    cells = None
+    if generator.capabilities.neighbours:
+        cells = _Cells(kept, generator, symmetry, skip, processes)
+    held_out = None
+    if config.data.validation != "none":
+        held_out = shared(windows(validation.with_neighbours(descriptor)))
+    return Trainer(
+        config,
+        generator,
+        _Objectives(config, training, batches, cells, processes),
+        windows=batches.windows,
+        starts=batches.windows if cells is None else cells.as_they_are,
+        held_out=held_out,
+        processes=processes,
+    )
+
+
+def _begin_from(model: str | None, generator: Generator) -> None:
+    """Give a generator the weights of a model file or run folder, if one is named.
+
+    What is measured on the data stays: scales of the inputs, whitening, start states.
+
+    Raises
+    ------
+    ConfigError
+        If the model is of another kind or architecture.
+    """
+    if model is None:
+        return
+    try:
+        other = load_model(Path(model)).generator
+    except DataError as error:
+        raise ConfigError(
+            f"phase.init_from: {error.what}", where=error.where, remedy=error.remedy
+        ) from None
+    if other.kind != generator.kind:
+        raise ConfigError(
+            f"phase.init_from: is a model of the kind {other.kind!r}, this training is for "
+            f"{generator.kind!r}",
+            where=model,
+        )
+    mine, theirs = dict(generator.named_parameters()), dict(other.named_parameters())
+    unlike = [
+        name
+        for name in sorted({*mine, *theirs})
+        if name not in mine or name not in theirs or mine[name].shape != theirs[name].shape
+    ]
+    if unlike:
+        raise ConfigError(
+            f"phase.init_from: its network is built differently (first at {unlike[0]})",
+            where=model,
+            remedy="use its keys of [generator], and data with the same lattice and neighbours",
+        )
+    copy_weights(other, generator)
+
+
+class _Cells:
+    """Windows of whole cells of ions that see each other.
+
+    Attributes
+    ----------
+    ions : int
+        In a cell.
+    as_they_are : Windows
+        Unmoved: start states.
+    moved : Windows
+        Moved by the operations that leave the cell what it is: where free runs begin that critics
+        compare with windows moved by all operations.
+    """
+
+    def __init__(
+        self,
+        data: Dataset,
+        generator: Generator,
+        symmetry: Symmetry,
+        step_skip: int,
+        processes: Processes,
+    ) -> None:
+        self.ions = generator.particles_per_sample
+        self.as_they_are = data.windows(
+            step_skip=step_skip,
+            symmetry=Symmetry(),
+            device=processes.device,
+            grouping=(self.ions, "file"),
+        )
+        assert data.cell is not None
+        self.moved = self.as_they_are.with_symmetry(operations_of_cell(symmetry, data.cell))
+
+
+def operations_of_cell(symmetry: Symmetry, cell: np.ndarray) -> Symmetry:
+    """Return the operations that map the lattice of a cell [3, 3] onto itself."""
+    turned = np.einsum("nij,kj->nki", symmetry.rotations, cell) @ np.linalg.inv(cell)
+    kept = np.abs(turned - np.round(turned)).max((1, 2)) < 0.05
+    return dataclasses.replace(
+        symmetry, rotations=symmetry.rotations[kept], translations=symmetry.translations[kept]
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Objectives:
+    """Makes the objectives of a phase (`MakeObjectives`)."""
+
+    config: TrainingConfig
+    data: Dataset
+    batches: Batches
+    cells: _Cells | None
+    processes: Processes
+
+    def __call__(self, number: int, phase: PhaseSettings, generator: Generator) -> list[Objective]:
+        if number:
+            # Critics of the first phase follow the generator in the stream of fresh weights.
+            torch.manual_seed(stream(self.config.train.seed, number, "phase").initial_seed())
+        objectives: list[Objective] = []
+        if phase.likelihood is not None:
+            records = self.config.data.records
+            objectives.append(Likelihood(phase.likelihood, generator, self.batches, records))
+        if phase.adversarial is not None:
+            objectives.append(self._adversarial(phase.adversarial, generator))
+        return objectives
+
+    def _adversarial(self, settings: AdversarialSettings, generator: Generator) -> Adversarial:
+        real = starts = self.batches
+        if self.cells is not None:
+            # Critics judge as many single ions of the data as there are in the cells that run.
+            cells, seed = -(-real.size // self.cells.ions), self.config.train.seed
+            what = f"train.batch = {real.size} is {cells} cells of {self.cells.ions} ions, which"
+            starts = Batches.shared(self.cells.moved, cells, seed, self.processes, what)
+            ions = cells * self.cells.ions
+            real = Batches.shared(real.windows, ions, seed, self.processes, what)
+        skip = self.config.data.step_skip
+        return Adversarial(
+            settings,
+            generator,
+            real,
+            starts,
+            records=self.config.data.records,
+            scales={s: self.data.displacement_scales(s * skip) for s in settings.strides},
+            processes=self.processes,
+        )

@@ -1,0 +1,333 @@
+"""The training data: runs of one system in one frame, and what is made of them.
+
+A path is read here and nowhere else in a training; everything later asks the `Dataset`.
+"""
+
+import dataclasses
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+
+from mdgan_hpc.crystal import Crystal, NoCrystal, Symmetry, align_frameworks, isotropic
+from mdgan_hpc.errors import DataError, UsageError
+from mdgan_hpc.models.base import DataSummary, Grouping
+from mdgan_hpc.models.neighbours import NeighbourDescriptor
+from mdgan_hpc.provenance import file_sha256
+from mdgan_hpc.training.data.windows import Windows
+from mdgan_hpc.trajectory import Framework, Trajectory
+from mdgan_hpc.units import FS_PER_PS, record_interval_ps
+
+_log = logging.getLogger(__name__)
+#: Relative difference of record intervals up to which they count as equal (text formats round).
+_UNEVEN = 1e-4
+#: Records that a run must have to be measured.
+_LEAST_RECORDS = 17
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Runs of one system; see `read`.
+
+    Attributes
+    ----------
+    runs : list of array, [T, N, 3]
+        Unwrapped positions, Angstrom, float64; those of a crystal in one frame of its lattice.
+    interval_ps : float
+        Time between two stored frames.
+    species : int
+        Atomic number of the ions.
+    cell : array [3, 3] or None
+        Rows are the cell vectors, Angstrom.
+    crystal : Crystal or NoCrystal
+        Of the framework averaged over the runs.
+    inputs : mapping of path to SHA-256
+        The files.
+    neighbours : list of array [T, N, A, 4], or None
+        Neighbour descriptor over the runs; see `with_neighbours`.
+    """
+
+    runs: list[np.ndarray]
+    interval_ps: float
+    species: int
+    cell: np.ndarray | None = None
+    crystal: Crystal | NoCrystal = field(default=NoCrystal("no framework is known"))
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    neighbours: list[np.ndarray] | None = None
+
+    # From files -------------------------------------------------------------------------------
+
+    @classmethod
+    def read(
+        cls, paths: str | Path | Sequence[str | Path], species: int | str | None = None
+    ) -> Self:
+        """Read the runs and put those of a crystal into one frame of its lattice.
+
+        Parameters
+        ----------
+        paths : path or sequence of paths
+            Trajectory files, one a run.
+        species : int or str, optional
+            Atomic number or symbol of the ions; needed where the files hold several species.
+
+        Raises
+        ------
+        DataError
+            If the runs do not belong together: intervals, species, cells or frameworks differ.
+        UsageError
+            If the files hold several species and none is named, or there is no file.
+        """
+        files = [paths] if isinstance(paths, str | Path) else list(paths)
+        if not files:
+            raise UsageError("no run is given", remedy="name the trajectory of one run at least")
+        read = [_Run.read(path, species) for path in files]
+        for run in read[1:]:
+            run.refuse_unlike(read[0])
+        alignment = align_frameworks([run.framework for run in read], [run.cell for run in read])
+        if alignment.maps is not None:
+            _log.warning(
+                "The cells of the runs differ by up to %.2g %%: all are mapped to the mean cell.",
+                100 * alignment.largest_strain,
+            )
+        if isinstance(alignment.crystal, NoCrystal):
+            _log.info("The runs are %s.", alignment.crystal)
+        return cls(
+            runs=[alignment.apply(number, run.positions) for number, run in enumerate(read)],
+            interval_ps=read[0].interval_ps,
+            species=read[0].species,
+            cell=alignment.cell,
+            crystal=alignment.crystal,
+            inputs={str(run.path): run.digest for run in read},
+        )
+
+    # What is known of them ----------------------------------------------------------------------
+
+    @property
+    def ions_per_run(self) -> int | None:
+        """Ions of a run; None where the runs differ."""
+        numbers = {run.shape[1] for run in self.runs}
+        return numbers.pop() if len(numbers) == 1 else None
+
+    @property
+    def span_ps(self) -> float:
+        """Length of the longest run."""
+        return max(map(len, self.runs)) * self.interval_ps
+
+    def record_interval_ps(self, step_skip: int) -> float:
+        """Return the time between two records."""
+        return record_interval_ps(self.interval_ps, step_skip)
+
+    def symmetry(self, wanted: str = "auto") -> Symmetry:
+        """Return the operations that leave the statistics of the motion unchanged.
+
+        Parameters
+        ----------
+        wanted : str
+            ``none``, ``isotropic``, ``crystal``, or ``auto``: crystal where the framework is one,
+            or else isotropic.
+
+        Raises
+        ------
+        DataError
+            If a crystal is asked for and the data have none.
+        """
+        if wanted == "none":
+            return Symmetry()
+        if wanted != "isotropic" and isinstance(self.crystal, Crystal):
+            return self.crystal.symmetry()
+        if wanted == "crystal":
+            raise DataError(
+                f"data.symmetry = 'crystal', but the runs are {self.crystal}",
+                remedy="convert with --select, or use data.symmetry = 'isotropic'",
+            )
+        return isotropic()
+
+    def summary(self, step_skip: int, symmetry: Symmetry) -> DataSummary:
+        """Return what a generator is built from.
+
+        Raises
+        ------
+        DataError
+            If the runs are too short.
+        """
+        displacements = [
+            np.diff(run[phase::step_skip], axis=0)
+            for run in self.runs
+            for phase in range(step_skip)
+            if len(run[phase::step_skip]) >= _LEAST_RECORDS
+        ]
+        if not displacements:
+            raise DataError(
+                f"the runs have {max(map(len, self.runs))} frames, too few for "
+                f"data.step_skip = {step_skip}"
+            )
+        return DataSummary(
+            displacements=displacements,
+            symmetry=symmetry,
+            cell=self.cell,
+            ions_per_run=self.ions_per_run,
+            neighbours=self.neighbours,
+        )
+
+    def displacement_scales(self, lag: int) -> list[float]:
+        """Return the standard deviations [3] of displacements over `lag` stored frames, Angstrom.
+
+        Raises
+        ------
+        DataError
+            If every run is shorter.
+        """
+        moved = [(run[lag:] - run[:-lag]).reshape(-1, 3) for run in self.runs if len(run) > lag]
+        if not moved:
+            raise DataError(
+                f"the runs have {max(map(len, self.runs))} frames, a displacement over {lag} "
+                "is asked for",
+                remedy="lower phase.adversarial.strides or data.step_skip",
+            )
+        scales: list[float] = np.concatenate(moved).std(0).tolist()
+        return scales
+
+    # What is made of them -----------------------------------------------------------------------
+
+    def split(self, rule: str) -> tuple[Self, Self]:
+        """Return training and validation data.
+
+        Parameters
+        ----------
+        rule : str
+            ``none``: all data are both; ``run``: the last run is kept out of training; ``span``:
+            the last fifth of each run is.
+
+        Raises
+        ------
+        UsageError
+            If a run is to be kept out and there is only one.
+        """
+        if rule == "none":
+            return self, self
+        if rule == "run":
+            if len(self.runs) < 2:
+                raise UsageError("data.validation = 'run' needs two runs or more")
+            return self._with(self.runs[:-1]), self._with(self.runs[-1:])
+        cut = [len(run) * 4 // 5 for run in self.runs]
+        return (
+            self._with([run[:c] for run, c in zip(self.runs, cut, strict=True)]),
+            self._with([run[c:] for run, c in zip(self.runs, cut, strict=True)]),
+        )
+
+    def _with(self, runs: list[np.ndarray]) -> Self:
+        return dataclasses.replace(self, runs=runs, neighbours=None)
+
+    def with_neighbours(self, descriptor: NeighbourDescriptor | None) -> Self:
+        """Return these data with the neighbour descriptor of every ion at every frame."""
+        described = None if descriptor is None else descriptor.of_runs(self.runs)
+        return dataclasses.replace(self, neighbours=described)
+
+    def bootstrap(self, replica: int, seed: int, grouping: tuple[int, Grouping]) -> Self:
+        """Return a bootstrap: runs drawn with replacement, then ions in each.
+
+        Replica 0 is the data themselves. The draw depends on seed and replica alone. Particles
+        that form a sample are drawn together; where the nearest ones do, runs stay whole.
+
+        Parameters
+        ----------
+        replica, seed : int
+        grouping : int and str
+            Of `Generator.grouping`.
+
+        Raises
+        ------
+        UsageError
+            If whole runs are to be drawn and there is only one.
+        """
+        if replica == 0:
+            return self
+        k, how = grouping
+        whole = how == "nearest" and k > 1
+        if whole and len(self.runs) < 2:
+            raise UsageError("--replica with generator.grouping = 'nearest' needs two runs or more")
+        rng = np.random.default_rng([seed, replica])
+        runs, neighbours = [], []
+        for number in rng.integers(len(self.runs), size=len(self.runs)):
+            run = self.runs[number]
+            ions = np.arange(run.shape[1])
+            if not whole:
+                groups = len(ions) // k
+                firsts = k * rng.integers(groups, size=groups)
+                ions = (firsts[:, None] + np.arange(k)).ravel()
+            runs.append(run[:, ions])
+            if self.neighbours is not None:
+                neighbours.append(self.neighbours[number][:, ions])
+        return dataclasses.replace(
+            self, runs=runs, neighbours=None if self.neighbours is None else neighbours
+        )
+
+    def windows(
+        self,
+        *,
+        step_skip: int,
+        symmetry: Symmetry,
+        device: torch.device,
+        grouping: tuple[int, Grouping] = (1, "file"),
+    ) -> Windows:
+        """Return the windows of these data on a device; see `Windows`."""
+        return Windows(
+            self.runs,
+            step_skip=step_skip,
+            particles_per_sample=grouping[0],
+            symmetry=symmetry,
+            device=device,
+            grouping=grouping[1],
+            cell=self.cell,
+            neighbours=self.neighbours,
+        )
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What is read from one file."""
+
+    path: str | Path
+    digest: str
+    positions: np.ndarray  # [T, N, 3]
+    interval_ps: float
+    species: int
+    cell: np.ndarray | None
+    framework: Framework | None
+
+    @classmethod
+    def read(cls, path: str | Path, species: int | str | None) -> Self:
+        digest = file_sha256(path)
+        with Trajectory(path, species=species) as trajectory:
+            trajectory.require_one_species()
+            positions = trajectory.positions().astype(np.float64)
+            bad = np.flatnonzero(~np.isfinite(positions).all((1, 2)))
+            if bad.size:
+                raise DataError(
+                    "has positions that are no numbers", where=f"{path}, record {bad[0]}"
+                )
+            return cls(
+                path,
+                digest,
+                positions,
+                trajectory.record_interval_ps,
+                int(trajectory.species[0]),
+                trajectory.constant_cell,
+                trajectory.framework,
+            )
+
+    def refuse_unlike(self, first: "_Run") -> None:
+        """Raise `DataError` unless this run has the interval and the species of the first."""
+        if abs(self.interval_ps - first.interval_ps) > _UNEVEN * first.interval_ps:
+            raise DataError(
+                f"has {self.interval_ps * FS_PER_PS:g} fs between frames, {first.path} "
+                f"{first.interval_ps * FS_PER_PS:g} fs",
+                where=self.path,
+                remedy="convert all runs to one interval (--every)",
+            )
+        if self.species != first.species:
+            raise DataError(f"holds another species than {first.path}", where=self.path)
