@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
-from torch._C import _LinAlgError as LinAlgError
+from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 
 from mdgan_hpc.errors import DivergedError, StoppedError
 from mdgan_hpc.progress import Progress

@@ -89,6 +89,11 @@ class Trainer:
         return self.step - self._before
 
     @property
+    def objectives(self) -> list[Objective]:
+        """What the phase of now minimises."""
+        return self._current.objectives
+
+    @property
     def ends_phase(self) -> bool:
         """Whether the last step of a phase has just been done."""
         return self._done == self.config.phase[self._number].steps
@@ -150,7 +155,7 @@ class Trainer:
         """
         if self.held_out is None:
             return None
-        for objective in self._current.objectives:
+        for objective in self.objectives:
             if isinstance(objective, Likelihood):
                 loss: Tensor | None = objective.on(self.held_out, self.average.generator)
                 return None if loss is None else float(self.processes.average(loss))

@@ -17,8 +17,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from mdgan_hpc.config import load_config
+from mdgan_hpc.training.build import build_trainer
+from mdgan_hpc.training.data.dataset import Dataset
 from mdgan_hpc.training.distributed import Processes
-from mdgan_hpc.training.run import make_trainer, read_runs
 from mdgan_hpc.training.settings import TrainingConfig
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -71,7 +72,7 @@ def steps(paths):
     print("|---|---|---|---|---|---|")
     for name in ROWS:
         config = load_config(TrainingConfig, CONFIGS / f"{name}.toml")
-        trainer = make_trainer(config, read_runs(paths), processes)
+        trainer = build_trainer(config, Dataset.read(paths), processes)
         with Operations() as counter:
             trainer.advance()
         done, each = counter.total, seconds(trainer.advance, device, 5)
@@ -90,7 +91,7 @@ def optimisers(paths):
     print("|---|---|---|---|---|")
     for name in ("default", "mdgan-2018"):
         config = load_config(TrainingConfig, CONFIGS / f"{name}.toml")
-        generator = make_trainer(config, read_runs(paths), processes).generator
+        generator = build_trainer(config, Dataset.read(paths), processes).generator
         weights = list(generator.parameters())
         for parameter in weights:
             parameter.grad = torch.randn_like(parameter)

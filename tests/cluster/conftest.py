@@ -194,9 +194,10 @@ def small_config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A training of some seconds."""
     path = tmp_path_factory.mktemp("config") / "small.toml"
     path.write_text(
-        "[data]\nrecords = 16\nwarm_up = 4\n"
+        "[data]\nrecords = 16\n"
         "[generator]\nhidden = 8\n"
-        "[train]\nsteps = 30\nbatch = 8\nevaluate_every = 0\nlog_every = 10\n"
+        "[[phase]]\nsteps = 30\n[phase.likelihood]\nwarm_up = 4\n"
+        "[train]\nbatch = 8\nevaluate_every = 0\nlog_every = 10\n"
         "checkpoint_every = 20\n"
     )
     return path

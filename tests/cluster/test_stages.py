@@ -209,7 +209,7 @@ def test_the_time_limit_saves_and_requeues_only_so_often(
 def test_array_tasks_requeue_one_by_one(
     slurm: Slurm, small_config: Path, md_files: list[Path]
 ) -> None:
-    words = [str(small_config), "--set", "train.steps=800", "--set", "train.log_every=2"]
+    words = [str(small_config), "--set", "phase.steps=800", "--set", "train.log_every=2"]
     for path in md_files:
         words += ["--data", str(path)]
     array = slurm.submit("jobs/train-ensemble.slurm", *words, options=("--array=1-2",))

@@ -101,8 +101,9 @@ def test_whole_pipeline_inside(tmp_path: Path) -> None:
     inside = ("exec", "--bind", ROOT, "--bind", tmp_path, IMAGE)
     config = tmp_path / "small.toml"
     config.write_text(
-        "[data]\nrecords = 16\nwarm_up = 4\n[generator]\nhidden = 8\n"
-        "[train]\nsteps = 30\nbatch = 8\nevaluate_every = 0\n"
+        "[data]\nrecords = 16\n[generator]\nhidden = 8\n"
+        "[[phase]]\nsteps = 30\n[phase.likelihood]\nwarm_up = 4\n"
+        "[train]\nbatch = 8\nevaluate_every = 0\n"
     )
     md, model, generated = tmp_path / "md.h5", tmp_path / "model", tmp_path / "generated.h5"
     run = ROOT / "tests/data/long/run1"
@@ -141,8 +142,9 @@ def test_two_ranks_write_one_parallel_file_under_slurm(
     """The job scripts with MDGAN_IMAGE: convert, train and generate on two nodes."""
     config = tmp_path / "small.toml"
     config.write_text(
-        "[data]\nrecords = 16\nwarm_up = 4\n[generator]\nhidden = 8\n"
-        "[train]\nsteps = 30\nbatch = 8\nevaluate_every = 0\n"
+        "[data]\nrecords = 16\n[generator]\nhidden = 8\n"
+        "[[phase]]\nsteps = 30\n[phase.likelihood]\nwarm_up = 4\n"
+        "[train]\nbatch = 8\nevaluate_every = 0\n"
     )
     env = in_the_image | {
         "MDGAN_CONVERT": "--select Li --drift all",

@@ -3,24 +3,24 @@
 import itertools
 import logging
 import re
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from mdgan_hpc.config import load_config
-from mdgan_hpc.crystal import find_crystal, isotropic
+from mdgan_hpc.crystal import isotropic
 from mdgan_hpc.errors import ConfigError, UsageError
 from mdgan_hpc.models.base import DataSummary, Window, rollout
 from mdgan_hpc.models.neighbours import NeighbourDescriptor, neighbour_scales
 from mdgan_hpc.models.transition.config import TransitionConfig
 from mdgan_hpc.models.transition.generator import TransitionGenerator
+from mdgan_hpc.training.build import build_trainer
+from mdgan_hpc.training.data.dataset import Dataset
 from mdgan_hpc.training.data.windows import Windows
 from mdgan_hpc.training.distributed import Processes
-from mdgan_hpc.training.run import Runs, make_trainer
 from mdgan_hpc.training.settings import TrainingConfig
-from tests.support.runs import underdamped
+from tests.support.runs import simple_cubic, underdamped
 from tests.support.transition import cubic, make
 
 RADII, WIDTH, CUTOFF = (2.5, 3.5, 4.5, 5.5, 6.5), 0.6, 7.5
@@ -129,9 +129,9 @@ def test_windows_bring_what_is_seen_at_their_frames():
         particles_per_sample=1,
         symmetry=symmetry,
         device=torch.device("cpu"),
-        surroundings=described([run], box),
+        neighbours=described([run], box),
     )
-    _, seen = windows.draw(64, 10, torch.Generator().manual_seed(2))
+    seen = windows.draw(64, 10, torch.Generator().manual_seed(2)).neighbours
     assert seen is not None
     assert seen.shape == (64, 10, 1, len(RADII), 4)
     # Each is that of one ion at frames two apart, turned: lengths and numbers tell which.
@@ -154,33 +154,27 @@ def test_windows_bring_what_is_seen_at_their_frames():
     [
         ("train.seed=1", 4),
         ("data.validation='run'", 4),
-        ("generator.neighbours='none'", 1),
-        ("loss.adversarial=0.1", 1),
+        ("generator.neighbours='off'", 1),
+        ("phase.adversarial={strides = [1], width = 4}", 4),
     ],
 )
 def test_ions_of_a_crystal_see_each_other_unless_told_otherwise(override, together, tmp_path):
     """One atom a simple cubic cell, eight cells: training and a free run."""
-    sites = 4.0 * np.array(list(itertools.product((0, 1), repeat=3)), float)
     positions = [ions(700, 4, 8.0, seed) for seed in (1, 2)]
-    framework = SimpleNamespace(
-        species=np.full(8, 8), position=sites, rms_displacement=np.full(8, 0.1)
-    )
-    cell = 8.0 * np.eye(3)
-    runs = Runs(positions, 0.001, 3, cell, find_crystal(framework, cell))
+    data = Dataset(positions, 0.001, 3, 8.0 * np.eye(3), simple_cubic())
     config = load_config(
         TrainingConfig,
         overrides=[
             "data.records=20",
-            "data.warm_up=10",
             "data.step_skip=1",
+            "phase.likelihood.warm_up=10",
             "generator.hidden=8",
             "generator.head=8",
             "train.batch=4",
-            "critic.skips=[1]",
             override,
         ],
     )
-    trainer = make_trainer(config, runs, Processes(tmp_path))
+    trainer = build_trainer(config, data, Processes(tmp_path))
     assert trainer.generator.particles_per_sample == together
     for _ in range(2):
         trainer.advance()

@@ -6,35 +6,49 @@ python -m tests.support.gradients OUT.pt RUN.h5
 import sys
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from mdgan_hpc.config import load_config
+from mdgan_hpc.training.build import build_trainer
+from mdgan_hpc.training.data.dataset import Dataset
 from mdgan_hpc.training.distributed import Processes
-from mdgan_hpc.training.run import make_trainer, read_runs
 from mdgan_hpc.training.settings import TrainingConfig
+from tests.support.runs import simple_cubic, underdamped
 
 _COMMON = [
     "train.batch=32",
     "data.step_skip=1",
     "data.records=32",
-    "data.warm_up=12",
     "generator.hidden=24",
-    "critic.width=16",
-    "critic.skips=[1, 2]",
-    "loss.adversarial=0.5",
+    "phase.adversarial.weight=0.5",
+    "phase.adversarial.width=16",
+    "phase.adversarial.strides=[1, 2]",
     # The step of the critic between its gradient and the generator's would enlarge round-off.
-    "train.critic_rate=1e-30",
+    "phase.adversarial.critic_learning_rate=1e-30",
 ]
+_BOTH = [*_COMMON, "phase.likelihood.warm_up=12", "phase.adversarial.loss=r3gan"]
+#: Of each kind whether it is trained on a crystal whose ions see each other.
 KINDS = {
-    "transition": [*_COMMON, "loss.kind=r3gan"],
-    "latent": [
-        *_COMMON,
-        "generator.kind=latent",
-        "generator.window=16",
-        "critic.kind=wide",
-        "loss.kind=wgan-gp",
-    ],
+    "transition": (_BOTH, False),
+    "whole cells": (_BOTH, True),
+    "latent": (
+        [
+            *_COMMON,
+            "generator.kind=latent",
+            "generator.window=16",
+            "phase.adversarial.critic=wide",
+            "phase.adversarial.loss=wgan-gp",
+        ],
+        False,
+    ),
 }
+
+
+def cells() -> Dataset:
+    """Four ions in eight simple cubic cells."""
+    start = 8.0 * np.random.default_rng(3).random((4, 3))
+    return Dataset([start + underdamped(600, 4, 3)], 0.001, 3, 8.0 * np.eye(3), simple_cubic())
 
 
 def main(out: Path, run: Path) -> None:
@@ -42,12 +56,14 @@ def main(out: Path, run: Path) -> None:
     processes = Processes(out.parent)
     flat = {}
     try:
-        for kind, overrides in KINDS.items():
+        for kind, (overrides, crystal) in KINDS.items():
             config = load_config(TrainingConfig, overrides=overrides)
-            trainer = make_trainer(config, read_runs([run]), processes)
+            data = cells() if crystal else Dataset.read(run)
+            trainer = build_trainer(config, data, processes)
+            assert trainer.generator.ions_per_cell == (4 if crystal else 1)
             trainer.advance()
-            networks = {"generator": trainer.generator, "critic": trainer.critics}
-            for name, network in networks.items():
+            game = trainer.objectives[-1]
+            for name, network in (("generator", trainer.generator), ("critic", game.critics)):
                 gradients = [p.grad for p in network.parameters() if p.grad is not None]
                 flat[f"{kind} {name}"] = torch.cat([g.flatten() for g in gradients])
         if processes.rank == 0:

@@ -8,8 +8,10 @@ import pytest
 
 from mdgan_hpc.config import load_config
 from mdgan_hpc.models.file import load_model
+from mdgan_hpc.training.distributed import Processes
+from mdgan_hpc.training.evaluation import free_run, shared_free_run
 from mdgan_hpc.training.randomness import stream
-from mdgan_hpc.training.run import free_run, run_training
+from mdgan_hpc.training.run import train
 from mdgan_hpc.training.settings import TrainingConfig
 from tests.support.motion import brownian, cage_and_hops, write
 from tests.support.processes import fractional_brownian, langevin_in_cosine, lifson_jackson, moments
@@ -43,7 +45,7 @@ def lattice() -> dict:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("process", MAKE)
-def test_trained_model_moves_as_the_process_does(process, tmp_path, capfd):
+def test_trained_model_moves_as_the_process_does(process, tmp_path, caplog):
     random = np.random.default_rng(4)
     # One simulation: the first ions teach, the others tell the alpha2 that is wanted.
     paths = MAKE[process](5000, 512, random)
@@ -54,15 +56,17 @@ def test_trained_model_moves_as_the_process_does(process, tmp_path, capfd):
         overrides=[
             "data.step_skip=1",
             "data.records=100",
-            "train.steps=1500",
+            "phase.steps=1500",
             "train.evaluate_every=0",
         ],
     )
-    run_training(config, [data], tmp_path / "model")
+    with caplog.at_level("INFO"):
+        train(config, data, tmp_path / "model")
     if more:
-        assert "symmetry Pm-3m" in capfd.readouterr().out
+        assert "symmetry Pm-3m" in caplog.text
     generator = load_model(tmp_path / "model").generator
-    made = free_run(generator, 1024, 2000, INTERVAL, stream(0, 0, "free run"))
+    run = shared_free_run(generator, Processes(tmp_path), stream(0, 0, "free run"))
+    made = free_run(generator, 1024, 2000, INTERVAL, run)
     truth = paths[:, 128:]
     for lag in LAGS:
         (second, alpha2), (wanted, wanted_alpha2) = moments(made, lag), moments(truth, lag)

@@ -47,10 +47,10 @@ def one_rank(runs, tmp_path_factory) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("n_ranks", [2, 4])
 def test_gradients_equal_those_of_one_rank(n_ranks, one_rank, runs, tmp_path):
-    """Of the critic with its penalty and of the generator, for both generators and losses."""
+    """Of critic and generator: both generators and losses, and whole cells."""
     launch(n_ranks, [str(tmp_path / "gradients.pt"), str(runs[0])])
     several = torch.load(tmp_path / "gradients.pt")
-    assert len(one_rank) == 4
+    assert len(one_rank) == 6
     for name, here in one_rank.items():
         assert here.norm() > 0
         error = float((several[name] - here).norm() / here.norm())

@@ -14,35 +14,36 @@ import pytest
 import torch
 
 from mdgan_hpc.crystal import Symmetry
-from mdgan_hpc.errors import EXIT_STOPPED, DataError, UsageError
+from mdgan_hpc.errors import EXIT_STOPPED, DataError
 from mdgan_hpc.models.file import load_model
 from mdgan_hpc.training.checkpoints import Checkpoints
 from mdgan_hpc.training.data.windows import Windows
 from mdgan_hpc.training.objectives.critics import CRITICS
 from mdgan_hpc.training.objectives.gan_losses import LOSSES
-from mdgan_hpc.training.run import resample
 
 ROOT = Path(__file__).resolve().parents[2]
+#: Long enough to be stopped on the way by who sees the first steps.
+STEPS = 40
 QUICK = {
-    "train.steps": 8,
+    "phase.steps": STEPS,
     "train.batch": 4,
     "train.log_every": 1,
     "train.checkpoint_every": 3,
     "train.evaluate_every": 0,
     "data.step_skip": 1,
     "data.records": 32,
-    "data.warm_up": 12,
     "generator.hidden": 24,
-    "critic.width": 8,
-    "critic.skips": "[1, 2]",
+    "phase.likelihood.warm_up": 12,
 }
-LATENT = {
+CRITICS_OF = {"phase.adversarial.width": 8, "phase.adversarial.strides": "[1, 2]"}
+GAME = CRITICS_OF | {"phase.adversarial.weight": 0.5}
+LATENT = {name: value for name, value in QUICK.items() if "likelihood" not in name} | {
+    **GAME,
     "generator.kind": "latent",
     "generator.window": 16,
-    "critic.kind": "wide",
-    "loss.kind": "wgan-gp",
+    "phase.adversarial.critic": "wide",
+    "phase.adversarial.loss": "wgan-gp",
 }
-GAME = {"loss.adversarial": 0.5}
 
 
 def command(runs: list[Path], out: Path, settings: dict, *more: str) -> list[str]:
@@ -73,7 +74,7 @@ def weights(out: Path) -> dict[str, torch.Tensor]:
     return load_model(out).generator.state_dict()
 
 
-KINDS = {"transition": QUICK | GAME, "latent": QUICK | GAME | LATENT}
+KINDS = {"transition": QUICK | GAME, "latent": LATENT}
 
 
 @pytest.fixture(scope="module")
@@ -109,22 +110,23 @@ def test_stop_and_go_is_bit_identical(runs, whole, tmp_path, kind, sign):
     wait_for_steps(process, tmp_path / "run", 2)
     process.send_signal(signal.Signals[sign])
     _, errors = process.communicate(timeout=600)
-    if process.returncode != 0:  # it may have been at its last step
-        assert process.returncode == EXIT_STOPPED, errors
-        assert f"stopped on request ({sign})" in errors
-        assert not (tmp_path / "run" / "model.pt").exists()
-        assert run([*line, "--resume"]).returncode == 0
+    assert process.returncode == EXIT_STOPPED, errors
+    assert f"stopped on request ({sign})" in errors
+    assert not (tmp_path / "run" / "model.pt").exists()
+    resumed = run([*line, "--resume"])
+    assert resumed.returncode == 0
+    assert "going on from step" in resumed.stderr
     same(tmp_path / "run", whole[kind])
     again = run(line)
     assert again.returncode == 0
-    assert "nothing to do" in again.stdout
+    assert "nothing to do" in again.stderr
 
 
 def test_wall_time_stops_and_a_damaged_checkpoint_costs_only_steps(runs, whole, tmp_path):
     line = command(runs, tmp_path / "run", KINDS["transition"])
     stopped = run([*line, "--wall-time", "1e-6"])
     assert stopped.returncode == EXIT_STOPPED
-    assert "stopped on request (wall-time limit) at step 1 of 8, saved" in stopped.stderr
+    assert "stopped on request (wall-time limit) at step 1 of 40, saved" in stopped.stderr
     checkpoints = Checkpoints(tmp_path / "run" / "checkpoints", 3)
     assert checkpoints.steps() == [1]
     # What a crash of the file system may leave behind the newest good one.
@@ -138,16 +140,16 @@ def test_wall_time_stops_and_a_damaged_checkpoint_costs_only_steps(runs, whole, 
 def test_kill_leaves_a_run_that_goes_on(runs, whole, tmp_path):
     line = command(runs, tmp_path / "run", KINDS["transition"])
     process = subprocess.Popen(line, env=environment())
-    steps = random.randint(1, 7)  # any will do; checkpoints are at 3 and 6
+    steps = random.randint(1, 9)  # any will do; checkpoints are at 3, 6, 9
     wait_for_steps(process, tmp_path / "run", steps)
     process.kill()
-    process.wait()
+    assert process.wait() == -signal.SIGKILL
     assert run(line).returncode == 0
     same(tmp_path / "run", whole["transition"])
 
 
 def test_non_finite_loss_stops_before_the_step_and_names_the_checkpoint(runs, tmp_path):
-    settings = QUICK | {"train.generator_rate": 1e30, "train.checkpoint_every": 1}
+    settings = QUICK | {"phase.learning_rate": 1e30, "train.checkpoint_every": 1}
     done = run(command(runs, tmp_path / "run", settings))
     assert done.returncode == 1, done.stderr
     assert "not finite at step" in done.stderr
@@ -164,14 +166,15 @@ def test_network_of_another_version_is_named(runs, whole, tmp_path):
     assert run([*line, "--wall-time", "1e-6"]).returncode == EXIT_STOPPED
     checkpoints = Checkpoints(tmp_path / "run" / "checkpoints", 3)
     step, state = checkpoints.load_newest()
-    state["generator"]["a_former_weight"] = state["generator"].pop("mix")
+    weights = state["generator"]
+    weights["a_former_weight"] = weights.pop("network.mix")
     checkpoints.save(step, state)
     done = run(line)
     assert done.returncode == 1
     assert "checkpoints of a network of another version" in done.stderr
     assert "Traceback" not in done.stderr
     content = torch.load(whole["transition"] / "model.pt", weights_only=True)
-    content["generator"]["arguments"]["a_former_argument"] = 1
+    content["arguments"]["a_former_argument"] = 1
     torch.save(content, tmp_path / "model.pt")
     with pytest.raises(DataError, match="network of another version"):
         load_model(tmp_path / "model.pt")
@@ -204,7 +207,7 @@ def test_ranks_share_a_batch(runs, whole, tmp_path, kind, ranks):
 
 def test_refusals_are_one_line(runs, tmp_path):
     cases = {
-        "did you mean train.steps?": command(runs, tmp_path / "a", {"train.step": 5}),
+        "did you mean phase.1.steps?": command(runs, tmp_path / "a", {"phase.step": 5}),
         "no such file": command([tmp_path / "none.h5"], tmp_path / "b", {}),
         "is not an HDF5 file": command([Path(__file__)], tmp_path / "c", {}),
         "holds no training to go on with": command(runs, tmp_path / "d", {}, "--resume"),
@@ -215,12 +218,14 @@ def test_refusals_are_one_line(runs, tmp_path):
         assert done.returncode in (1, 2), done.stderr
         assert message in done.stderr
         assert "Traceback" not in done.stderr
-        assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+        *told, error = done.stderr.strip().splitlines()
+        assert error.startswith("Error: "), error
+        assert all(line.startswith(("The runs are", "Each ion")) for line in told)
     assert not (tmp_path / "a").exists()
 
 
 def test_another_configuration_is_refused(runs, tmp_path):
-    settings = QUICK | {"train.steps": 2}
+    settings = QUICK | {"phase.steps": 2}
     assert run(command(runs, tmp_path / "run", settings)).returncode == 0
     done = run(command(runs, tmp_path / "run", settings | {"train.batch": 8}))
     assert done.returncode == 2
@@ -228,7 +233,7 @@ def test_another_configuration_is_refused(runs, tmp_path):
 
 
 def test_replicas_differ(runs, tmp_path):
-    settings = QUICK | {"train.steps": 2}
+    settings = QUICK | {"phase.steps": 2}
     for replica in ("1", "2"):
         assert (
             run(command(runs, tmp_path / replica, settings, "--replica", replica)).returncode == 0
@@ -240,7 +245,7 @@ def test_replicas_differ(runs, tmp_path):
 def make_critic(kind: str) -> torch.nn.Module:
     torch.manual_seed(0)
     return CRITICS[kind](
-        records=16, scales=[0.1, 0.2, 0.3], particles=1, width=6, spacing=1, waves=None
+        records=16, scales=[0.1, 0.2, 0.3], particles=1, width=6, stride=1, waves=None
     ).double()
 
 
@@ -294,11 +299,11 @@ def test_windows_are_pieces_of_single_runs():
         for particle in range(2)
     }
     assert windows.count(4) == len(expected)
-    drawn, seen = windows.draw(2000, 4, torch.Generator().manual_seed(0))
-    assert seen is None
-    assert {tuple(window.flatten().tolist()) for window in drawn} == expected
-    part, _ = windows.draw(2000, 4, torch.Generator().manual_seed(0), part=slice(500, 1000))
-    assert torch.equal(part, drawn[500:1000])
+    drawn = windows.draw(2000, 4, torch.Generator().manual_seed(0))
+    assert drawn.neighbours is None
+    assert {tuple(window.flatten().tolist()) for window in drawn.positions} == expected
+    part = windows.draw(2000, 4, torch.Generator().manual_seed(0), part=slice(500, 1000))
+    assert torch.equal(part.positions, drawn.positions[500:1000])
 
 
 def test_neighbourhoods_are_the_nearest_images_where_the_window_begins():
@@ -325,19 +330,6 @@ def test_neighbourhoods_are_the_nearest_images_where_the_window_begins():
                 assert members[0] == i
                 expected.add(tuple(run[start : start + 4 : 3, members].ravel()))
     assert windows.count(2) == len(expected)
-    drawn, _ = windows.draw(3000, 2, torch.Generator().manual_seed(0))
+    drawn = windows.draw(3000, 2, torch.Generator().manual_seed(0)).positions
     assert drawn.shape == (3000, 2, 3, 3)
     assert {tuple(window.flatten().tolist()) for window in drawn} == expected
-
-
-def test_replicas_keep_molecules_and_neighbourhoods_together():
-    runs = [np.arange(6.0)[None, :, None] + 10 * r + np.zeros((5, 1, 3)) for r in range(3)]
-    for replica in range(1, 20):
-        for run in resample(runs, replica, 1, together=3):
-            first = run[0, :, 0].reshape(2, 3)
-            np.testing.assert_array_equal(first - first[:, :1], [[0, 1, 2]] * 2)
-            assert set(first[:, 0] % 10) <= {0.0, 3.0}
-        for run in resample(runs, replica, 1, together=None):
-            assert any(run is one for one in runs)
-    with pytest.raises(UsageError, match="two runs"):
-        resample(runs[:1], 1, 1, together=None)

@@ -184,7 +184,7 @@ class Windows:
         """Return the particles [B, k] of samples [B] for windows that begin at frames [B]."""
         first = self._particle[sample]
         if not self._nearest:
-            return np.add.outer(first, np.arange(self.k))
+            return np.asarray(first[:, None] + np.arange(self.k))
         members = np.empty((len(sample), self.k), int)
         for b, (run, f, i) in enumerate(zip(self._run[sample], frame, first, strict=True)):
             there = self._runs[run][f]
