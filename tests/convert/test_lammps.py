@@ -375,3 +375,50 @@ def test_format_is_found(tmp_path):
     write_dump(tmp_path / "a.dump", walk(5))
     summary, _ = converted(tmp_path / "a.dump", tmp_path / "a.h5", **{**OPTIONS, "format": "auto"})
     assert summary.source == "LAMMPS dump"
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        "1e",
+        "1.2.3",
+        "2x",
+        "1-2",
+        "--1",
+        "-",
+        ".",
+        "1e5e2",
+        "1.e+",
+        "0x1F",
+        "nan",
+        "inf",
+        "1_0",
+        "1e400",
+    ],
+)
+def test_what_is_no_number_is_never_read(tmp_path, number):
+    """In a group of whole frames: that one is left out, the others stay."""
+    x = walk(40)
+    write_dump(tmp_path / "a.dump", x)
+    text = (tmp_path / "a.dump").read_text()
+    frames = text.split("ITEM: TIMESTEP")
+    words = frames[8].split(" ")
+    words[-8] = number
+    frames[8] = " ".join(words)
+    (tmp_path / "a.dump").write_text("ITEM: TIMESTEP".join(frames))
+    _, warned = converted(tmp_path / "a.dump", tmp_path / "a.h5", **OPTIONS)
+    assert "1 torn frame is left out, the first is frame 7 (a number is damaged)" in warned[0]
+    np.testing.assert_allclose(positions(tmp_path / "a.h5"), np.delete(x, 7, 0), atol=1e-5)
+
+
+@pytest.mark.parametrize("form", [".17g", ".3e", "+.6f", "g", ".0f"])
+def test_forms_of_numbers(tmp_path, form):
+    x = walk(60) - 5
+    write_dump(
+        tmp_path / "a.dump",
+        x,
+        row=lambda i, p: [i + 1, i % 2 + 1, *(format(v, form) for v in p)],
+    )
+    told = [[[float(format(v, form)) for v in p] for p in frame] for frame in x]
+    converted(tmp_path / "a.dump", tmp_path / "a.h5", **OPTIONS)
+    np.testing.assert_array_equal(positions(tmp_path / "a.h5").astype("f4"), np.float32(told))

@@ -158,6 +158,22 @@ def named_species(config: ConvertConfig, where: object) -> list[int]:
     return [int(atomic_numbers[word]) for word in words]
 
 
+def element_of_mass(mass: float, where: object) -> int:
+    """Return the atomic number of the element with this mass, u.
+
+    Raises
+    ------
+    UsageError
+        If there is none.
+    """
+    number = 1 + int(np.argmin(np.abs(atomic_masses[1:] - mass)))
+    if abs(atomic_masses[number] - mass) > 0.05:
+        raise UsageError(
+            f"the mass {mass:g} is that of no element", where=where, remedy="give --species"
+        )
+    return number
+
+
 def check_masses(numbers: np.ndarray, masses: np.ndarray, where: object) -> None:
     """Compare stated masses [N] with those of the elements [N].
 
@@ -192,6 +208,8 @@ class CellWatch:
 
     def fits(self, cell: np.ndarray) -> bool:
         """Whether a cell [3, 3] may follow the last that fitted."""
+        if cell is self._last:
+            return True
         fits = bool(np.abs(cell - self._last).max() <= _CELL_CHANGE * np.abs(self._last).max())
         if fits:
             self._last = cell

@@ -26,6 +26,7 @@ from mdgan_hpc.convert.sources.foreign import (
     Torn,
     check_masses,
     element_number,
+    element_of_mass,
     existing,
     named_species,
     no_frame,
@@ -38,6 +39,7 @@ from mdgan_hpc.convert.sources.lammps_text import (
     TornFrame,
     cell_of,
     parsed,
+    parsed_group,
     raw_frames,
 )
 from mdgan_hpc.convert.streams import Files, Stream
@@ -195,6 +197,7 @@ class DumpFile:
         """Return what is constant of each atom [N]: its type, or else its element."""
         for name in ("type", "element"):
             if name in self._columns:
+                self._kind = name
                 return self._sorted(frame.constant(name))
         return None
 
@@ -218,7 +221,7 @@ class DumpFile:
                 )
             numbers = named
         if numbers is None and masses is not None:
-            numbers = np.array([_element_of_mass(mass, self.path) for mass in masses])
+            numbers = np.array([element_of_mass(mass, self.path) for mass in masses])
         if numbers is None:
             raise UsageError(
                 "the dump has atom types but no elements",
@@ -260,27 +263,79 @@ class DumpFile:
             If the atoms change from frame to frame.
         """
         torn, cells = Torn(self.path), CellWatch(self._first_cells)
+        raws = raw_frames(self._stream)
+        record = 0
+        while group := list(islice(raws, min(piece_records(self.n_atoms), 256))):
+            piece = self._alike(group, record, cells) or self._one_by_one(
+                group, record, cells, torn
+            )
+            if piece is not None:
+                yield piece
+            record += len(group)
+        torn.tell()
+
+    def _alike(self, group: list[bytes], record: int, cells: CellWatch) -> Frames | None:
+        """Return frames with nothing unusual, or None."""
+        found = parsed_group(group)
+        if found is None:
+            return None
+        frames, table = found
+        if frames[0].columns != self._columns or self._types is None or self._ids is None:
+            return None
+        at = {name: place for place, name in enumerate(self._columns)}
+        if table.shape[1] != self.n_atoms:
+            return None
+        ids = table[:, :, at["id"]]
+        if (ids != self._ids).any():
+            table = np.take_along_axis(table, np.argsort(ids, axis=1)[:, :, None], axis=1)
+            if (table[:, :, at["id"]] != self._ids).any():
+                return None
+        if (table[:, :, at[self._kind]] != self._types).any():
+            return None
+        if not np.isfinite(table).all() or not all(cells.fits(frame.cell) for frame in frames):
+            return None
+        boxes = np.array([frame.cell for frame in frames])
+        x = table[:, :, [at[name] for name in self._places]]
+        if self._scaled:
+            x = np.array([frame.origin for frame in frames])[:, None] + x @ boxes
+        if self._images:
+            images = table[:, :, [at[name] for name in ("ix", "iy", "iz")]]
+            if (images != np.rint(images)).any():
+                return None
+            x = x + images @ boxes
+        v = table[:, :, [at[f"v{axis}"] for axis in "xyz"]] if self._has_velocities else None
+        return self._piece(
+            frames,
+            np.arange(record, record + len(frames)),
+            x * self._units.length,
+            None if v is None else v * self._units.velocity,
+        )
+
+    def _one_by_one(
+        self, group: list[bytes], record: int, cells: CellWatch, torn: Torn
+    ) -> Frames | None:
+        """Return the frames of a group that are whole; None without any."""
         kept: list[tuple[int, DumpFrame, np.ndarray, np.ndarray | None]] = []
-        size = min(piece_records(self.n_atoms), 256)
-        for record, raw in enumerate(raw_frames(self._stream)):
+        for place, raw in enumerate(group, start=record):
             try:
                 frame = parsed(raw)
                 if frame.columns != self._columns:
                     raise TornFrame("its columns are others")
                 if not cells.fits(frame.cell):
                     raise TornFrame("its cell is another")
-                self._check_atoms(frame, record)
+                self._check_atoms(frame, place)
                 velocities = self._velocities(frame) if self._has_velocities else None
-                kept.append((record, frame, self._positions(frame), velocities))
+                kept.append((place, frame, self._positions(frame), velocities))
             except TornFrame as why:
-                torn.add(record, str(why))
-                continue
-            if len(kept) == size:
-                yield self._piece(kept)
-                kept = []
-        if kept:
-            yield self._piece(kept)
-        torn.tell()
+                torn.add(place, str(why))
+        if not kept:
+            return None
+        return self._piece(
+            [frame for _, frame, *_ in kept],
+            np.array([place for place, *_ in kept]),
+            np.array([positions for *_, positions, _ in kept]),
+            np.array([v for *_, v in kept]) if self._has_velocities else None,
+        )
 
     def _check_atoms(self, frame: DumpFrame, record: int) -> None:
         if self._ids is not None:
@@ -334,27 +389,23 @@ class DumpFile:
         v = np.stack([frame.numbers(name) for name in ("vx", "vy", "vz")], axis=1)
         return np.asarray(self._sorted(v) * self._units.velocity)
 
-    def _piece(self, kept: list[tuple[int, DumpFrame, np.ndarray, np.ndarray | None]]) -> Frames:
-        frames = [frame for _, frame, *_ in kept]
+    def _piece(
+        self,
+        frames: list[DumpFrame],
+        records: np.ndarray,
+        positions: np.ndarray,
+        velocities: np.ndarray | None,
+    ) -> Frames:
         times = [self._time_ps(frame) for frame in frames]
         known = [time for time in times if time is not None]
         return Frames(
-            np.array([record for record, *_ in kept]),
-            np.array([positions for *_, positions, _ in kept]),
+            records,
+            positions,
             np.array([frame.step for frame in frames]),
-            np.array([v for *_, v in kept]) if self._has_velocities else None,
+            velocities,
             np.array([frame.cell for frame in frames]) * self._units.length,
             times_ps=np.array(known) if len(known) == len(times) else None,
         )
-
-
-def _element_of_mass(mass: float, where: Path) -> int:
-    number = 1 + int(np.argmin(np.abs(atomic_masses[1:] - mass)))
-    if abs(atomic_masses[number] - mass) > 0.05:
-        raise UsageError(
-            f"the mass {mass:g} is that of no element", where=where, remedy="give --species"
-        )
-    return number
 
 
 def open_source(path: Path, config: ConvertConfig, files: Files) -> ForeignRun:

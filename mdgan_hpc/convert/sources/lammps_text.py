@@ -1,9 +1,13 @@
 """The text of LAMMPS dumps: from the stream to frames whose counts and columns are whole."""
 
+import io
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
+from scipy.io import mmread
 
 from mdgan_hpc.convert.streams import CUT, Stream
 
@@ -108,33 +112,129 @@ def _header_start(data: bytes, first: int, at: int) -> int:
 
 def parsed(data: bytes) -> DumpFrame:
     """Read a frame; raises `TornFrame` if it is not whole."""
+    frame, n_atoms, body = _head(data)
+    frame.table, frame.words = _table(body, n_atoms, frame.columns)
+    return frame
+
+
+def parsed_group(group: list[bytes]) -> tuple[list[DumpFrame], np.ndarray] | None:
+    """Read frames that are alike and whole, all at once.
+
+    Returns
+    -------
+    frames : list of DumpFrame
+        Without their atoms.
+    table : array, [frames, N, columns]
+    None
+        If a frame is torn, or another than the first: they are to be read one by one.
+    """
+    try:
+        heads = [_head(data) for data in group]
+        frame, n_atoms, _ = heads[0]
+        columns = frame.columns
+        if any(n != n_atoms or head.columns != columns for head, n, _ in heads):
+            return None
+        if _WORDS & set(columns) or any(body.count(b"\n") != n_atoms for *_, body in heads):
+            return None
+        values = _numbers(b"".join(body for *_, body in heads), len(columns))
+    except TornFrame:
+        return None
+    if values is None or values.size != len(group) * n_atoms * len(columns):
+        return None
+    return [head for head, *_ in heads], values.reshape(len(group), n_atoms, -1)
+
+
+def _head(data: bytes) -> tuple[DumpFrame, int, bytes]:
+    """Return a frame without its atoms, their number, and their lines."""
     if data.endswith(CUT.encode()):
         raise TornFrame("its last line has no end")
+    at = data.find(b"ITEM: ATOMS")
+    title, _, body = data[at + 11 :].partition(b"\n")
     items: dict[str, tuple[str, bytes]] = {}
-    for part in data.split(b"ITEM: ")[1:]:
-        first, _, body = part.partition(b"\n")
-        title = first.decode("latin-1").strip()
-        name = next((n for n in _ITEMS if title == n or title.startswith(n + " ")), title)
-        items[name] = (title[len(name) :], body)
+    for part in data[: max(at, 0)].split(b"ITEM: ")[1:]:
+        line, _, content = part.partition(b"\n")
+        text = line.decode("latin-1").strip()
+        name = next((n for n in _ITEMS if text == n or text.startswith(n + " ")), text)
+        items[name] = (text[len(name) :], content)
     try:
         step, n_atoms = (int(items[name][1]) for name in ("TIMESTEP", "NUMBER OF ATOMS"))
-        bounds, box = items["BOX BOUNDS"]
-        rows = [list(map(float, row.split())) for row in box.split(b"\n") if row.strip()]
-        cell, origin = cell_of_box(bounds.split(), rows)
-        titles, atoms = items["ATOMS"]
+        cell, origin, periodic = _bounds(*items["BOX BOUNDS"])
         time = float(items["TIME"][1]) if "TIME" in items else None
     except (KeyError, ValueError):
         raise TornFrame("its header is damaged") from None
-    if not 0 <= step < 2**62 or not np.isfinite(cell).all() or abs(np.linalg.det(cell)) < 1e-12:
+    columns = title.decode("latin-1").split()
+    if at < 0 or not 0 <= step < 2**62 or n_atoms < 1 or not columns or b"_" in data[:at]:
         raise TornFrame("its header is damaged")
-    columns = titles.split()
-    if n_atoms < 1 or not columns or b"_" in data:
-        raise TornFrame("its header is damaged")
-    table, words = _table(atoms, n_atoms, columns)
     units = items["UNITS"][1].decode("latin-1").strip() if "UNITS" in items else ""
-    flags = [word for word in bounds.split() if len(word) == 2 and set(word) <= set("pfsm")]
+    return DumpFrame(step, time, units, cell, origin, periodic, columns, None, []), n_atoms, body
+
+
+@lru_cache(maxsize=4)
+def _bounds(titles: str, text: bytes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return cell [3, 3], origin [3] and periodic directions [3]; ValueError if damaged."""
+    rows = [list(map(float, row.split())) for row in text.split(b"\n") if row.strip()]
+    cell, origin = cell_of_box(titles.split(), rows)
+    if not np.isfinite(cell).all() or abs(np.linalg.det(cell)) < 1e-12:
+        raise ValueError("cell")
+    flags = [word for word in titles.split() if len(word) == 2 and set(word) <= set("pfsm")]
     periodic = np.array([word == "pp" for word in flags]) if len(flags) == 3 else np.ones(3, bool)
-    return DumpFrame(step, time, units, cell, origin, periodic, columns, table, words)
+    return cell, origin, periodic
+
+
+_ITEMS = ("UNITS", "TIMESTEP", "TIME", "NUMBER OF ATOMS", "BOX BOUNDS")
+#: Columns that hold words.
+_WORDS = {"element", "typelabel"}
+_DIGITS = b"0123456789"
+_MATRIX = b"%%%%MatrixMarket matrix array real general\n%d 1\n"
+
+
+def _word_ends(body: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """Return the words up to each byte, and those up to the end of each line."""
+    text = np.frombuffer(body, np.uint8)
+    blank = text <= ord(" ")
+    begins = ~blank
+    begins[1:] &= blank[:-1]
+    words = np.cumsum(begins, dtype=np.int32)
+    return words, words[text == ord("\n")]
+
+
+def _numbers(body: bytes, columns: int) -> np.ndarray | None:
+    """Return the numbers of lines that have so many each; None for anything unusual.
+
+    The parser of Matrix Market files in SciPy is the fastest at hand, five times `numpy`'s. It
+    passes over what follows a number, so each word is looked at before: digits, at most one point,
+    a sign at its beginning or after an exponent.
+    """
+    if body.translate(None, _DIGITS + b".-e+ \n"):
+        return None
+    words, ends = _word_ends(body)
+    if (np.diff(ends, prepend=0) != columns).any():
+        return None
+    text = np.frombuffer(body, np.uint8)
+    points = words[text == ord(".")]
+    signs = np.flatnonzero((text == ord("-")) | (text == ord("+")))
+    before = text[np.maximum(signs - 1, 0)]
+    if (points[1:] == points[:-1]).any():
+        return None
+    if ((before > ord(" ")) & (before != ord("e")) & (signs > 0)).any():
+        return None
+    if not all(_EXPONENT.match(_word(body, int(at))) for at in np.flatnonzero(text == ord("e"))):
+        return None
+    lines = _MATRIX % int(ends[-1]) + body.replace(b" ", b"\n")
+    try:
+        values = mmread(io.BytesIO(lines))
+    except ValueError:
+        return None
+    return np.asarray(values).ravel()
+
+
+def _word(body: bytes, at: int) -> bytes:
+    """Return the word at a place."""
+    begin = max(body.rfind(b" ", 0, at), body.rfind(b"\n", 0, at)) + 1
+    return body[begin : at + 32].split()[0]
+
+
+_EXPONENT = re.compile(rb"-?\d+\.?\d*e[-+]?\d+\Z")
 
 
 def _table(body: bytes, n_atoms: int, columns: list[str]) -> tuple[np.ndarray | None, list[bytes]]:
@@ -145,31 +245,21 @@ def _table(body: bytes, n_atoms: int, columns: list[str]) -> tuple[np.ndarray | 
     TornFrame
         If there are not as many lines as atoms, or a line has not its columns.
     """
-    text = np.frombuffer(body, np.uint8)
-    blank = text <= ord(" ")
-    begins = ~blank
-    begins[1:] &= blank[:-1]
-    # Words up to the end of each line, the empty lines left out.
-    counts = np.diff(np.cumsum(begins)[text == ord("\n")], prepend=0)
-    counts = counts[counts > 0]
+    counts = np.diff(_word_ends(body)[1], prepend=0)
+    counts = counts[counts > 0]  # the empty lines left out
     if len(counts) != n_atoms:
         raise TornFrame("it has not the atoms that it states")
     if (counts != len(columns)).any():
         raise TornFrame("a line has not its columns")
-    if not _WORDS & set(columns):
-        try:
-            values = np.fromstring(body.decode("latin-1"), sep=" ")
-        except ValueError:
-            raise TornFrame("a number is damaged") from None
-        if values.size != n_atoms * len(columns):
-            raise TornFrame("a number is damaged")
-        return values.reshape(n_atoms, -1), []
-    return None, body.split()
-
-
-#: Columns that hold words.
-_WORDS = {"element", "typelabel"}
-_ITEMS = ("UNITS", "TIMESTEP", "TIME", "NUMBER OF ATOMS", "BOX BOUNDS", "ATOMS")
+    words = body.split()
+    if _WORDS & set(columns):
+        return None, words
+    try:
+        if b"_" in body:  # which Python takes in numbers
+            raise ValueError
+        return np.array(list(map(float, words))).reshape(n_atoms, -1), []
+    except ValueError:
+        raise TornFrame("a number is damaged") from None
 
 
 def cell_of(data: bytes) -> np.ndarray | None:
