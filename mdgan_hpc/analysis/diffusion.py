@@ -1,6 +1,6 @@
 """From motion to the diffusion coefficient and the conductivity: the face of `fit`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypedDict
@@ -110,13 +110,3 @@ def charges_of(path: str, species: str, charge: float, temperature_k: float | No
         "charge": charge,
         "temperature_k": temperature_k,
     }
-
-
-# As trees, for what has not moved to the objects yet.
-
-
-def diffusion_tree(
-    tree: Mapping[str, Any], *, window_ps: tuple[float, float] | None = None
-) -> dict[str, Any]:
-    """Return the tree of `fit_diffusion` of the tree of a `Dynamics`."""
-    return fit_diffusion(Dynamics.from_tree(tree), window_ps=window_ps).to_tree()

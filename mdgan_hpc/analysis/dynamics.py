@@ -329,31 +329,3 @@ def _beyond_msd(
         "vacf": vacf,
         "spectrum": spectrum(vacf.value, plan.config.stride * plan.interval_ps),
     }
-
-
-# As trees, for what has not moved to the objects yet.
-
-
-def analyse(
-    paths: Sequence[str | Path],
-    config: DynamicsConfig,
-    communicator: Communicator,
-    *,
-    label: str = "",
-) -> dict[str, Any] | None:
-    """Return the tree of `measure_dynamics`."""
-    found = measure_dynamics(paths, config, communicator, label=label)
-    return None if found is None else found.to_tree()
-
-
-def analyse_arrays(
-    runs: Sequence[np.ndarray], interval_ps: float, config: DynamicsConfig, *, label: str = ""
-) -> dict[str, Any]:
-    """Return the tree of `dynamics_of_arrays`."""
-    return dynamics_of_arrays(runs, interval_ps, config, label=label).to_tree()
-
-
-def vacf_spectrum(vacf: np.ndarray, interval_ps: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return frequencies and values of `observables.velocities.spectrum`."""
-    found = spectrum(vacf, interval_ps)
-    return found.frequency_thz, found.value
