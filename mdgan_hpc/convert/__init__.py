@@ -3,11 +3,14 @@
 `convert` is the conversion from Python; `mdgan-convert` calls the same.
 """
 
+import logging
 import sys
 from pathlib import Path
 
 from mdgan_hpc import CallableRoom
 from mdgan_hpc.convert.settings import ConvertConfig, Drift, SourceKind
+
+_log = logging.getLogger(__name__)
 
 __all__ = ["ConvertConfig", "convert"]
 
@@ -54,7 +57,9 @@ def convert(
     for name in ("source", "output", "force", "silent", "convert_run"):
         del options[name]
     config = ConvertConfig(source=options.pop("source_kind"), **options)
-    convert_run(source, output, config, force=force, silent=silent)
+    summary = convert_run(source, output, config, force=force, silent=silent)
+    for note in summary.notes:
+        _log.info("%s: %s", source, note)
     return Path(output)
 
 

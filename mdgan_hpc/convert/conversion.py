@@ -1,6 +1,5 @@
 """The conversion of one run: one pass over its frames, in bounded memory."""
 
-import logging
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -29,8 +28,6 @@ UNWRAPPING = (
     "unwrapped fractional coordinates times the mean cell, which is stored as the cell; the "
     "changing cell's volume is an observable"
 )
-
-_log = logging.getLogger(__name__)
 
 #: Which instant a stored frame is of, in the words of the file.
 PAIRING = (
@@ -170,8 +167,6 @@ class _Conversion:
             writer.set_provenance(
                 provenance(config=told, inputs=fingerprints.result(), ranks=ranks)
             )
-        for note in self._chain.notes:
-            _log.info("%s: %s", self._source, note)
         return self._summary(writer.n_records)
 
     def _writer(self, force: bool) -> TrajectoryWriter:

@@ -229,9 +229,11 @@ class StatedTimes:
             self.notes.append(text)
         else:
             self._mend(text)
-        self._offset = last.step + self.rules.usual - step
+        # Torn records between them keep their place.
+        ahead = self.rules.usual * max(1, int(piece.record[row]) - last.record)
+        self._offset = last.step + ahead - step
         if piece.times_ps is not None:
-            interval = self.rules.usual * self._ps_per_step
+            interval = ahead * self._ps_per_step
             self._time_offset = last.time_ps + interval - float(piece.times_ps[row])
         self.seams.append(last.step)
 
@@ -253,7 +255,12 @@ class StatedTimes:
                 f"times do not increase at step {int(numbers[0])}", where=self.rules.where
             )
         self._kept.add(numbers, piece.positions[a:b])
-        self._last = _Record(int(numbers[-1]), float(times[-1]), piece.positions[b - 1].copy())
+        self._last = _Record(
+            int(piece.record[b - 1]),
+            int(numbers[-1]),
+            float(times[-1]),
+            piece.positions[b - 1].copy(),
+        )
         rows = piece[a:b]
         return TimedFrames(
             numbers,
@@ -291,6 +298,7 @@ class StatedTimes:
 class _Record:
     """The newest record of the time line."""
 
+    record: int
     step: int
     time_ps: float
     positions: np.ndarray  # [N, 3]

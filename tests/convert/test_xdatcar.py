@@ -143,6 +143,8 @@ def test_torn_frame_between_runs(tmp_path, cut):
     path = concatenated(tmp_path / "X", x, (0, 20), (20, 60), cut=cut)
     warned = check(path, np.delete(x, 19, axis=0))
     assert "1 torn frame is left out, the first is frame 19" in warned[0]
+    with Trajectory(tmp_path / "X.h5") as t:
+        np.testing.assert_array_equal(t.steps, np.delete(np.arange(1, 61), 19))
 
 
 def test_torn_frames(tmp_path):
