@@ -13,7 +13,8 @@ from typing import Any, Literal, TypeVar
 import click
 
 from mdgan_hpc import __version__
-from mdgan_hpc.parallel import run_together
+from mdgan_hpc.errors import LaunchError
+from mdgan_hpc.parallel import detect_launch, run_together
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -51,13 +52,21 @@ def command(name: str) -> Callable[[Callable[..., None]], click.Command]:
 
 class _OnStandardError(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
+        try:
+            if detect_launch().rank != 0:
+                return
+        except LaunchError:
+            pass  # told by the guard of the command
         prefix = "Warning: " if record.levelno >= logging.WARNING else ""
         click.echo(f"{prefix}{record.getMessage()}", err=True)
 
 
 @contextmanager
 def messages_shown() -> Iterator[None]:
-    """Show what the package logs, and warnings as one line each, on standard error."""
+    """Show what the package logs, and warnings as one line each, on standard error.
+
+    What all ranks of a launch log is shown by the first.
+    """
     logger = logging.getLogger("mdgan_hpc")
     handler, level, show = _OnStandardError(), logger.level, warnings.showwarning
     logger.addHandler(handler)

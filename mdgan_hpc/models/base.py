@@ -8,6 +8,7 @@ A generator is one class with its own configuration. It says what it can do by `
 training and generation ask these and never for a class. How to add one: `registry.register`.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -283,8 +284,16 @@ class Generator(nn.Module, ABC):
 
 
 class Density(Generator):
-    """A generator whose probability density of data can be computed."""
+    """A generator whose probability density of data can be computed.
 
+    Attributes
+    ----------
+    linear_loss : float
+        Negative log likelihood of a linear prediction with Gaussian errors, nats a record, in the
+        units of this one: what is worse is no model. Infinite where it is not known.
+    """
+
+    linear_loss: float = math.inf
     capabilities = Capabilities(likelihood=True)
 
     @abstractmethod

@@ -116,14 +116,13 @@ class Trainer:
         """Go on from averaged weights of before a jump, at half the learning rate."""
         watch = self._current.watch
         step, weights = watch.go_back(self.step, wrong)
-        self.generator.load_state_dict(weights)
         self.average.generator.load_state_dict(weights)
+        copy_weights(self.average.generator, self.generator)
         self._current.forget_momentum()
-        if self.processes.rank == 0:
-            _log.warning(
-                "step %d: %s; back to the averaged weights of step %d, learning rate times %g",
-                *(self.step, wrong, step, watch.rate_factor),
-            )
+        _log.warning(
+            "step %d: %s; back to the averaged weights of step %d, learning rate times %g",
+            *(self.step, wrong, step, watch.rate_factor),
+        )
 
     # What is judged ---------------------------------------------------------------------------
 

@@ -13,11 +13,6 @@ from torch import Tensor
 
 from mdgan_hpc.errors import DivergedError
 
-#: Loss of a linear prediction with Gaussian errors, nats a record: residuals are in units in which
-#: they have variance one along x, y and z. White noise cannot be predicted better.
-LINEAR_GAUSSIAN = 1.5 * (math.log(2 * math.pi) + 1.0)
-#: How much worse a loss may be, from a finite number of windows.
-MARGIN = 0.1
 #: Steps that are looked at together.
 BLOCK = 25
 #: A jump: the loss of a block above the best one before by so many nats and so many times the

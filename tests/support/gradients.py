@@ -13,6 +13,8 @@ from mdgan_hpc.config import load_config
 from mdgan_hpc.training.build import build_trainer
 from mdgan_hpc.training.data.dataset import Dataset
 from mdgan_hpc.training.distributed import Processes
+from mdgan_hpc.training.evaluation import shared_free_run
+from mdgan_hpc.training.randomness import stream
 from mdgan_hpc.training.settings import TrainingConfig
 from tests.support.runs import simple_cubic, underdamped
 
@@ -52,7 +54,7 @@ def cells() -> Dataset:
 
 
 def main(out: Path, run: Path) -> None:
-    """Save {(kind, network): flat gradient}."""
+    """Save {(kind, network): flat gradient}, and the displacements of free runs."""
     processes = Processes(out.parent)
     flat = {}
     try:
@@ -66,6 +68,11 @@ def main(out: Path, run: Path) -> None:
             for name, network in (("generator", trainer.generator), ("critic", game.critics)):
                 gradients = [p.grad for p in network.parameters() if p.grad is not None]
                 flat[f"{kind} {name}"] = torch.cat([g.flatten() for g in gradients])
+            # Three samples: on four ranks one has none.
+            free_run = shared_free_run(
+                trainer.ready_generator(), processes, stream(1, 0, "free run")
+            )
+            flat[f"{kind} free run"] = free_run(3, 20, 5).diff(dim=0)
         if processes.rank == 0:
             torch.save(flat, out)
     finally:

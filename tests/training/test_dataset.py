@@ -5,7 +5,9 @@ import pytest
 
 from mdgan_hpc.crystal import Crystal
 from mdgan_hpc.errors import DataError, UsageError
+from mdgan_hpc.models.file import load_model
 from mdgan_hpc.training.data.dataset import Dataset
+from mdgan_hpc.training.run import train
 from tests.support.motion import write
 from tests.support.runs import cubic_framework, underdamped
 
@@ -78,6 +80,20 @@ def test_quenches_of_a_glass_are_isotropic_and_told(glass, caplog):
     np.testing.assert_allclose(data.runs[0], underdamped(300, 4, 0), atol=1e-5)
     with pytest.raises(DataError, match="not a crystal"):
         data.symmetry("crystal")
+
+
+def test_quenches_of_a_glass_train(glass, tmp_path, caplog):
+    keys = {
+        "data": {"step_skip": 1, "records": 16},
+        "generator": {"hidden": 8, "head": 8, "history_records": 20, "start_states": 64},
+        "phase": [{"steps": 2, "likelihood": {"warm_up": 8}}],
+        "train": {"batch": 4, "evaluate_every": 0},
+    }
+    with caplog.at_level("INFO"):
+        model = train(keys, glass, tmp_path / "run")
+    assert "symmetry isotropic, each ion alone, 2 steps of likelihood" in caplog.text
+    assert "without neighbours: " in caplog.text
+    assert load_model(model).cell is not None
 
 
 def test_species_are_never_pooled(tmp_path):

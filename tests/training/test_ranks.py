@@ -46,13 +46,13 @@ def one_rank(runs, tmp_path_factory) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("n_ranks", [2, 4])
-def test_gradients_equal_those_of_one_rank(n_ranks, one_rank, runs, tmp_path):
+def test_gradients_and_free_runs_equal_those_of_one_rank(n_ranks, one_rank, runs, tmp_path):
     """Of critic and generator: both generators and losses, and whole cells."""
     launch(n_ranks, [str(tmp_path / "gradients.pt"), str(runs[0])])
     several = torch.load(tmp_path / "gradients.pt")
-    assert len(one_rank) == 6
+    assert len(one_rank) == 9
     for name, here in one_rank.items():
         assert here.norm() > 0
         error = float((several[name] - here).norm() / here.norm())
         print(f"{name}, {n_ranks} ranks: {error:.1e}")
-        assert error < 1e-6, name
+        assert error < (1e-5 if name.endswith("free run") else 1e-6), name

@@ -8,12 +8,13 @@ import torch
 
 from mdgan_hpc.config import from_mapping
 from mdgan_hpc.errors import DivergedError
+from mdgan_hpc.models.transition.generator import TransitionGenerator
 from mdgan_hpc.training.build import build_trainer
 from mdgan_hpc.training.data.dataset import Dataset
 from mdgan_hpc.training.distributed import Processes
 from mdgan_hpc.training.settings import TrainingConfig
 from mdgan_hpc.training.trainer import Trainer
-from mdgan_hpc.training.watch import BLOCK, LINEAR_GAUSSIAN, Watch
+from mdgan_hpc.training.watch import BLOCK, Watch
 
 
 def feed(watch: Watch, losses: np.ndarray, norms: np.ndarray) -> list[str]:
@@ -50,8 +51,8 @@ def test_state_goes_on_where_it_was():
 
 def test_linear_gaussian_is_the_entropy_of_white_residuals():
     x = torch.distributions.Normal(0.0, 1.0)
-    assert pytest.approx(3 * float(x.entropy()), rel=1e-6) == LINEAR_GAUSSIAN
-    assert math.isclose(LINEAR_GAUSSIAN, 4.2568, abs_tol=1e-4)
+    assert pytest.approx(3 * float(x.entropy()), rel=1e-6) == TransitionGenerator.linear_loss
+    assert math.isclose(TransitionGenerator.linear_loss, 4.2568, abs_tol=1e-4)
 
 
 def make(runs) -> Trainer:

@@ -11,9 +11,10 @@ from mdgan_hpc.training.batches import Batches
 from mdgan_hpc.training.distributed import Processes
 from mdgan_hpc.training.objectives.base import Objective
 from mdgan_hpc.training.settings import LikelihoodSettings
-from mdgan_hpc.training.watch import LINEAR_GAUSSIAN, MARGIN
 
 _VALIDATION_BATCHES = 24
+#: How much worse than a linear prediction a loss may be, from a finite number of windows.
+_MARGIN = 0.1
 
 
 class Likelihood(Objective):
@@ -64,10 +65,10 @@ class Likelihood(Objective):
         DivergedError
         """
         loss = float(processes.average(self._mean_loss(generator, self._batches, "acceptance")))
-        if not loss <= LINEAR_GAUSSIAN + MARGIN:
+        if not loss <= self._generator.linear_loss + _MARGIN:
             raise DivergedError(
                 f"the trained model predicts worse (loss {loss:.2f}) than a linear prediction "
-                f"with Gaussian errors ({LINEAR_GAUSSIAN:.2f})",
+                f"with Gaussian errors ({self._generator.linear_loss:.2f})",
                 remedy="train longer, or with a lower phase.learning_rate, into a new folder",
             )
 
