@@ -29,7 +29,8 @@ def train_arguments(config: Path, data: list[Path], out: Path, **settings: objec
     for path in data:
         words += ["--data", str(path)]
     for name, value in settings.items():
-        words += ["--set", f"train.{name}={value}"]
+        section = "phase" if name == "steps" else "train"
+        words += ["--set", f"{section}.{name}={value}"]
     return words
 
 
