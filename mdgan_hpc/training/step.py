@@ -97,12 +97,16 @@ class Step:
         # One reduction for all that the ranks tell each other.
         values = torch.stack(list(metrics.values()))
         stop = self._processes.average_together(gradients, self._parameters, values, stop_asked)
-        norm = self._follow(gradients)
-        result = dict(zip(metrics, values.tolist(), strict=True), gradient_norm=float(norm))
+        norms = {o.name: n for o, n in zip(self.objectives, self._follow(gradients), strict=True)}
+        numbers = zip(metrics, values.tolist(), strict=True)
+        # By PyTorch, whose maximum is not a number where one of them is not.
+        largest = float(torch.tensor(list(norms.values())).max())
+        result = dict(numbers, gradient_norm=largest)
         only_finite(step, result)
         if self.settings.likelihood:
-            # The same on all ranks: both numbers are averages over them.
-            self.wrong = self.watch.see(result["likelihood_loss"], result["gradient_norm"])
+            # The same on all ranks: both numbers are averages over them. Of the likelihood alone,
+            # as the gradient of a game grows and falls by orders of magnitude.
+            self.wrong = self.watch.see(result["likelihood_loss"], norms["likelihood_loss"])
             result["restarts"] = self.watch.restarts + bool(self.wrong)
         if not self.wrong:
             self._optimiser.step()
@@ -130,12 +134,12 @@ class Step:
         torch.autograd.backward(loss)
         return [p.grad for p in self._parameters]
 
-    def _follow(self, gradients: list[list[Tensor | None]]) -> Tensor:
+    def _follow(self, gradients: list[list[Tensor | None]]) -> list[float]:
         """Set the gradients of the generator to the sum of those of all terms.
 
         Beside a likelihood, the gradient of each term is clipped alone, to its weight: through
         hundreds of records of a free run it can grow a thousandfold, and would silence the rest.
-        Returns the largest norm of a term before clipping.
+        Returns the norm of each term before clipping.
         """
         total = [torch.zeros_like(p) for p in self._parameters]
         norms = []
@@ -143,13 +147,13 @@ class Step:
             for parameter, part in zip(self._parameters, gradient, strict=True):
                 parameter.grad = part
             limit = _CLIP * objective.weight if self.settings.likelihood else math.inf
-            norms.append(nn.utils.clip_grad_norm_(self._parameters, limit))
+            norms.append(float(nn.utils.clip_grad_norm_(self._parameters, limit)))
             for whole, part in zip(total, gradient, strict=True):
                 if part is not None:
                     whole += part
         for parameter, whole in zip(self._parameters, total, strict=True):
             parameter.grad = whole
-        return torch.stack(norms).max()
+        return norms
 
     def _set_learning_rates(self, done: int) -> None:
         final = self.settings.final_learning_rate
