@@ -116,7 +116,7 @@ def read_config(config: ConfigLike) -> TrainingConfig:
     if isinstance(config, Mapping):
         return from_mapping(TrainingConfig, config)
     path = Path(config)
-    if path.exists() or path.suffix:
+    if path.is_file() or path.suffix:  # a folder may have the name of a configuration
         return load_config(TrainingConfig, path)
     folder = Path(mdgan_hpc.__file__).parents[1] / "configs"
     named = folder / f"{path.name}.toml"
