@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from mdgan_hpc import __version__
 from mdgan_hpc.errors import LaunchError
@@ -112,6 +113,13 @@ def options_of(
         return function
 
     return decorate
+
+
+def given(**options: Any) -> dict[str, Any]:
+    """Return those options of the command that runs which the user gave, not the defaults."""
+    context = click.get_current_context()
+    default = (ParameterSource.DEFAULT, ParameterSource.DEFAULT_MAP)
+    return {k: v for k, v in options.items() if context.get_parameter_source(k) not in default}
 
 
 def help_of(config: type[Any], name: str) -> str:

@@ -37,6 +37,7 @@ from mdgan_hpc.trajectory.blocks.plan import (
     plan_parts,
     read_plan,
 )
+from mdgan_hpc.trajectory.temperature import TARGET
 
 _log = logging.getLogger(__name__)
 
@@ -46,7 +47,36 @@ _BLOCK = {"cpu": (1024, 1024), "cuda": (32768, 128)}
 #: Wide blocks cost less a record, but on a CPU a few processes should all find work.
 _LEAST, _BLOCKS = 256, 8
 
+#: Names of options, and of the settings of a file that they become.
+_AS_IN_FILE = {
+    "seed": "seed",
+    "every": "every",
+    "velocities": "velocities",
+    "store": "positions",
+    "burn_in": "burn_in",
+    "precision": "precision",
+}
+
 Settings = dict[str, Any]
+
+
+def options_of_output(output: Path) -> dict[str, Any]:
+    """Return the options, ``analyse`` among them, that an output was made with, if there is one.
+
+    So a command that leaves them out goes on with the output as it is, and finds it finished.
+    """
+    if not output.is_file():
+        return {}
+    try:
+        plan, found = read_plan(output)
+    except DataError:
+        return {}  # told when the output is opened
+    options = {name: found[key] for name, key in _AS_IN_FILE.items() if key in found}
+    return options | {
+        "particles": plan.n_particles,
+        "records": plan.n_records * found.get("every", 1),
+        "analyse": bool(found.get("analysis")),
+    }
 
 
 def prepare(config: GenerateConfig, model: Model, analysis: Analysis | None, ranks: int) -> Job:
@@ -233,6 +263,7 @@ class Preparation:
                 "generator_label": model.label,
                 "training_span_ps": model.training_span_ps,
                 "model_provenance": as_json(model.provenance),
+                **_temperature(model),
             },
             provenance=record,
         )
@@ -343,6 +374,12 @@ class Preparation:
             make_part(output, longer, part, carries, placement)
         make_master(output, longer, description, placement)
         return longer
+
+
+def _temperature(model: Model) -> dict[str, float]:
+    """Return the temperature of the training data as a constant of the file, where it is known."""
+    kelvin = model.provenance.get("temperature_k")
+    return {} if kelvin is None else {TARGET: float(kelvin)}
 
 
 def _difference(name: str, found: Any, asked: Any) -> str:

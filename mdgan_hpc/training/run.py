@@ -86,7 +86,8 @@ def train(
     _refuse_other_training(folder, known)
     dataset = data if isinstance(data, Dataset) else Dataset.read(data, species)
     record = provenance(config=known["config"], seed=seed, inputs=dataset.inputs)
-    record |= {"replica": replica, "species": dataset.species}
+    record |= {"replica": replica, "species": dataset.species, "system": dataset.system}
+    record["temperature_k"] = dataset.temperature_k
     _refuse_other_training(folder, record)
     model = folder / MODEL_NAME
     if model.exists():
