@@ -147,6 +147,7 @@ def _add_shared(
             buffer = scratch.array("positions", (t.n_records, n, 3), t.position_type)
             runs[run].add(t.positions(particles=part, out=buffer), part.start)
             progress.update(n * communicator.size)
+        progress.finish()
 
 
 def _worth_of_fingerprints(trajectories: Sequence[Trajectory], n_units: int) -> int:

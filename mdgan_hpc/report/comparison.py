@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from mdgan_hpc.analysis.baselines import block_bootstrap, gaussian_process, linear_extrapolation
-from mdgan_hpc.analysis.dynamics import dynamics_of_arrays, measure_dynamics, open_runs
+from mdgan_hpc.analysis.dynamics import dynamics, dynamics_of_arrays, measure_dynamics, open_runs
 from mdgan_hpc.analysis.fidelity import Fidelity, FidelityResult
 from mdgan_hpc.analysis.fidelity.intervals import common_strides
 from mdgan_hpc.analysis.fit.coefficient import fit_coefficient
@@ -30,6 +30,7 @@ from mdgan_hpc.report.ceiling import ceiling_of
 from mdgan_hpc.report.conditions import conditions, facts_of
 from mdgan_hpc.report.paths import displacements, ion_paths
 from mdgan_hpc.report.results import (
+    Ceiling,
     Comparison,
     Extrapolation,
     Models,
@@ -109,7 +110,7 @@ def compare(config: ReportConfig, communicator: Communicator) -> Comparison | No
         msd_ratio=msd_ratio(md, generated),
         fidelity=fidelity,
         baselines=baselines,
-        ceiling=ceiling_of(md, left.diffusion, whole.reference.hop_angstrom),
+        ceiling=_ceiling(config, left, whole.reference.hop_angstrom),
         samples=windows_against_step_skip(
             md.n_records,
             md.n_particles,
@@ -123,6 +124,15 @@ def compare(config: ReportConfig, communicator: Communicator) -> Comparison | No
         sites=whole.sites(),
         density=whole.density(),
     )
+
+
+def _ceiling(config: ReportConfig, md: Side, hop_angstrom: float) -> Ceiling:
+    """Return the ceiling of the MD at every record: the same as of the advice before training."""
+    every = md.dynamics
+    if every.stride > 1:
+        every = dynamics(config.md, species=config.species)
+    fitted = md.diffusion if every is md.dynamics else fit_diffusion(every)
+    return ceiling_of(every, fitted, hop_angstrom)
 
 
 def _label(paths: Sequence[str], species: str) -> str:

@@ -27,7 +27,7 @@ from mdgan_hpc.units import record_interval_ps
 
 _log = logging.getLogger(__name__)
 #: Records that a run must have to be measured.
-_LEAST_RECORDS = 17
+_LEAST_RECORDS = 32
 
 
 @dataclass(frozen=True)
@@ -176,8 +176,10 @@ class Dataset:
         ]
         if not displacements:
             raise DataError(
-                f"the runs have {max(map(len, self.runs))} frames, too few for "
-                f"data.step_skip = {step_skip}"
+                f"the longest run has {max(map(len, self.runs))} frames; "
+                f"{(_LEAST_RECORDS - 1) * step_skip + 1} are needed to measure how ions move, "
+                f"{_LEAST_RECORDS} records at data.step_skip = {step_skip}",
+                remedy="give longer runs, or lower data.step_skip",
             )
         return DataSummary(
             displacements=displacements,
