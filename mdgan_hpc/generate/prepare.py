@@ -21,6 +21,7 @@ from mdgan_hpc.generate.settings import GenerateConfig
 from mdgan_hpc.models.file import MODEL_NAME, Model
 from mdgan_hpc.outputs import refuse_existing
 from mdgan_hpc.provenance import as_json, file_sha256, library_versions, provenance
+from mdgan_hpc.trajectory.blocks.clock import GENERATION_TIME, read_time_s
 from mdgan_hpc.trajectory.blocks.files import (
     Description,
     extend_whole_file,
@@ -238,8 +239,10 @@ class Preparation:
         kind = f"{len(plan.parts)} part files" if plan.storage == "shards" else "one file"
         _log.info("Storage: %s, %s (%s)", plan.storage, kind, reason)
 
-    def describe(self, settings: Settings, before: dict[str, Any] | None = None) -> Description:
-        """Return what the output says of itself; `before` is its provenance so far."""
+    def describe(
+        self, settings: Settings, before: dict[str, Any] | None = None, time_s: float = 0.0
+    ) -> Description:
+        """Return what the output says of itself; `before` and `time_s` are what it said so far."""
         config, model = self.config, self.model
         options = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(config).items()}
         record = provenance(
@@ -262,6 +265,7 @@ class Preparation:
                 "simulated_together": model.generator.ions_per_cell,
                 "generator_label": model.label,
                 "training_span_ps": model.training_span_ps,
+                GENERATION_TIME: time_s,
                 "model_provenance": as_json(model.provenance),
                 **_temperature(model),
             },
@@ -362,7 +366,7 @@ class Preparation:
 
         output, placement = self.config.output, self.config.placement
         longer = self.longer(plan, settings)
-        description = self.describe(settings, read_provenance(output))
+        description = self.describe(settings, read_provenance(output), read_time_s(output))
         if plan.storage == "mpio":
             require_space(output, file_bytes(longer))
             extend_whole_file(output, plan, longer, description, placement)

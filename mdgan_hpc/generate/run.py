@@ -19,6 +19,7 @@ from mdgan_hpc.generate.settings import GenerateConfig
 from mdgan_hpc.models.file import Model, load_model
 from mdgan_hpc.parallel import Communicator, world
 from mdgan_hpc.results import save_results
+from mdgan_hpc.trajectory.blocks.clock import add_time_s
 from mdgan_hpc.trajectory.blocks.ledger import read_progress
 
 _log = logging.getLogger(__name__)
@@ -104,7 +105,12 @@ def run(config: GenerateConfig, analysis: Analysis | None = None) -> dict[str, A
         job = communicator.bcast(job)
         assert job is not None
         if job.unfinished:
-            _compute(job, model, communicator)
+            started = time.monotonic()
+            try:
+                _compute(job, model, communicator)
+            finally:
+                if communicator.rank == 0:
+                    add_time_s(config.output, time.monotonic() - started)
         if communicator.rank != 0:
             return None
         size = f"{job.plan.n_records} records of {job.plan.n_particles} particles"
