@@ -38,6 +38,7 @@ from mdgan_hpc.trajectory.blocks.plan import (
     plan_parts,
     read_plan,
 )
+from mdgan_hpc.trajectory.layout import VERDICT
 from mdgan_hpc.trajectory.temperature import TARGET
 
 _log = logging.getLogger(__name__)
@@ -267,6 +268,7 @@ class Preparation:
                 "training_span_ps": model.training_span_ps,
                 GENERATION_TIME: time_s,
                 "model_provenance": as_json(model.provenance),
+                VERDICT: "" if model.verdict is None else model.verdict.as_text(),
                 **_temperature(model),
             },
             provenance=record,

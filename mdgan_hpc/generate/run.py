@@ -21,6 +21,7 @@ from mdgan_hpc.parallel import Communicator, world
 from mdgan_hpc.results import save_results
 from mdgan_hpc.trajectory.blocks.clock import add_time_s
 from mdgan_hpc.trajectory.blocks.ledger import read_progress
+from mdgan_hpc.verdict import Verdict, refuse_poor, verdict_line
 
 _log = logging.getLogger(__name__)
 #: Ending of the file beside the output that holds what was measured while generating.
@@ -55,7 +56,8 @@ def generate(
     UsageError
         If the output exists and is not of this model, seed and settings.
     DataError
-        If the model or the output cannot be used, or the disk is full.
+        If the model or the output cannot be used, or the disk is full; if the model does not move
+        as the MD does and ``accept_poor_model`` is not set.
     DivergedError
         If the model leaves the range it was trained for.
     StoppedError
@@ -64,7 +66,7 @@ def generate(
     from mdgan_hpc.analysis.streaming import MultiTauAnalysis
 
     config, analysed = config_of(model, output, analyse=analyse, **options)
-    tree = run(config, MultiTauAnalysis() if analysed else None)
+    tree = run(config, MultiTauAnalysis(config.accept_poor_model) if analysed else None)
     if tree is not None:
         save_results(config.output.with_suffix(ANALYSIS_SUFFIX), tree)
     return config.output
@@ -99,6 +101,7 @@ def run(config: GenerateConfig, analysis: Analysis | None = None) -> dict[str, A
     begin = time.monotonic()
     with locked(config.output, communicator):
         model = load_model(config.model)
+        _heed(model.verdict, config)
         job: Job | None = None
         if communicator.rank == 0:
             job = prepare(config, model, analysis, communicator.size)
@@ -120,6 +123,21 @@ def run(config: GenerateConfig, analysis: Analysis | None = None) -> dict[str, A
             end = f"all {size} are there; nothing to do"
         _log.info("%s: %s", config.output, end)
         return _analysed(job, model)
+
+
+def _heed(verdict: Verdict | None, config: GenerateConfig) -> None:
+    """Tell the verdict on the model.
+
+    Raises
+    ------
+    DataError
+        If it is poor and not accepted.
+    """
+    refuse_poor(verdict, accepted=config.accept_poor_model, where=config.model)
+    _log.info("%s", verdict_line(verdict))
+    doubts = [] if verdict is None else verdict.doubts
+    if doubts:
+        _log.warning("%s", "; ".join(doubts))
 
 
 def _compute(job: Job, model: Model, communicator: Communicator) -> None:
@@ -156,6 +174,7 @@ def _analysed(job: Job, model: Model) -> dict[str, Any] | None:
         model.record_interval_ps * job.config.every,
         model.generator.ions_per_cell,
         model.label,
+        model.verdict,
     )
 
 

@@ -14,6 +14,7 @@ from mdgan_hpc.errors import ConfigError, DataError
 from mdgan_hpc.models import registry
 from mdgan_hpc.models.base import Generator
 from mdgan_hpc.outputs import written_whole
+from mdgan_hpc.verdict import Verdict
 
 FORMAT = "mdgan_hpc model 2"
 FORMAT_1 = "mdgan_hpc model 1"
@@ -40,6 +41,8 @@ class Model:
         Of the training.
     label : str
         Name of the generator in files, tables and figures; its own if not given.
+    verdict : Verdict, optional
+        Whether it moves as the MD does; None where it was not judged.
     """
 
     generator: Generator
@@ -49,6 +52,7 @@ class Model:
     training_span_ps: float = 0.0
     provenance: dict[str, Any] = field(default_factory=dict)
     label: str = ""
+    verdict: Verdict | None = None
 
     def __post_init__(self) -> None:
         self.label = self.label or self.generator.label
@@ -78,6 +82,7 @@ def save_model(path: str | Path, model: Model) -> None:
         "cell": None if model.cell is None else torch.from_numpy(np.array(model.cell)),
         "training_span_ps": model.training_span_ps,
         "provenance": model.provenance,
+        "verdict": None if model.verdict is None else model.verdict.to_plain(),
     }
     with written_whole(path) as partial:
         torch.save(content, partial)
@@ -97,7 +102,7 @@ def load_model(path: str | Path) -> Model:
     content = _read(path, file)
     generator = _generator(content, file)
     generator.eval().requires_grad_(False)
-    cell = content["cell"]
+    cell, verdict = content["cell"], content.get("verdict")
     return Model(
         generator,
         content["record_interval_ps"],
@@ -106,6 +111,7 @@ def load_model(path: str | Path) -> Model:
         content["training_span_ps"],
         content["provenance"],
         content.get("label", ""),
+        None if verdict is None else Verdict.from_tree(verdict),
     )
 
 

@@ -15,12 +15,9 @@ from mdgan_hpc.analysis.baselines import block_bootstrap, gaussian_process, line
 from mdgan_hpc.analysis.dynamics import dynamics, dynamics_of_arrays, measure_dynamics, open_runs
 from mdgan_hpc.analysis.fidelity import Fidelity, FidelityResult
 from mdgan_hpc.analysis.fidelity.intervals import common_strides
-from mdgan_hpc.analysis.fit.coefficient import fit_coefficient
-from mdgan_hpc.analysis.fit.covariance import sampling_of
+from mdgan_hpc.analysis.fidelity.judge import judge
 from mdgan_hpc.analysis.fit.diffusion import fit_diffusion
 from mdgan_hpc.analysis.fit.results import Coefficient, Diffusion, Refused
-from mdgan_hpc.analysis.fit.transport import ensemble
-from mdgan_hpc.analysis.fit.window import NotDiffusiveError
 from mdgan_hpc.analysis.results import Dynamics
 from mdgan_hpc.analysis.runs import MdRuns, read_runs
 from mdgan_hpc.analysis.settings import DynamicsConfig
@@ -35,7 +32,6 @@ from mdgan_hpc.report.results import (
     Ceiling,
     Comparison,
     Extrapolation,
-    Models,
     MsdRatio,
     Side,
     SitesCompared,
@@ -44,6 +40,7 @@ from mdgan_hpc.report.samples import windows_against_step_skip
 from mdgan_hpc.report.settings import ReportConfig
 from mdgan_hpc.trajectory import Trajectory
 from mdgan_hpc.trajectory.replicas import require_same_system
+from mdgan_hpc.verdict import Verdict
 
 _log = logging.getLogger(__name__)
 
@@ -104,10 +101,14 @@ def compare(config: ReportConfig, communicator: Communicator) -> Comparison | No
         return None
     _refuse_other_species(md, generated)
     left = _side(md, config.md, config.species, md_span)
-    right = _with_models(
-        _side(generated, config.generated, config.species, md_span), left.diffusion.total
-    )
     whole = _WholePaths(config, label)
+    generated = replace(generated, verdict=_verdict(whole, generated.verdict))
+    accepted = config.accept_poor_model
+    right = _in_window_of_md(
+        _side(generated, config.generated, config.species, md_span, accepted=accepted),
+        left.diffusion.total,
+        accepted=accepted,
+    )
     baselines, fidelity = whole.baselines(replace(at_md, van_hove_ps=times or ()))
     facts = facts_of(config)
     training = facts["training"]
@@ -130,6 +131,7 @@ def compare(config: ReportConfig, communicator: Communicator) -> Comparison | No
         extrapolation=_extrapolation(left.diffusion, generated.curves.lag_ps),
         sites=whole.sites(),
         density=whole.density(),
+        verdict=generated.verdict,
     )
 
 
@@ -185,41 +187,35 @@ def _refuse_other_species(md: Dynamics, generated: Dynamics) -> None:
         )
 
 
-def _side(dynamics: Dynamics, paths: Sequence[str], species: str, span_ps: float) -> Side:
+def _verdict(whole: "_WholePaths", of_training: Verdict | None) -> Verdict:
+    """Return the verdict on the model by this MD, or that of its training where it is poor."""
+    if of_training is not None and of_training.is_poor:
+        return of_training
+    return judge(whole.reference, whole.free, whole.free_interval_ps, kept_out=False)[0]
+
+
+def _side(
+    dynamics: Dynamics,
+    paths: Sequence[str],
+    species: str,
+    span_ps: float,
+    *,
+    accepted: bool = False,
+) -> Side:
     return Side(
         dynamics,
-        fit_diffusion(dynamics),
+        fit_diffusion(dynamics, accept_poor_model=accepted),
         paths=ion_paths(paths, species, span_ps=PATH_PS, n_particles=DRAWN),
         displacements=displacements(paths, species, span_ps=span_ps, n_particles=DRAWN),
     )
 
 
-def _with_models(side: Side, of_md: Coefficient | None) -> Side:
-    """Add D over the fit window of the MD, and D of each of several models."""
-    same: Coefficient | Refused | None = None
-    if of_md is not None:
-        found = fit_diffusion(side.dynamics, window_ps=of_md.window_ps)
-        same = found.total or Refused(found.refused or "")
-    several = len(side.dynamics.n_particles) > 1
-    models = _each_model(side.dynamics) if several else None
-    return replace(side, window_of_md=same, models=models)
-
-
-def _each_model(generated: Dynamics) -> Models:
-    """Return D of each generated trajectory alone, and their ensemble: one file, one model."""
-    sampling = sampling_of(generated)
-    values: list[float] = []
-    refused = 0
-    for k, msd in enumerate(generated.replicas.msd):
-        alone = replace(
-            sampling, n_particles=sampling.n_particles[[k]], span_ps=sampling.span_ps[[k]]
-        )
-        try:
-            one = fit_coefficient(generated.curves.lag_ps, msd, alone)
-            values.append(one.d_angstrom2_per_ps)
-        except NotDiffusiveError:
-            refused += 1
-    return Models(np.array(values), refused, ensemble(values) if len(values) > 1 else None)
+def _in_window_of_md(side: Side, of_md: Coefficient | None, *, accepted: bool) -> Side:
+    """Add D over the fit window of the MD."""
+    if of_md is None:
+        return side
+    found = fit_diffusion(side.dynamics, window_ps=of_md.window_ps, accept_poor_model=accepted)
+    return replace(side, window_of_md=found.total or Refused(found.refused or ""))
 
 
 class _WholePaths:

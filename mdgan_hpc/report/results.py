@@ -7,11 +7,11 @@ from typing import Any, Self
 import numpy as np
 
 from mdgan_hpc.analysis.fidelity import FidelityResult
-from mdgan_hpc.analysis.fit.results import Coefficient, Diffusion, Refused
-from mdgan_hpc.analysis.fit.transport import Ensemble
+from mdgan_hpc.analysis.fit.results import Coefficient, Diffusion, Ensemble, Refused
 from mdgan_hpc.analysis.results import Dynamics
 from mdgan_hpc.analysis.sites import DensitySlices, HopStatistics
 from mdgan_hpc.results import Result
+from mdgan_hpc.verdict import Verdict
 
 
 @dataclass(frozen=True)
@@ -45,25 +45,6 @@ class Displacements(Result):
 
 
 @dataclass(frozen=True)
-class Models(Result):
-    """D of each of several models: one generated trajectory, one model.
-
-    Attributes
-    ----------
-    d_angstrom2_per_ps : array, [n]
-        Of those whose motion is diffusive.
-    refused : int
-        Number of the others.
-    ensemble : Ensemble, optional
-        Where there are two or more.
-    """
-
-    d_angstrom2_per_ps: np.ndarray
-    refused: int
-    ensemble: Ensemble | None = None
-
-
-@dataclass(frozen=True)
 class Side(Result):
     """One side of a comparison: MD, what a model generated, or a baseline.
 
@@ -76,8 +57,6 @@ class Side(Result):
         D over the fit window of the MD.
     paths : IonPaths, optional
     displacements : Displacements, optional
-    models : Models, optional
-        Where there are several.
     """
 
     dynamics: Dynamics
@@ -85,7 +64,6 @@ class Side(Result):
     window_of_md: Coefficient | Refused | None = None
     paths: IonPaths | None = None
     displacements: Displacements | None = None
-    models: Models | None = None
 
     @property
     def label(self) -> str:
@@ -95,7 +73,7 @@ class Side(Result):
     @property
     def ensemble(self) -> Ensemble | None:
         """D over several models, if there are."""
-        return None if self.models is None else self.models.ensemble
+        return self.diffusion.ensemble
 
     def to_tree(self) -> dict[str, Any]:
         """Return the result tree, the dynamics at its root."""
@@ -227,6 +205,8 @@ class Comparison(Result):
         In a crystal.
     density : DensitySlices, optional
         In a crystal.
+    verdict : Verdict, optional
+        Whether the model moves as this MD does.
     provenance : dict
     key : str
         Changes when the inputs or the configuration do.
@@ -245,5 +225,6 @@ class Comparison(Result):
     extrapolation: Extrapolation | None = None
     sites: SitesCompared | None = None
     density: DensitySlices | None = None
+    verdict: Verdict | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
     key: str = ""

@@ -37,6 +37,10 @@ LINK = "particles/all"
 LEDGER = "parameters/ledger"
 PROVENANCE = "parameters/provenance"
 FRAMEWORK = "parameters/framework"
+#: Name among the parameters: the verdict on the model that made the trajectory.
+VERDICT = "model_verdict"
+#: Name among the parameters: the number of the model that made each particle, [N].
+MODELS = "model_of_particle"
 
 LENGTH_UNIT = "Angstrom"
 TIME_UNIT = "ps"
