@@ -10,7 +10,7 @@ import numpy as np
 from mdgan_hpc.analysis.fit.diffusion import fit_diffusion
 from mdgan_hpc.analysis.observables.multitau import MultiTau, MultiTauSums, State, all_lags
 from mdgan_hpc.analysis.plan import VAN_HOVE_SHARES
-from mdgan_hpc.analysis.results import MsdResult
+from mdgan_hpc.analysis.results import MsdResult, ParticleMsd
 from mdgan_hpc.verdict import Verdict
 
 #: Levels beyond what the length needs, for a run that is extended.
@@ -49,6 +49,7 @@ class MultiTauAnalysis:
         ions_per_cell: int,
         label: str = "generated",
         verdict: Verdict | None = None,
+        n_models: int = 1,
     ) -> dict[str, Any]:
         """Add up the blocks, in their order, and fit D.
 
@@ -66,6 +67,8 @@ class MultiTauAnalysis:
             What made the trajectory.
         verdict : Verdict, optional
             On the model that made it.
+        n_models : int
+            Each made every so many-th block.
 
         Returns
         -------
@@ -73,10 +76,22 @@ class MultiTauAnalysis:
             The tree of an `MsdResult`.
         """
         sums = MultiTauSums(plan["levels"], plan["histogram_lags"])
-        for state in states:
+        each = [MultiTauSums(plan["levels"], plan["histogram_lags"]) for _ in range(n_models)]
+        for block, state in enumerate(states):
             sums.add(state)
-        dynamics = replace(
-            sums.dynamics(interval_ps, ions_per_cell, label), generated=True, verdict=verdict
-        )
+            if n_models > 1:
+                each[block % n_models].add(state)
+        dynamics = sums.dynamics(interval_ps, ions_per_cell, label)
+        if n_models > 1:
+            parts = [one.dynamics(interval_ps, ions_per_cell, label) for one in each]
+            dynamics = replace(
+                dynamics,
+                n_particles=np.concatenate([part.n_particles for part in parts]),
+                n_records=np.concatenate([part.n_records for part in parts]),
+                span_ps=np.concatenate([part.span_ps for part in parts]),
+                replicas=ParticleMsd(np.concatenate([part.replicas.msd for part in parts])),
+                models=np.arange(n_models),
+            )
+        dynamics = replace(dynamics, generated=True, verdict=verdict)
         fitted = fit_diffusion(dynamics, accept_poor_model=self.accept_poor_model)
         return MsdResult(dynamics, fitted).to_tree()

@@ -1,6 +1,7 @@
 """``mdgan-train``: learn a generator from a few short runs."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -34,6 +35,12 @@ from mdgan_hpc.cli.common import PATH, command
     show_default=True,
     type=click.IntRange(min=0),
     help="Bootstrap replica: 1, 2, ... resample runs and ions; 0 takes them as they are.",
+)
+@click.option(
+    "--replicas",
+    type=click.IntRange(min=2),
+    help="Train the model of all data and so many bootstrap replicas, as many at a time as there "
+    "are ranks, cores or GPUs; mdgan-generate makes one file of all of them.",
 )
 @click.option(
     "--resume",
@@ -71,6 +78,7 @@ def main(
     species: str | None,
     overrides: tuple[str, ...],
     replica: int,
+    replicas: int | None,
     resume: bool,
     wall_time: float | None,
     advise: bool,
@@ -114,9 +122,16 @@ def main(
     if resume and not (out / "config.json").exists():
         raise UsageError("holds no training to go on with", where=out, remedy="omit --resume")
     from mdgan_hpc.parallel import detect_launch
+    from mdgan_hpc.training.ensemble import train_ensemble
     from mdgan_hpc.training.run import train
 
-    model = train(settings, data, out, replica=replica, wall_time_min=wall_time, species=species)
+    more: dict[str, Any] = {"wall_time_min": wall_time, "species": species}
+    if replicas is None:
+        model = train(settings, data, out, replica=replica, **more)
+    elif replica:
+        raise UsageError("give --replica or --replicas, not both")
+    else:
+        model = train_ensemble(settings, data, out, replicas=replicas, **more)
     if detect_launch().rank == 0:
         click.echo(f"model: {model}")
 

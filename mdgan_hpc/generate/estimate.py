@@ -61,7 +61,7 @@ def estimate(config: GenerateConfig, *, analysis: Analysis | None = None) -> lis
     span = config.records * model.record_interval_ps
     kind = f"{len(plan.parts)} part files" if plan.storage == "shards" else "one file"
     return [
-        f"reads     {preparation.model_file}",
+        f"reads     {', '.join(map(str, preparation.model_files))}",
         f"writes    {config.output} ({plan.storage}, {kind}): {plan.n_records} records of "
         f"{plan.n_particles} particles, {span:g} ps, every {config.every} record(s)",
         f"disk      {needed / 1e9:.3g} GB more, {free / 1e9:.3g} GB free",

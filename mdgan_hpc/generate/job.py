@@ -48,8 +48,12 @@ class Analysis(Protocol):
         ions_per_cell: int,
         label: str,
         verdict: Verdict | None,
+        n_models: int,
     ) -> dict[str, Any]:
-        """Add up the states of the blocks, in their order; `ions_per_cell` see each other."""
+        """Add up the states of the blocks, in their order; `ions_per_cell` see each other.
+
+        Of `n_models` each made every so many-th block.
+        """
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mdgan_hpc import __version__
 from mdgan_hpc.errors import DataError, DataWarning, OutputExistsError, UsageError
 from mdgan_hpc.generate.job import Analysis, Job, make_rollout
@@ -18,7 +20,7 @@ from mdgan_hpc.generate.resources import (
     worker_count,
 )
 from mdgan_hpc.generate.settings import GenerateConfig
-from mdgan_hpc.models.file import MODEL_NAME, Model
+from mdgan_hpc.models.file import Model, model_files
 from mdgan_hpc.outputs import refuse_existing
 from mdgan_hpc.provenance import as_json, file_sha256, library_versions, provenance
 from mdgan_hpc.trajectory.blocks.clock import GENERATION_TIME, read_time_s
@@ -38,7 +40,7 @@ from mdgan_hpc.trajectory.blocks.plan import (
     plan_parts,
     read_plan,
 )
-from mdgan_hpc.trajectory.layout import VERDICT
+from mdgan_hpc.trajectory.layout import MODELS, VERDICT
 from mdgan_hpc.trajectory.temperature import TARGET
 
 _log = logging.getLogger(__name__)
@@ -136,8 +138,7 @@ class Preparation:
         self, config: GenerateConfig, model: Model, analysis: Analysis | None, ranks: int
     ) -> None:
         self.config, self.model, self.analysis, self.ranks = config, model, analysis, ranks
-        folder = config.model
-        self.model_file = folder / MODEL_NAME if folder.is_dir() else folder
+        self.model_files = model_files(config.model)
 
     def settings(self, found: Settings | None = None) -> Settings:
         """Return what decides every bit of the output; of a file `found`, where it is open.
@@ -153,14 +154,22 @@ class Preparation:
         particles = config.block_particles or found.get("block_particles", 0)
         if particles == 0:
             particles = _BLOCK[device][0]
-            while device == "cpu" and particles > max(_LEAST, config.particles // _BLOCKS):
+            of_one = -(-config.particles // len(self.model.generators))
+            while device == "cpu" and particles > max(_LEAST, of_one // _BLOCKS):
                 particles //= 2
-            particles = -(-min(particles, config.particles) // k) * k
+            particles = -(-min(particles, of_one) // k) * k
         if particles % k:
             raise UsageError(
                 f"--block-particles {particles} is not a multiple of the {k} particles that the "
                 "model makes together",
                 remedy=f"use {-(-particles // k) * k}",
+            )
+        n_blocks, n_models = -(-config.particles // particles), len(self.model.generators)
+        if n_blocks < n_models:
+            raise UsageError(
+                f"{config.particles} particles in blocks of {particles} are too few for "
+                f"{n_models} models",
+                remedy=f"use --particles {n_models * particles} or more",
             )
         records = config.block_records or found.get("block_records", _BLOCK[device][1])
         plan = found.get("analysis") or None
@@ -169,7 +178,7 @@ class Preparation:
         elif plan is None:
             plan = self.analysis.plan(config.stored_records)
         return {
-            "model": file_sha256(self.model_file),
+            "model": "+".join(map(file_sha256, self.model_files)),
             "behaviour": f"{generator.kind} {generator.behaviour}",
             "seed": config.seed,
             "block_particles": particles,
@@ -247,7 +256,7 @@ class Preparation:
         config, model = self.config, self.model
         options = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(config).items()}
         record = provenance(
-            config=options, seed=config.seed, inputs=[self.model_file], ranks=self.ranks
+            config=options, seed=config.seed, inputs=self.model_files, ranks=self.ranks
         )
         if before:
             record["extends"] = before
@@ -270,9 +279,18 @@ class Preparation:
                 "model_provenance": as_json(model.provenance),
                 VERDICT: "" if model.verdict is None else model.verdict.as_text(),
                 **_temperature(model),
+                **self._models(settings["block_particles"]),
             },
             provenance=record,
         )
+
+    def _models(self, block_particles: int) -> dict[str, np.ndarray]:
+        """Return the number of the model that makes each particle, where there are several."""
+        n_models = len(self.model.generators)
+        if n_models == 1:
+            return {}
+        block = np.arange(self.config.particles) // block_particles
+        return {MODELS: (block % n_models).astype(np.int32)}
 
     def reopen(self) -> tuple[BlockPlan, Settings]:
         """Check that the output is of the same run, and extend it where more is asked for."""

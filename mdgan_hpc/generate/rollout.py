@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mdgan_hpc.errors import DivergedError
 from mdgan_hpc.generate.rng import BURN_IN, RECORDS, START, block_rng
-from mdgan_hpc.models.base import State
+from mdgan_hpc.models.base import Generator, State
 from mdgan_hpc.models.file import Model
 
 _HEAD = struct.Struct("<Q")
@@ -43,6 +43,8 @@ class RolloutState:
 
 class Rollout:
     """Computes segments of blocks with one model on one device.
+
+    Of a model with replicas each makes every so many-th block.
 
     Parameters
     ----------
@@ -78,7 +80,8 @@ class Rollout:
         noise_ahead: int | None = None,
     ) -> None:
         self.device = device or torch.device("cpu")
-        self.generator = model.generator.to(self.device)
+        self.generators = [g.to(self.device) for g in model.generators]
+        self.generator = self.generators[0]  # all have its form
         self.seed = seed
         self.block_particles = block_particles
         self.segment_records = segment_records
@@ -93,18 +96,22 @@ class Rollout:
         self._drawn: dict[tuple[int, int], Future[Tensor]] = {}
         self._codec: list[tuple[str, torch.Size, torch.dtype]] | None = None
 
+    def _of(self, block: int) -> Generator:
+        """Return the generator that makes a block."""
+        return self.generators[block % len(self.generators)]
+
     @torch.inference_mode()
     def start(self, block: int) -> RolloutState:
         """Draw the start of a block and let the burn-in pass."""
         rng = block_rng(self.seed, block, 0, START)
         uniform = rng.random((self._samples, self.generator.start_size), dtype=np.float32)
-        state, position = self.generator.start(torch.from_numpy(uniform).to(self.device))
+        state, position = self._of(block).start(torch.from_numpy(uniform).to(self.device))
         current = RolloutState(0, state, position.double().reshape(self.block_particles, 3))
         left, piece = self.burn_in, 0
         while left > 0:
             records = min(left, self.segment_records)
             noise = self._draw(block, piece, BURN_IN, records)
-            displacement = self._advance(current, noise)
+            displacement = self._advance(block, current, noise)
             self._check(displacement, block, piece * self.segment_records - self.burn_in)
             current.position = current.position + displacement.sum(0, dtype=torch.float64)
             left, piece = left - records, piece + 1
@@ -126,7 +133,7 @@ class Rollout:
         DivergedError
             If a displacement is not finite or larger than `max_jump`.
         """
-        displacement = self._advance(current, self._noise(block, current.segment))
+        displacement = self._advance(block, current, self._noise(block, current.segment))
         self._check(displacement, block, current.segment * self.segment_records)
         path = displacement.double()
         path[0] += current.position
@@ -154,10 +161,10 @@ class Rollout:
         }
         return self._drawn.pop(wanted[0]).result()
 
-    def _advance(self, current: RolloutState, noise: Tensor) -> Tensor:
+    def _advance(self, block: int, current: RolloutState, noise: Tensor) -> Tensor:
         """Return displacements [records, P, 3] float32 and move the state on."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            displacement, state = self.generator.advance(current.state, noise.to(self.device))
+            displacement, state = self._of(block).advance(current.state, noise.to(self.device))
         # Types as in the stored state, so that going on from a file is going on from memory.
         current.state = {name: state[name].to(dtype) for name, _, dtype in self._fields()}
         return displacement.float().reshape(len(displacement), self.block_particles, 3)

@@ -175,6 +175,7 @@ def _analysed(job: Job, model: Model) -> dict[str, Any] | None:
         model.generator.ions_per_cell,
         model.label,
         model.verdict,
+        len(model.generators),
     )
 
 

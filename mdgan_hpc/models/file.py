@@ -1,6 +1,6 @@
 """The trained model as a file: weights and all that defines it, loaded without pickle."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,13 @@ from mdgan_hpc.errors import ConfigError, DataError
 from mdgan_hpc.models import registry
 from mdgan_hpc.models.base import Generator
 from mdgan_hpc.outputs import written_whole
-from mdgan_hpc.verdict import Verdict
+from mdgan_hpc.verdict import Verdict, worst_of
 
 FORMAT = "mdgan_hpc model 2"
 FORMAT_1 = "mdgan_hpc model 1"
 MODEL_NAME = "model.pt"
+#: Folder of the replicas in that of an ensemble, and the file there that tells their number.
+REPLICAS, _COUNT = "replicas", "number"
 _OTHER_VERSION = "use the version of mdgan_hpc that trained it, or train again"
 
 
@@ -42,7 +44,9 @@ class Model:
     label : str
         Name of the generator in files, tables and figures; its own if not given.
     verdict : Verdict, optional
-        Whether it moves as the MD does; None where it was not judged.
+        Whether it moves as the MD does, of several the worst; None where it was not judged.
+    replicas : tuple of Generator
+        Those of the bootstrap replicas, where there are.
     """
 
     generator: Generator
@@ -53,9 +57,48 @@ class Model:
     provenance: dict[str, Any] = field(default_factory=dict)
     label: str = ""
     verdict: Verdict | None = None
+    replicas: tuple[Generator, ...] = ()
 
     def __post_init__(self) -> None:
         self.label = self.label or self.generator.label
+
+    @property
+    def generators(self) -> tuple[Generator, ...]:
+        """The generator of all data and those of the replicas."""
+        return (self.generator, *self.replicas)
+
+
+def replica_folder(folder: str | Path, number: int) -> Path:
+    """Return the run folder of a bootstrap replica, from 1 on, below that of its ensemble."""
+    return Path(folder) / REPLICAS / str(number)
+
+
+def write_replicas(folder: Path, number: int) -> None:
+    """Write down that a run folder holds so many replicas, or more if it did before."""
+    file = folder / REPLICAS / _COUNT
+    number = max(number, _n_replicas(folder))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with written_whole(file) as partial:
+        partial.write_text(f"{number}\n")
+
+
+def _n_replicas(folder: Path) -> int:
+    file = folder / REPLICAS / _COUNT
+    if not file.exists():
+        return 0
+    text = file.read_text().strip()
+    if not text.isdigit():
+        raise DataError("does not hold a number of replicas", where=file)
+    return int(text)
+
+
+def model_files(path: str | Path) -> list[Path]:
+    """Return the model file that is meant; of a run folder with replicas also theirs."""
+    path = Path(path)
+    if not path.is_dir():
+        return [path]
+    replicas = range(1, _n_replicas(path) + 1)
+    return [path / MODEL_NAME, *(replica_folder(path, k) / MODEL_NAME for k in replicas)]
 
 
 def save_model(path: str | Path, model: Model) -> None:
@@ -89,16 +132,45 @@ def save_model(path: str | Path, model: Model) -> None:
 
 
 def load_model(path: str | Path) -> Model:
-    """Read a model file, or the model in a run folder, onto the CPU.
+    """Read a model file, or the model in a run folder with its replicas, onto the CPU.
 
     Raises
     ------
     DataError
-        If there is none, it is not a model of this package, or this version would move its ions
-        differently.
+        If there is none, it is not a model of this package, this version would move its ions
+        differently, or a replica is not trained yet.
     """
     path = Path(path)
-    file = path / MODEL_NAME if path.is_dir() else path
+    file, *others = model_files(path)
+    model = _load_one(path, file)
+    replicas = []
+    for other in others:
+        if not other.exists():
+            raise DataError(
+                "this replica is not trained yet",
+                where=other.parent,
+                remedy="go on with mdgan-train --replicas, or give the model file of all data",
+            )
+        replicas.append(_load_one(other, other))
+    for other, replica in zip(others, replicas, strict=True):
+        mine, theirs = _form(model), _form(replica)
+        if mine != theirs:
+            raise DataError(f"is of another form than {file} ({theirs}, {mine})", where=other)
+    return replace(
+        model,
+        replicas=tuple(replica.generator for replica in replicas),
+        verdict=worst_of([model.verdict, *(replica.verdict for replica in replicas)]),
+    )
+
+
+def _form(model: Model) -> tuple[Any, ...]:
+    """Return what models must share to generate into one file."""
+    g = model.generator
+    sizes = g.particles_per_sample, g.records_per_step, g.start_size, g.noise_size
+    return g.kind, model.species, model.record_interval_ps, g.ions_per_cell, *sizes
+
+
+def _load_one(path: Path, file: Path) -> Model:
     content = _read(path, file)
     generator = _generator(content, file)
     generator.eval().requires_grad_(False)

@@ -5,23 +5,26 @@ penalty; plain modules and one reduction have none, and give the same numbers on
 ranks.
 """
 
+import copy
 import hashlib
 import os
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from mdgan_hpc.errors import LaunchError
-from mdgan_hpc.parallel import Launch, detect_launch
+from mdgan_hpc.parallel import Launch, detect_launch, share
 
 Value = TypeVar("Value")
 #: Ranks wait for each other no longer: the first writes files and compares free runs meanwhile.
 _PATIENCE = timedelta(hours=1)
+#: Groups that work apart wait for each other at the end.
+_END_PATIENCE = timedelta(days=30)
 
 
 class Processes:
@@ -41,6 +44,11 @@ class Processes:
     def __init__(self, meeting_place: str | Path) -> None:
         launch = detect_launch()
         self.rank, self.size = launch.rank, launch.size
+        #: Whether this rank speaks for the launch: the first of all groups.
+        self.speaks = launch.rank == 0
+        self._group: dist.ProcessGroup | None = None  # all ranks
+        self._everyone: dist.ProcessGroup | None = None
+        self._first = 0
         self.device = _device(launch)
         if self.size > 1:
             if "MASTER_ADDR" not in os.environ:
@@ -60,6 +68,37 @@ class Processes:
                 world_size=self.size,
                 timeout=_PATIENCE,
             )
+
+    def split(self, n_groups: int) -> tuple[Self, int, int]:
+        """Share the ranks out to groups that work apart; all ranks call it.
+
+        Parameters
+        ----------
+        n_groups : int
+            At most so many.
+
+        Returns
+        -------
+        group : Processes
+            Of this rank's group.
+        number, n_groups : int
+            Of this group, and of the groups.
+        """
+        n_groups = min(n_groups, self.size)
+        parts = [share(self.size, number, n_groups) for number in range(n_groups)]
+        mine = next(number for number, part in enumerate(parts) if self.rank in part)
+        group = copy.copy(self)
+        if n_groups > 1:
+            groups = [dist.new_group(list(part)) for part in parts]
+            self._everyone = dist.new_group(timeout=_END_PATIENCE, backend="gloo")
+            group._group, group._first = groups[mine], parts[mine].start
+            group.rank, group.size = self.rank - parts[mine].start, len(parts[mine])
+        return group, mine, n_groups
+
+    def wait_for_groups(self) -> None:
+        """Wait until all groups are done, which may take long."""
+        if self._everyone is not None:
+            dist.barrier(self._everyone)
 
     def close(self) -> None:
         """Leave the group."""
@@ -88,7 +127,7 @@ class Processes:
         flat = torch.cat(
             [g.reshape(-1) for g in gradients] + [gradients[0].new_full((1,), flag * self.size)]
         )
-        dist.all_reduce(flat)
+        dist.all_reduce(flat, group=self._group)
         flat /= self.size
         start = 0
         for parameter, gradient in zip(parameters, gradients, strict=True):
@@ -128,7 +167,7 @@ class Processes:
         ]
         flags = values.new_full((1,), float(flag))
         flat = torch.cat([*(g.reshape(-1) for g in whole), values, flags])
-        dist.all_reduce(flat)
+        dist.all_reduce(flat, group=self._group)
         flat /= self.size
         sizes = [*(g.numel() for g in whole), len(values), 1]
         *parts, shared, flags = torch.split(flat, sizes)
@@ -142,7 +181,7 @@ class Processes:
         """Return the average of `value` over the ranks."""
         if self.size > 1:
             value = value.clone()
-            dist.all_reduce(value)
+            dist.all_reduce(value, group=self._group)
             value /= self.size
         return value
 
@@ -163,7 +202,7 @@ class Processes:
         padded = mine.new_zeros(max(sizes), *mine.shape[1:]).to(self.device)
         padded[: sizes[self.rank]] = mine[: sizes[self.rank]]
         every = [torch.empty_like(padded) for _ in sizes]
-        dist.all_gather(every, padded)
+        dist.all_gather(every, padded, group=self._group)
         joined = torch.cat([p[:n] for p, n in zip(every, sizes, strict=True)])
         return joined.movedim(0, dim).cpu()
 
@@ -172,13 +211,13 @@ class Processes:
         if self.size == 1:
             return value
         box = [value]
-        dist.broadcast_object_list(box, device=self.device)
+        dist.broadcast_object_list(box, self._first, self._group, self.device)
         return box[0]
 
     def barrier(self) -> None:
         """Wait for all ranks."""
         if self.size > 1:
-            dist.barrier()
+            dist.barrier(self._group)
 
 
 def _device(launch: Launch) -> torch.device:

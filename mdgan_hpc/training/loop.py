@@ -51,8 +51,9 @@ def run_loop(
     first = trainer.processes.rank == 0
     checkpoints = Checkpoints(folder / "checkpoints", settings.checkpoints_kept)
     begin, first_step, seconds_before = time.monotonic(), trainer.step, trainer.seconds
+    silent = not (first and trainer.processes.speaks)
     with (
-        Progress("training", last, start=trainer.step, silent=not first) as progress,
+        Progress("training", last, start=trainer.step, silent=silent) as progress,
         MetricsLog(folder, trainer.step) if first else nullcontext() as log,
     ):
         while trainer.step < last:

@@ -9,7 +9,7 @@ from typing import Any
 
 from mdgan_hpc.config import as_mapping
 from mdgan_hpc.errors import DataError, UsageError
-from mdgan_hpc.models.file import MODEL_NAME, Model, save_model
+from mdgan_hpc.models.file import MODEL_NAME, REPLICAS, Model, save_model
 from mdgan_hpc.outputs import written_whole
 from mdgan_hpc.provenance import provenance
 from mdgan_hpc.stopping import StopRequest
@@ -44,6 +44,7 @@ def train(
     replica: int = 0,
     wall_time_min: float | None = None,
     species: int | str | None = None,
+    processes: Processes | None = None,
 ) -> Path:
     """Train a generator, or go on with its training from the newest checkpoint.
 
@@ -62,6 +63,8 @@ def train(
         Stop and save after so many minutes.
     species : int or str, optional
         The ions to learn, where files hold several species.
+    processes : Processes, optional
+        The ranks that train; all of the launch if not given.
 
     Returns
     -------
@@ -96,13 +99,14 @@ def train(
         return model
     shared = dataclasses.replace(settings.train, seed=seed)
     settings = dataclasses.replace(settings, train=shared)
-    processes = Processes(folder)
-    record["ranks"] = processes.size
+    ranks = processes or Processes(folder)
+    record["ranks"] = ranks.size
     try:
         with StopRequest(wall_time_min) as stop:
-            _train(settings, dataset, folder, record, processes, stop)
+            _train(settings, dataset, folder, record, ranks, stop)
     finally:
-        processes.close()
+        if processes is None:
+            ranks.close()
     return model
 
 
@@ -244,7 +248,7 @@ def _refuse_other_training(folder: Path, record: Mapping[str, Any]) -> None:
     """Raise `UsageError` if a folder holds something else than what `record` tells of."""
     file = folder / CONFIG_NAME
     if not file.exists():
-        if folder.exists() and any(folder.iterdir()):
+        if folder.exists() and any(item.name != REPLICAS for item in folder.iterdir()):
             raise UsageError(
                 "is not empty and holds no training",
                 where=folder,
