@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from mdgan_hpc import __version__
 from mdgan_hpc.errors import DataError
+from mdgan_hpc.inputs import require_file
 
 _LIBRARIES = ("numpy", "h5py", "torch", "mpi4py", "ase", "spglib")
 
@@ -63,11 +64,10 @@ def file_sha256(path: str | Path) -> str:
     DataError
         If it is missing or cannot be read.
     """
+    require_file(path)
     try:
         with open(path, "rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
-    except FileNotFoundError:
-        raise DataError("no such file", where=path) from None
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror})", where=path) from None
 

@@ -1,6 +1,5 @@
 """How the trajectories of a report were made: what their files tell, as rows of a table."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,8 +26,7 @@ def facts_of(config: ReportConfig) -> dict[str, dict[str, Any]]:
         span = trajectory.parameter("training_span_ps")
         if span:
             training["span_ps"] = float(span)
-        model = trajectory.parameter("model_provenance")
-        trained = json.loads(model) if isinstance(model, str) and model else {}
+        trained = trajectory.recorded("model_provenance")
         settings = trained.get("config", {})
         training |= {k: v for k, v in settings.get("data", {}).items() if k in _OF_SAMPLES}
         steps = [part.get("steps") for part in settings.get("phase", [settings.get("train", {})])]
