@@ -90,7 +90,7 @@ class Fingerprints:
             list(paths.items()) if isinstance(paths, Mapping) else [(path, None) for path in paths]
         )
         self._found: dict[str, str] = {}
-        self._error: OSError | None = None
+        self._error: DataError | OSError | None = None
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
@@ -107,6 +107,7 @@ class Fingerprints:
             for path, descriptor in self._paths:
                 digest = hashlib.sha256()
                 if descriptor is None:
+                    require_file(path)
                     with open(path, "rb", buffering=0) as stream:
                         finished = self._read(stream.fileno(), digest)
                 else:
@@ -114,7 +115,7 @@ class Fingerprints:
                 if not finished:
                     return
                 self._found[str(path)] = digest.hexdigest()
-        except OSError as error:
+        except (DataError, OSError) as error:
             self._error = error
 
     def _read(self, descriptor: int, digest: "hashlib._Hash") -> bool:
@@ -136,6 +137,8 @@ class Fingerprints:
             If a file cannot be read.
         """
         self._thread.join()
+        if isinstance(self._error, DataError):
+            raise self._error
         if self._error is not None:
             raise DataError(f"cannot be read ({self._error.strerror})", where=self._error.filename)
         return self._found
