@@ -276,17 +276,25 @@ def _unexpected(error: Exception, launch: Launch) -> tuple[str, int]:
     told = " ".join(f"{error}".split())[:500]
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"Error{on}: {error.filename}: {error.strerror}", EXIT_DATA
-    frames = error.__traceback__
-    while frames is not None and frames.tb_next is not None:
-        frames = frames.tb_next
-    at = ""
-    if frames is not None:
-        at = f" ({os.path.basename(frames.tb_frame.f_code.co_filename)}:{frames.tb_lineno})"
+    at = " < ".join(_places(error)[:4])
     return (
-        f"Error{on}: unexpected {type(error).__name__}{at}: {told or 'no message'}; please report "
-        "it with the traceback that --debug shows",
+        f"Error{on}: unexpected {type(error).__name__} ({at}): {told or 'no message'}; please "
+        "report it with the traceback that --debug shows",
         EXIT_SOFTWARE,
     )
+
+
+def _places(error: Exception) -> list[str]:
+    """Return files and lines that an exception came through, the innermost first.
+
+    A job of hours is not soon run again with --debug.
+    """
+    places, trace = [], error.__traceback__
+    while trace is not None:
+        name = os.path.basename(trace.tb_frame.f_code.co_filename)
+        places.append(f"{name}:{trace.tb_lineno}")
+        trace = trace.tb_next
+    return places[::-1]
 
 
 def _end_all(launch: Launch, line: str, status: int) -> None:

@@ -80,14 +80,15 @@ def read_metrics(file: Path) -> list[dict[str, Any]]:
     A run that was killed may leave half a line, a disk that was full a tail of NUL bytes.
     """
     rows, damaged = [], 0
-    for line in read_bytes(file).decode(errors="replace").splitlines():
+    *lines, last = read_bytes(file).decode(errors="replace").split("\n")
+    for line in (*lines, last):
         try:
             row = parse_json(line, file)
             if type(row.get("step")) is not int:
                 raise DataError("has no step", where=file)
             rows.append(row)
         except DataError:
-            damaged += bool(line.strip())
+            damaged += bool(line.strip()) and line is not last
     if damaged:
         warnings.warn(f"{file}: {damaged} damaged lines are left out", DataWarning, stacklevel=2)
     return rows
