@@ -50,6 +50,13 @@ def command(name: str) -> Callable[[Callable[..., None]], click.Command]:
     return decorate
 
 
+def say(line: str) -> None:
+    """Print a line of results, in the characters that every terminal has."""
+    from mdgan_hpc.report.numbers import plain_text
+
+    click.echo(plain_text(line))
+
+
 class _OnStandardError(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
