@@ -145,7 +145,7 @@ def test_a_browser_never_scrolls_sideways(page, tmp_path, width):
         f'<iframe src="inner.html" style="border:0;width:{width}px;height:900px"></iframe>'
     )
     options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=4000"]
-    options.append("--allow-file-access-from-files")
+    options += ["--allow-file-access-from-files", "--hide-scrollbars"]
     done = subprocess.run(
         [CHROMIUM, *options, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
         + [(tmp_path / "outer.html").as_uri()],
