@@ -136,7 +136,8 @@ def save_results(path: str | Path, tree: Tree, *, force: bool = True, table: str
         if suffix == ".h5":
             import h5py
 
-            with h5py.File(partial, "w") as file:
+            # In the order of the tree, as it is drawn and printed.
+            with h5py.File(partial, "w", track_order=True) as file:
                 _write_group(file, tree)
                 file.attrs[DIGEST] = digests.of_tree(_read_group(file))
         elif suffix == ".json":
@@ -204,7 +205,7 @@ def _write_group(group: Any, tree: Tree) -> None:
 
     for name, value in tree.items():
         if isinstance(value, Mapping):
-            _write_group(group.create_group(_escaped(name)), value)
+            _write_group(group.create_group(_escaped(name), track_order=True), value)
             continue
         name = _escaped(name)
         if value is None:

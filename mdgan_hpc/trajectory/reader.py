@@ -73,14 +73,14 @@ class Trajectory:
                 raise TruncatedError(
                     f"is incomplete: {done} of {self.n_records} records of all particles are there",
                     where=path,
-                    remedy="run the command that makes it again: it goes on from there",
+                    remedy="make it again: it goes on from there; or use mdgan-msd --incomplete",
                 )
             self._length = layout.length_factor(self._position, units[0])
             self._length_unit = layout.unit_of(self._position) or units[0]
             self._selection: Selection | None = None
             if species is not None:
                 self._selection = Selection.of_species(
-                    self._file_species, atomic_number(species), self.path
+                    self.all_species, atomic_number(species), self.path
                 )
         except BaseException:
             self.close()
@@ -124,6 +124,11 @@ class Trajectory:
             particles = min(int(particles), self.n_particles)
         return int(records), int(particles)
 
+    @property
+    def block_particles(self) -> int:
+        """Particles of a block of a generated file, which are equally far; all in other files."""
+        return self._elements.block_particles
+
     @cached_property
     def completed_records(self) -> np.ndarray:
         """Records complete in each particle block, [n_blocks]; all in files of others."""
@@ -136,7 +141,7 @@ class Trajectory:
         return bool((self.completed_records >= self.n_records).all())
 
     @cached_property
-    def _file_species(self) -> np.ndarray:
+    def all_species(self) -> np.ndarray:
         """Atomic numbers of all particles of the file; zeros where it does not tell."""
         values = self._elements.first_row("species")
         if values is None:
@@ -146,7 +151,7 @@ class Trajectory:
     @cached_property
     def species(self) -> np.ndarray:
         """Atomic numbers [N]; zeros where the file does not tell."""
-        every = self._file_species
+        every = self.all_species
         return every if self._selection is None else every[self._selection.index]
 
     @property
@@ -183,12 +188,12 @@ class Trajectory:
     @cached_property
     def steps(self) -> np.ndarray:
         """MD step of each record, [T]."""
-        return steps_of(self._elements)
+        return steps_of(self._elements)[: self.n_records]
 
     @cached_property
     def times_ps(self) -> np.ndarray:
         """Time of each record in ps, [T] float64."""
-        return times_of(self._elements, self._units[1])
+        return times_of(self._elements, self._units[1])[: self.n_records]
 
     @cached_property
     def record_interval_ps(self) -> float:
@@ -347,6 +352,16 @@ class Trajectory:
         """Return one of `parameters`, or None if absent."""
         return self.parameters.get(name)
 
+    def number(self, name: str) -> float | None:
+        """Return one of `parameters` that is a finite number, or None if absent.
+
+        Raises
+        ------
+        DataError
+            If it is anything else.
+        """
+        return self._elements.number(name)
+
     def recorded(self, name: str) -> dict[str, Any]:
         """Return a parameter that is a record in JSON, such as ``model_provenance``; or {}."""
         return self._elements.text_of_json(name)
@@ -401,9 +416,7 @@ class Trajectory:
             or len(self._selection) == self._elements.n_atoms
         ):
             return None
-        return self._averaged(
-            np.setdiff1d(np.arange(len(self._file_species)), self._selection.index)
-        )
+        return self._averaged(np.setdiff1d(np.arange(len(self.all_species)), self._selection.index))
 
     def _averaged(self, index: np.ndarray) -> Framework:
         """Average the particles of the file with these numbers over all records."""
@@ -415,7 +428,7 @@ class Trajectory:
         if not np.isfinite(average.mean).all():
             bad = index[~np.isfinite(average.mean).all(1)][0]
             raise DataError(f"has positions of particle {bad} that are no numbers", where=self.path)
-        return Framework(self._file_species[index], average.mean, average.rms_displacement)
+        return Framework(self.all_species[index], average.mean, average.rms_displacement)
 
     @cached_property
     def provenance(self) -> dict[str, Any]:

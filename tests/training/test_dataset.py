@@ -10,6 +10,7 @@ from mdgan_hpc.training.data.dataset import Dataset
 from mdgan_hpc.training.run import train
 from tests.support.motion import write
 from tests.support.runs import cubic_framework, underdamped
+from tests.support.training import SMALL_MODEL
 
 EDGE = 4.0
 
@@ -85,7 +86,7 @@ def test_quenches_of_a_glass_are_isotropic_and_told(glass, caplog):
 def test_quenches_of_a_glass_train(glass, tmp_path, caplog):
     keys = {
         "data": {"step_skip": 1, "records": 16},
-        "generator": {"hidden": 8, "head": 8, "history_records": 20, "start_states": 64},
+        "generator": {"hidden": 8, "head": 8, **SMALL_MODEL},
         "phase": [{"steps": 2, "likelihood": {"warm_up": 8}}],
         "train": {"batch": 4, "evaluate_every": 0},
     }
@@ -110,9 +111,9 @@ def test_runs_that_do_not_belong_together_are_refused(tmp_path):
     write(tmp_path / "a.h5", motion)
     write(tmp_path / "b.h5", motion, interval=0.06)
     write(tmp_path / "c.h5", motion, species=[11] * 4)
-    with pytest.raises(DataError, match="60 fs between frames"):
+    with pytest.raises(DataError, match="60 fs between records"):
         Dataset.read([tmp_path / "a.h5", tmp_path / "b.h5"])
-    with pytest.raises(DataError, match="another species"):
+    with pytest.raises(UsageError, match=r"c\.h5: holds Na, .*a\.h5 Li"):
         Dataset.read([tmp_path / "a.h5", tmp_path / "c.h5"])
     with pytest.raises(UsageError, match="no run is given"):
         Dataset.read([])
