@@ -9,7 +9,7 @@ DEMO := demo
 JOBS ?= 2
 TEST := $(BIN)/python -m pytest --numprocesses $(JOBS)
 
-.PHONY: help venv lock demo test test-slow reference test-cluster lint format benchmarks clean \
+.PHONY: help venv lock demo test test-slow test-chaos reference test-cluster lint format benchmarks clean \
     image-cpu image-cuda image-rocm image-cpu-test
 .DELETE_ON_ERROR:
 
@@ -17,6 +17,7 @@ help:
 	@echo "make demo          set up .venv, then SIESTA runs -> model -> trajectories -> D, with figures"
 	@echo "make test          set up .venv, then all tests but the long ones; JOBS=8 for eight at once"
 	@echo "make test-slow     known answers: processes whose D is known (twelve minutes)"
+	@echo "make test-chaos    damaged inputs, kills, two writers: thousands of each (half an hour)"
 	@echo "make test-cluster  every job script on a real Slurm (root, Debian)"
 	@echo "make lint          ruff, mypy, import-linter, shellcheck"
 	@echo "make benchmarks    speed against peers, one table"
@@ -69,7 +70,11 @@ $(DEMO)/msd.json: $(DEMO)/generated.done
 	@$(RUN) $(BIN)/mdgan-msd $(DEMO)/generated.h5 -o $@ --force
 
 test: .venv/installed
-	$(TEST) --dist loadfile -m "not benchmark and not slow"
+	$(TEST) --dist loadfile -m "not benchmark and not slow and not chaos"
+
+# Inputs damaged by chance, kills, writers at once: less than half an hour of two cores.
+test-chaos: .venv/installed
+	$(BIN)/python -m pytest -s -m chaos tests/chaos
 
 # Processes whose D and alpha2 are known, learned and generated: about twelve minutes of two cores.
 test-slow: .venv/installed

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from mdgan_hpc.errors import LaunchError, MdganError, StoppedError
+from mdgan_hpc.errors import EXIT_DATA, EXIT_SOFTWARE, LaunchError, MdganError, StoppedError
 
 _LAUNCHERS: dict[str, tuple[str, str, str]] = {
     # launcher: variables of rank, number of ranks, rank on this host
@@ -236,7 +236,7 @@ def run_together(work: Callable[[], None], *, debug: bool = False) -> None:
 
     An `MdganError` becomes one line on standard error and its exit status. Rank 0 speaks at
     once; the others wait a moment before they end the run, so that a mistake seen by all ranks
-    is told once.
+    is told once. An exception that nobody foresaw becomes a line and exit status 70.
     """
     launch = Launch("single")
     try:
@@ -255,13 +255,46 @@ def run_together(work: Callable[[], None], *, debug: bool = False) -> None:
         _end_all(launch, f"Error: {error}", error.exit_status)
     except KeyboardInterrupt:
         _end_all(launch, "Interrupted; start again to go on from what was saved before.", 130)
-    except Exception:
-        if launch.size == 1:
-            raise
-        import traceback
+    except BrokenPipeError:
+        raise  # who reads what is printed has gone: click ends without a word
+    except Exception as error:
+        if debug:
+            import traceback
 
-        traceback.print_exc()
-        _end_all(launch, f"Error on rank {launch.rank} of {launch.size}", 1)
+            traceback.print_exc()
+        _end_all(launch, *_unexpected(error, launch))
+
+
+def _unexpected(error: Exception, launch: Launch) -> tuple[str, int]:
+    """Return the line and the exit status of an exception that no part of the package foresaw."""
+    on = f" on rank {launch.rank} of {launch.size}" if launch.size > 1 else ""
+    if isinstance(error, MemoryError):
+        return (
+            f"Error{on}: out of memory; use a machine with more, or a part of the data",
+            EXIT_DATA,
+        )
+    told = " ".join(f"{error}".split())[:500]
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"Error{on}: {error.filename}: {error.strerror}", EXIT_DATA
+    at = " < ".join(_places(error)[:4])
+    return (
+        f"Error{on}: unexpected {type(error).__name__} ({at}): {told or 'no message'}; please "
+        "report it with the traceback that --debug shows",
+        EXIT_SOFTWARE,
+    )
+
+
+def _places(error: Exception) -> list[str]:
+    """Return files and lines that an exception came through, the innermost first.
+
+    A job of hours is not soon run again with --debug.
+    """
+    places, trace = [], error.__traceback__
+    while trace is not None:
+        name = os.path.basename(trace.tb_frame.f_code.co_filename)
+        places.append(f"{name}:{trace.tb_lineno}")
+        trace = trace.tb_next
+    return places[::-1]
 
 
 def _end_all(launch: Launch, line: str, status: int) -> None:

@@ -1,6 +1,5 @@
 """Are trajectories replicas of one system, and different ones?"""
 
-import json
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -165,5 +164,4 @@ def training_of(trajectory: Trajectory) -> dict[str, Any]:
 
     ``inputs`` are the SHA-256 of the training data by their paths.
     """
-    text = trajectory.parameter("model_provenance")
-    return dict(json.loads(text)) if isinstance(text, str) and text else {}
+    return trajectory.recorded("model_provenance")

@@ -14,6 +14,7 @@ from mdgan_hpc.errors import DataError
 from mdgan_hpc.outputs import commit, partial_path, refuse_existing, require_directory_for
 from mdgan_hpc.provenance import as_json
 from mdgan_hpc.trajectory import layout
+from mdgan_hpc.trajectory.opening import seal_parameters
 
 
 class _Target(io.FileIO):
@@ -262,6 +263,7 @@ class TrajectoryWriter:
         if self._provenance:
             layout.write_parameters(file, {layout.PROVENANCE: as_json(self._provenance)})
         layout.write_ledger(file, np.array([self.n_records]), self.n_particles, self.n_records)
+        seal_parameters(file)
         file.close()
         self._check_written()
         self._target.close()
