@@ -3,11 +3,9 @@
 HDF5 has its own part of it (`mdgan_hpc.hdf5`), since it is heavy to load.
 """
 
-import json
 import os
 import resource
 import stat
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +108,8 @@ def parse_json(text: str, where: object) -> dict[str, Any]:
     ------
     DataError
     """
+    import json  # here, since every command loads this module
+
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:
@@ -144,6 +144,8 @@ def parse_toml(text: str, where: object) -> dict[str, Any]:
     ------
     DataError
     """
+    import tomllib
+
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

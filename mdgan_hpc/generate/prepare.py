@@ -21,7 +21,7 @@ from mdgan_hpc.generate.settings import GenerateConfig
 from mdgan_hpc.models.file import MODEL_NAME, Model
 from mdgan_hpc.outputs import refuse_existing
 from mdgan_hpc.provenance import as_json, file_sha256, library_versions, provenance
-from mdgan_hpc.trajectory.blocks.clock import GENERATION_TIME, read_time_s
+from mdgan_hpc.trajectory.blocks.clock import read_time_s
 from mdgan_hpc.trajectory.blocks.files import (
     Description,
     extend_whole_file,
@@ -38,6 +38,7 @@ from mdgan_hpc.trajectory.blocks.plan import (
     plan_parts,
     read_plan,
 )
+from mdgan_hpc.trajectory.layout import GENERATION_TIME
 from mdgan_hpc.trajectory.opening import read_provenance
 from mdgan_hpc.trajectory.temperature import TARGET
 

@@ -37,9 +37,12 @@ LINK = "particles/all"
 LEDGER = "parameters/ledger"
 PROVENANCE = "parameters/provenance"
 FRAMEWORK = "parameters/framework"
-#: What a file being written still changes; everything else in ``parameters/`` has a digest, which
-#: is an attribute of that group.
+#: Seconds of wall time of a generation, all sessions together; a killed one has not told its time.
+GENERATION_TIME = "generation_time_s"
+#: What a file being written still changes: too large to be read as constants, and small. All else
+#: in ``parameters/`` has a digest, which is an attribute of that group.
 GROWING = (f"/{LEDGER}/completed_records", f"/{LEDGER}/carry")
+CHANGING = (GENERATION_TIME,)
 DIGEST = "sha256"
 
 LENGTH_UNIT = "Angstrom"

@@ -4,7 +4,7 @@
 positions are judged by what the file stores of them; everything else is judged by their shape.
 """
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +155,23 @@ class Elements:
             raise DataError(f"has the chunk {told}", where=hdf5.place(ledger))
         return int(told[0]), int(told[1])
 
+    @property
+    def block_particles(self) -> int:
+        """Particles that one count of complete records is of; all where the file does not tell.
+
+        Raises
+        ------
+        DataError
+            If it tells a number that cannot be.
+        """
+        ledger = hdf5.group(self.root, layout.LEDGER)
+        told = None if ledger is None else hdf5.attribute(ledger, "block_particles")
+        if ledger is None or told is None:
+            return self.n_atoms
+        if np.ndim(told) or np.asarray(told).dtype.kind not in "iu" or told < 1:
+            raise DataError(f"has blocks of {told} particles", where=hdf5.place(ledger))
+        return int(told)
+
     def observables(self) -> list[str]:
         """Return the names of the observables that change with time."""
         found = hdf5.group(self.root, "observables")
@@ -185,6 +202,22 @@ class Elements:
         if self._parameters is None:
             self._parameters = read_parameters(self.root)
         return self._parameters
+
+    def number(self, name: str) -> float | None:
+        """Return a parameter that is a finite number, or None if there is none.
+
+        Raises
+        ------
+        DataError
+            If it is anything else.
+        """
+        found = self.parameters().get(name)
+        if found is None:
+            return None
+        if not isinstance(found, int | float) or not np.isfinite(found):
+            where = f"{self.path}:/parameters/{name}"
+            raise DataError("is no number", where=where, remedy="make the file again")
+        return float(found)
 
     def text_of_json(self, name: str) -> dict[str, Any]:
         """Return a parameter that is kept as JSON; empty if there is none.
@@ -264,18 +297,22 @@ def read_parameters(root: h5py.Group) -> dict[str, Any]:
         return {}
     tree = _constants(group)
     told = hdf5.attribute(group, layout.DIGEST)
-    digests.require_digest(tree, told, hdf5.place(group), remedy="make the file again")
+    digests.require_digest(_sealed(tree), told, hdf5.place(group), remedy="make the file again")
     return tree
 
 
 def seal_parameters(file: h5py.File) -> None:
     """Store the digest of the constants in ``parameters/``, all of which are there by now."""
     group = file["parameters"]
-    group.attrs[layout.DIGEST] = digests.of_tree(_constants(group))
+    group.attrs[layout.DIGEST] = digests.of_tree(_sealed(_constants(group)))
+
+
+def _sealed(tree: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in tree.items() if name not in layout.CHANGING}
 
 
 def _constants(group: h5py.Group, depth: int = 8) -> dict[str, Any]:
-    """Return what does not change while a file grows."""
+    """Return what is in a group, but for the ledger of a file that grows."""
     tree: dict[str, Any] = {}
     for name in hdf5.names(group):
         if (found := hdf5.find(group, name)) is None or found.name in layout.GROWING:
@@ -298,4 +335,4 @@ def read_provenance(path: str | Path) -> dict[str, Any]:
     """
     with hdf5.open_file(Path(path)) as file:
         found = read_parameters(file["/"]).get("provenance")
-        return dict(json.loads(found)) if found else {}
+    return parse_json(found, path) if isinstance(found, str) and found else {}

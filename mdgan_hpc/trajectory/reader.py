@@ -124,6 +124,11 @@ class Trajectory:
             particles = min(int(particles), self.n_particles)
         return int(records), int(particles)
 
+    @property
+    def block_particles(self) -> int:
+        """Particles of a block of a generated file, which are equally far; all in other files."""
+        return self._elements.block_particles
+
     @cached_property
     def completed_records(self) -> np.ndarray:
         """Records complete in each particle block, [n_blocks]; all in files of others."""
@@ -183,12 +188,12 @@ class Trajectory:
     @cached_property
     def steps(self) -> np.ndarray:
         """MD step of each record, [T]."""
-        return steps_of(self._elements)
+        return steps_of(self._elements)[: self.n_records]
 
     @cached_property
     def times_ps(self) -> np.ndarray:
         """Time of each record in ps, [T] float64."""
-        return times_of(self._elements, self._units[1])
+        return times_of(self._elements, self._units[1])[: self.n_records]
 
     @cached_property
     def record_interval_ps(self) -> float:
@@ -346,6 +351,16 @@ class Trajectory:
     def parameter(self, name: str) -> Any:
         """Return one of `parameters`, or None if absent."""
         return self.parameters.get(name)
+
+    def number(self, name: str) -> float | None:
+        """Return one of `parameters` that is a finite number, or None if absent.
+
+        Raises
+        ------
+        DataError
+            If it is anything else.
+        """
+        return self._elements.number(name)
 
     def recorded(self, name: str) -> dict[str, Any]:
         """Return a parameter that is a record in JSON, such as ``model_provenance``; or {}."""

@@ -151,9 +151,8 @@ def system_of(trajectory: Trajectory) -> str:
     if trajectory.generated:
         return str(training_of(trajectory).get("system", ""))
     species = trajectory.all_species
-    framework = trajectory.parameter("framework")
-    if framework:
-        species = np.concatenate([species, framework["species"]])
+    if trajectory.parameter("framework") and trajectory.framework is not None:
+        species = np.concatenate([species, trajectory.framework.species])
     elif len(np.unique(species)) < 2:
         return ""  # the others may have been left out
     return composition(species) if species.all() else ""
