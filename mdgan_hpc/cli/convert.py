@@ -94,7 +94,8 @@ def _convert(
     from mdgan_hpc.parallel import world
 
     if skip:
-        finished = batch.finished(tasks)
+        found = batch.finished(tasks) if world().rank == 0 else []
+        finished = world().bcast(found)
         if world().rank == 0:
             for _, done in finished:
                 click.echo(f"{done}: finished already, nothing to do")
