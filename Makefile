@@ -5,6 +5,9 @@ BIN := .venv/bin
 RUN := env OMP_NUM_THREADS=1 $(BIN)/mpiexec -n 2
 DATA := tests/data/long
 DEMO := demo
+# Tests side by side: as many as there are cores to spare.
+JOBS ?= 2
+TEST := $(BIN)/python -m pytest --numprocesses $(JOBS)
 
 .PHONY: help venv lock demo test test-slow reference test-cluster lint format benchmarks clean \
     image-cpu image-cpu-docker image-cuda image-rocm image-cpu-test
@@ -12,8 +15,8 @@ DEMO := demo
 
 help:
 	@echo "make demo          set up .venv, then SIESTA runs -> model -> trajectories -> D, with figures"
-	@echo "make test          set up .venv, then all tests but the long ones"
-	@echo "make test-slow     known answers: processes whose D is known (ten minutes)"
+	@echo "make test          set up .venv, then all tests but the long ones; JOBS=8 for eight at once"
+	@echo "make test-slow     known answers: processes whose D is known (twelve minutes)"
 	@echo "make test-cluster  every job script on a real Slurm (root, Debian)"
 	@echo "make lint          ruff, mypy, import-linter, shellcheck"
 	@echo "make benchmarks    speed against peers, one table"
@@ -66,11 +69,11 @@ $(DEMO)/msd.json: $(DEMO)/generated.done
 	@$(RUN) $(BIN)/mdgan-msd $(DEMO)/generated.h5 -o $@ --force
 
 test: .venv/installed
-	$(BIN)/python -m pytest -m "not benchmark and not slow"
+	$(TEST) --dist loadfile -m "not benchmark and not slow"
 
-# Processes whose D and alpha2 are known, learned and generated: about ten minutes of two cores.
+# Processes whose D and alpha2 are known, learned and generated: about twelve minutes of two cores.
 test-slow: .venv/installed
-	$(BIN)/python -m pytest -m slow tests/training/test_known_answers.py
+	$(TEST) --dist load -m slow tests/training/test_known_answers.py
 
 # The reference pages, from the commands and configuration classes themselves.
 reference: .venv/installed

@@ -47,4 +47,6 @@ def save(fig: Any, folder: Path, name: str) -> str:
     for suffix in ("png", "pdf"):
         options = {"metadata": {"CreationDate": None}} if suffix == "pdf" else {}
         fig.savefig(folder / f"{name}.{suffix}", **options)
+        # What has been laid out once stays as it is: half of the time of a figure.
+        fig.set_layout_engine("none")
     return name

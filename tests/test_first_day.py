@@ -1,6 +1,5 @@
 """A newcomer's list: what is typed on a first day, by the real commands."""
 
-import contextlib
 import gzip
 import json
 import os
@@ -10,19 +9,16 @@ import signal
 import subprocess
 import sys
 import time
-import traceback
-import warnings
-from importlib import import_module
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 from mdgan_hpc.stopping import StopRequest
 from mdgan_hpc.trajectory import Trajectory
 from mdgan_hpc.trajectory.blocks.ledger import COMPLETED
+from tests.support.commands import run as in_process
 from tests.support.motion import write
 from tests.support.runs import underdamped
 
@@ -72,12 +68,7 @@ def run(
     """Run a command as it is typed, to its end; one rank in this process, which knows PyTorch."""
     line = [str(word) for word in arguments]
     if ranks == 1 and env is None:
-        command = import_module(f"mdgan_hpc.cli.{name.removeprefix('mdgan-')}").main
-        with contextlib.chdir(cwd), warnings.catch_warnings():
-            here = CliRunner().invoke(command, line)
-        if here.exception is not None and not isinstance(here.exception, SystemExit):
-            raise AssertionError("".join(traceback.format_exception(here.exception)))
-        done = subprocess.CompletedProcess(line, here.exit_code, here.stdout, here.stderr)
+        done = in_process(f"mdgan_hpc.cli.{name.removeprefix('mdgan-')}", *line, folder=cwd)
     else:
         done = subprocess.run(
             words(name, *arguments, ranks=ranks),

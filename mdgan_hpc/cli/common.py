@@ -81,6 +81,13 @@ def _speaks() -> bool:
         return True  # told by the guard of the command
 
 
+def say(line: str) -> None:
+    """Print a line of results, in the characters that every terminal has."""
+    from mdgan_hpc.report.numbers import plain_text
+
+    click.echo(plain_text(line))
+
+
 class _OnStandardError(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if _speaks():

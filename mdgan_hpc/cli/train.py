@@ -131,7 +131,7 @@ def _advise(
     for line in advice.lines(step_skip, records):
         click.echo(line)
     if figure is not None:
-        from mdgan_hpc.report.figures.published import draw_samples
+        from mdgan_hpc.report.figures.coefficients import draw_samples
 
         draw_samples(advice.samples, figure)
         click.echo(f"figure: {figure}")

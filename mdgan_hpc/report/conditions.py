@@ -136,7 +136,7 @@ def trained_on(config: ReportConfig, digests: Mapping[str, str]) -> list[list[st
 def _counts(values: np.ndarray) -> str:
     first = f"{int(values[0]):,}".replace(",", " ")
     if (values == values[0]).all():
-        return first if len(values) == 1 else f"{first} x {len(values)}"
+        return first if len(values) == 1 else f"{first} × {len(values)}"
     return " + ".join(str(int(v)) for v in values)
 
 
