@@ -10,7 +10,7 @@ JOBS ?= 2
 TEST := $(BIN)/python -m pytest --numprocesses $(JOBS)
 
 .PHONY: help venv lock demo test test-slow test-chaos reference test-cluster lint format benchmarks clean \
-    image-cpu image-cuda image-rocm image-cpu-test
+    image-cpu image-cpu-docker image-cuda image-rocm image-cpu-test
 .DELETE_ON_ERROR:
 
 help:
@@ -21,7 +21,7 @@ help:
 	@echo "make test-cluster  every job script on a real Slurm (root, Debian)"
 	@echo "make lint          ruff, mypy, import-linter, shellcheck"
 	@echo "make benchmarks    speed against peers, one table"
-	@echo "make image-cpu     an Apptainer image (also image-cuda, image-rocm); image-cpu-test tries it"
+	@echo "make image-cpu     an Apptainer image (also image-cpu-docker, -cuda, -rocm); image-cpu-test tries it"
 	@echo "make reference     renew docs/reference from the commands and configurations"
 	@echo "make lock          renew requirements.lock"
 	@echo "make clean         remove .venv and the demo"
@@ -89,7 +89,7 @@ test-cluster: .venv/installed
 	tests/cluster/install.sh
 	$(BIN)/python -m pytest -m slow tests/cluster
 
-image-cpu image-cuda image-rocm:
+image-cpu image-cpu-docker image-cuda image-rocm:
 	containers/build.sh $(patsubst image-%,%,$@)
 
 image-cpu-test: .venv/installed

@@ -7,6 +7,7 @@ step of its own, whose variables they inherit. MDGAN_LAUNCHER=torchrun|slurm|ope
 overrides.
 """
 
+import logging
 import os
 import sys
 import time
@@ -15,6 +16,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from mdgan_hpc.errors import EXIT_DATA, EXIT_SOFTWARE, LaunchError, MdganError, StoppedError
+
+_log = logging.getLogger(__name__)
 
 _LAUNCHERS: dict[str, tuple[str, str, str]] = {
     # launcher: variables of rank, number of ranks, rank on this host
@@ -82,6 +85,30 @@ def _srun_speaks_pmi(env: Mapping[str, str]) -> bool:
         env.get("SLURM_PROCID"),
         env.get("SLURM_STEP_NUM_TASKS"),
     )
+
+
+def gpus_given(environment: Mapping[str, str] | None = None) -> str:
+    """Return the variable by which this process was given GPUs, as ``NAME=VALUE``, or nothing."""
+    env = os.environ if environment is None else environment
+    visible = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
+    if any(env.get(name) in ("", "-1") for name in visible):
+        return ""  # they were hidden on purpose
+    for name in ("SLURM_JOB_GPUS", "SLURM_STEP_GPUS", "SLURM_GPUS_ON_NODE", *visible):
+        none = ("", "0") if name == "SLURM_GPUS_ON_NODE" else ("", "NoDevFiles")
+        if env.get(name, "") not in none:
+            return f"{name}={env[name]}"
+    return ""
+
+
+def warn_of_unseen_gpus(seen: bool) -> None:
+    """Tell once that GPUs were given to this job and PyTorch sees none of them."""
+    given = gpus_given()
+    if given and not seen:
+        _log.warning(
+            "This job was given GPUs (%s), but PyTorch sees none: it computes on processors. Check "
+            "the driver, that PyTorch was built for these GPUs, and --nv or --rocm of a container.",
+            given,
+        )
 
 
 class Communicator(Protocol):

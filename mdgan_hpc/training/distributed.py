@@ -17,7 +17,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from mdgan_hpc.errors import LaunchError
-from mdgan_hpc.parallel import Launch, detect_launch
+from mdgan_hpc.parallel import Launch, detect_launch, warn_of_unseen_gpus
 
 Value = TypeVar("Value")
 #: Ranks wait for each other no longer: the first writes files and compares free runs meanwhile.
@@ -182,6 +182,7 @@ class Processes:
 
 
 def _device(launch: Launch) -> torch.device:
+    warn_of_unseen_gpus(torch.cuda.is_available())
     if not torch.cuda.is_available():
         return torch.device("cpu")
     # With one GPU visible to each task, every task's own is device 0.
