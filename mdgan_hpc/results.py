@@ -16,6 +16,7 @@ from typing import Any, Self
 import numpy as np
 
 from mdgan_hpc.errors import DataError, UsageError
+from mdgan_hpc.hdf5 import hdf5_written
 from mdgan_hpc.outputs import written_whole
 
 Tree = Mapping[str, Any]
@@ -123,9 +124,7 @@ def save_results(path: str | Path, tree: Tree, *, force: bool = True, table: str
     with written_whole(path, force=force) as partial:
         suffix = Path(path).suffix
         if suffix == ".h5":
-            import h5py
-
-            with h5py.File(partial, "w") as file:
+            with hdf5_written(partial) as file:
                 _write_group(file, tree)
         elif suffix == ".json":
             partial.write_text(json.dumps(plain(tree), indent=1) + "\n", encoding="utf-8")

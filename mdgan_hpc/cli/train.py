@@ -90,16 +90,19 @@ def main(
     from mdgan_hpc.errors import UsageError
     from mdgan_hpc.training.settings import TrainingConfig
 
-    settings = load_config(TrainingConfig, config, overrides)
+    def settings() -> TrainingConfig:
+        return load_config(TrainingConfig, config, overrides)
+
     if show_config:
-        click.echo("\n".join(as_toml(settings)))
+        click.echo("\n".join(as_toml(settings())))
         return
     if not data:
         raise UsageError("--data is missing", remedy="name the trajectory of each run")
     if figure is not None and (not advise or figure.suffix not in (".png", ".pdf")):
         raise UsageError("--figure goes with --advise and ends in .png or .pdf")
     if advise:
-        _advise(data, species, figure, settings.data.step_skip, settings.data.records)
+        asked = settings().data
+        _advise(data, species, figure, asked.step_skip, asked.records)
         return
     if out is None:
         raise UsageError("--out is missing", remedy="name the run folder")

@@ -11,7 +11,7 @@ from mdgan_hpc.convert.settings import ConvertConfig
 from mdgan_hpc.convert.sources import open_source
 from mdgan_hpc.convert.streams import Files
 from mdgan_hpc.errors import MdganError, UsageError
-from mdgan_hpc.outputs import refuse_existing
+from mdgan_hpc.outputs import check_output
 from mdgan_hpc.parallel import Communicator
 
 
@@ -76,7 +76,7 @@ def convert_all(
         On rank 0, in the order of `tasks`; None on the others.
     """
     for _, output in tasks:
-        refuse_existing(output, force=force)
+        check_output(output, force=force, inputs=[run for run, _ in tasks])
     mine = []
     for number in range(world.rank, len(tasks), world.size):
         run, output = tasks[number]

@@ -1,5 +1,6 @@
 """The trained model as a file: weights and all that defines it, loaded without pickle."""
 
+import io
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -79,8 +80,11 @@ def save_model(path: str | Path, model: Model) -> None:
         "training_span_ps": model.training_span_ps,
         "provenance": model.provenance,
     }
+    # Through memory: torch makes no OSError of a full disk.
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
     with written_whole(path) as partial:
-        torch.save(content, partial)
+        partial.write_bytes(buffer.getvalue())
 
 
 def load_model(path: str | Path) -> Model:

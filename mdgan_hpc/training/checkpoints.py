@@ -13,6 +13,8 @@ import torch
 from mdgan_hpc.errors import DataError, DataWarning
 from mdgan_hpc.outputs import written_whole
 
+#: Folder of the checkpoints in a run folder.
+CHECKPOINTS = "checkpoints"
 _NAME = re.compile(r"step-(\d{9})\.pt")
 _DIGEST_BYTES = 32
 

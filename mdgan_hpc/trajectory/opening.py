@@ -1,5 +1,6 @@
 """Opening a trajectory file: is it one, where are its positions, are all its parts there."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import h5py
@@ -32,6 +33,30 @@ def open_file(path: Path) -> h5py.File:
             where=path,
             remedy="a trajectory made by mdgan-convert or mdgan-generate is needed",
         ) from error
+
+
+def files_of(path: str | Path) -> list[Path]:
+    """Return the files that a trajectory is made of: itself, and the parts of a virtual dataset.
+
+    Of a file that cannot be read, only itself.
+    """
+    path = Path(path)
+    if not path.is_file():  # a pipe would be waited for
+        return [path]
+    try:
+        with h5py.File(path, "r") as file:
+            positions = particle_group(file, path)["position/value"]
+            names = (
+                {s.file_name for s in positions.virtual_sources()} if positions.is_virtual else ()
+            )
+    except (OSError, KeyError, AttributeError, DataError):
+        names = ()
+    return [path, *(path.parent / name for name in sorted(names) if name != ".")]
+
+
+def all_files(paths: Iterable[str | Path]) -> list[Path]:
+    """Return the files that trajectories are made of; see `files_of`."""
+    return [file for path in paths for file in files_of(path)]
 
 
 def particle_group(file: h5py.File, path: Path) -> h5py.Group:
