@@ -16,7 +16,7 @@ from typing import Any, Self
 import numpy as np
 
 from mdgan_hpc.errors import DataError, UsageError
-from mdgan_hpc.hdf5 import hdf5_written
+from mdgan_hpc.hdf5_output import hdf5_written
 from mdgan_hpc.outputs import written_whole
 
 Tree = Mapping[str, Any]

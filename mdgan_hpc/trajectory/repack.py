@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 
 from mdgan_hpc.errors import DataError
-from mdgan_hpc.hdf5 import hdf5_written
+from mdgan_hpc.hdf5_output import hdf5_written
 from mdgan_hpc.outputs import check_output, written_whole
 from mdgan_hpc.progress import Progress
 from mdgan_hpc.provenance import as_json

@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 
 from mdgan_hpc.errors import DataError
-from mdgan_hpc.hdf5 import Hdf5Writer
+from mdgan_hpc.hdf5_output import Hdf5Writer
 from mdgan_hpc.outputs import write_error, written_whole
 from mdgan_hpc.provenance import as_json
 from mdgan_hpc.trajectory import layout

@@ -10,7 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from mdgan_hpc.hdf5 import hdf5_written
+from mdgan_hpc.hdf5_output import hdf5_written
 from mdgan_hpc.outputs import replaced, written_whole
 from mdgan_hpc.provenance import as_json
 from mdgan_hpc.trajectory import layout
