@@ -124,7 +124,8 @@ def save_results(path: str | Path, tree: Tree, *, force: bool = True, table: str
     with written_whole(path, force=force) as partial:
         suffix = Path(path).suffix
         if suffix == ".h5":
-            with hdf5_written(partial) as file:
+            # In the order of the tree, as it is drawn and printed.
+            with hdf5_written(partial, track_order=True) as file:
                 _write_group(file, tree)
         elif suffix == ".json":
             partial.write_text(json.dumps(plain(tree), indent=1) + "\n", encoding="utf-8")
@@ -186,7 +187,7 @@ def _write_group(group: Any, tree: Tree) -> None:
 
     for name, value in tree.items():
         if isinstance(value, Mapping):
-            _write_group(group.create_group(_escaped(name)), value)
+            _write_group(group.create_group(_escaped(name), track_order=True), value)
             continue
         name = _escaped(name)
         if value is None:

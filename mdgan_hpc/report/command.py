@@ -9,6 +9,7 @@ from mdgan_hpc.outputs import check_output, claimed_by_ranks, is_temporary, swee
 from mdgan_hpc.parallel import Communicator, require_same, together, world
 from mdgan_hpc.provenance import Fingerprints, identity, provenance
 from mdgan_hpc.report.comparison import compare, fingerprint
+from mdgan_hpc.report.conditions import trained_on
 from mdgan_hpc.report.document import NUMBERS, PAGE, draw_report
 from mdgan_hpc.report.results import Comparison
 from mdgan_hpc.report.sentences import sentences
@@ -92,10 +93,10 @@ def prepare(
         found = compare(config, communicator)
         if found is None:
             return None
-        record = provenance(
-            config=asdict(config), inputs=fingerprints.result(), ranks=communicator.size
-        )
-    found = replace(found, provenance=record, key=key)
+        inputs = fingerprints.result()
+    record = provenance(config=asdict(config), inputs=inputs, ranks=communicator.size)
+    rows = [*found.conditions, *trained_on(config, inputs)]
+    found = replace(found, conditions=rows, provenance=record, key=key)
     save_results(folder / ANALYSIS, found.to_tree())
     return found
 
