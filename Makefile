@@ -6,7 +6,7 @@ RUN := env OMP_NUM_THREADS=1 $(BIN)/mpiexec -n 2
 DATA := tests/data/long
 DEMO := demo
 
-.PHONY: help venv lock demo test test-slow reference test-cluster lint format benchmarks clean \
+.PHONY: help venv lock demo test test-slow test-chaos reference test-cluster lint format benchmarks clean \
     image-cpu image-cuda image-rocm image-cpu-test
 .DELETE_ON_ERROR:
 
@@ -14,6 +14,7 @@ help:
 	@echo "make demo          set up .venv, then SIESTA runs -> model -> trajectories -> D, with figures"
 	@echo "make test          set up .venv, then all tests but the long ones"
 	@echo "make test-slow     known answers: processes whose D is known (ten minutes)"
+	@echo "make test-chaos    damaged inputs, kills, two writers: thousands of each (half an hour)"
 	@echo "make test-cluster  every job script on a real Slurm (root, Debian)"
 	@echo "make lint          ruff, mypy, import-linter, shellcheck"
 	@echo "make benchmarks    speed against peers, one table"
@@ -66,11 +67,15 @@ $(DEMO)/msd.json: $(DEMO)/generated.done
 	@$(RUN) $(BIN)/mdgan-msd $(DEMO)/generated.h5 -o $@ --force
 
 test: .venv/installed
-	$(BIN)/python -m pytest -m "not benchmark and not slow"
+	$(BIN)/python -m pytest -m "not benchmark and not slow and not chaos"
 
 # Processes whose D and alpha2 are known, learned and generated: about ten minutes of two cores.
 test-slow: .venv/installed
 	$(BIN)/python -m pytest -m slow tests/training/test_known_answers.py
+
+# Inputs damaged by chance, kills, writers at once: less than half an hour of two cores.
+test-chaos: .venv/installed
+	$(BIN)/python -m pytest -s -m chaos tests/chaos
 
 # The reference pages, from the commands and configuration classes themselves.
 reference: .venv/installed

@@ -1,6 +1,7 @@
 """Many runs in one call, over the ranks, and the table of what became of them."""
 
 import math
+import os
 from collections.abc import Sequence
 from itertools import chain
 from operator import itemgetter
@@ -31,7 +32,7 @@ def output_paths(runs: Sequence[Path], output: Path | None, *, to_folder: bool) 
     UsageError
         If several runs would become one file.
     """
-    if output is not None and len(runs) == 1 and not (to_folder or output.is_dir()):
+    if output is not None and len(runs) == 1 and not (to_folder or os.path.isdir(output)):
         return [output]
     if output is not None and len(runs) > 1 and output.is_file():
         raise UsageError("is a file", where=output, remedy="several runs need a folder for -o")

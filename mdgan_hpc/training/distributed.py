@@ -18,7 +18,7 @@ from torch import Tensor
 
 from mdgan_hpc.errors import LaunchError, StoppedError
 from mdgan_hpc.parallel import Launch, detect_launch, join_group
-from mdgan_hpc.training.meeting import PATIENCE, Meeting
+from mdgan_hpc.training.meeting import PATIENCE, Meeting, launcher_process
 
 Value = TypeVar("Value")
 
@@ -31,7 +31,8 @@ class Processes:
     Parameters
     ----------
     meeting_place : path
-        The run folder: gives a port of its own to every run where MASTER_PORT is not set.
+        The run folder: gives a port of its own to every run where MASTER_PORT is not set, and the
+        launcher cannot be seen.
 
     Raises
     ------
@@ -52,7 +53,8 @@ class Processes:
                     )
                 os.environ["MASTER_ADDR"] = "127.0.0.1"
             if "MASTER_PORT" not in os.environ:
-                digest = hashlib.sha256(str(Path(meeting_place).absolute()).encode()).digest()
+                place = launcher_process() or str(Path(meeting_place).absolute())
+                digest = hashlib.sha256(place.encode()).digest()
                 os.environ["MASTER_PORT"] = str(20_000 + int.from_bytes(digest[:4]) % 20_000)
             self._meeting = Meeting(launch)
             join_group(self._meeting)

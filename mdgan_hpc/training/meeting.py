@@ -1,9 +1,11 @@
 """Where the ranks of a training meet, and learn that one of them has failed."""
 
 import os
+import socket
 import threading
 import time
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import torch.distributed as dist
@@ -21,6 +23,27 @@ _START = (
     "start all ranks by srun, mpiexec or torchrun, or set MDGAN_LAUNCHER=single for one process "
     "where variables of a launcher are left from elsewhere"
 )
+
+
+_LAUNCHERS = ("hydra_pmi_proxy", "mpiexec", "mpirun", "orted", "prted", "prterun", "slurmstepd")
+
+
+def launcher_process() -> str:
+    """Return the process that started the ranks of this host, or nothing where it is not seen.
+
+    It is one for all ranks of the host, wherever they look for files, and another for each launch.
+    """
+    process = os.getpid()
+    while process > 1:
+        try:
+            stat = Path(f"/proc/{process}/stat").read_text()
+        except OSError:
+            return ""
+        name, after = stat.partition("(")[2].rpartition(")")[::2]
+        if name in _LAUNCHERS:
+            return f"{name} {process}"
+        process = int(after.split()[1])
+    return ""
 
 
 class Meeting:
@@ -51,6 +74,8 @@ class Meeting:
     def _connect(self, *, serves: bool) -> Any:
         host, port = self._place
         try:
+            if not serves:
+                self._wait_for_first()
             return dist.TCPStore(  # type: ignore[attr-defined]
                 host,
                 port,
@@ -60,13 +85,25 @@ class Meeting:
                 timedelta(seconds=self._patience_s),
                 wait_for_workers=False,
             )
-        except (RuntimeError, ValueError) as error:
+        except (RuntimeError, ValueError, OSError) as error:
             what = "cannot be served (is it in use?)" if serves else "did not answer"
             raise LaunchError(
                 f"the meeting place of the ranks, {host} port {port}, {what}: "
                 f"{str(error).splitlines()[0][:100]}",
                 remedy="set MASTER_PORT to a free port" if serves else _START,
             ) from None
+
+    def _wait_for_first(self) -> None:
+        """Wait until rank 0 answers; torch's own wait is told in pages of its log."""
+        deadline = time.monotonic() + self._patience_s
+        while True:
+            try:
+                socket.create_connection(self._place, timeout=self._patience_s).close()
+                return
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
 
     def _wait_for_all(self, deadline: float) -> None:
         missing = list(range(self._launch.size))
