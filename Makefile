@@ -72,13 +72,13 @@ $(DEMO)/msd.json: $(DEMO)/generated.done
 test: .venv/installed
 	$(TEST) --dist loadfile -m "not benchmark and not slow and not chaos"
 
-# Inputs damaged by chance, kills, writers at once: less than half an hour of two cores.
-test-chaos: .venv/installed
-	$(BIN)/python -m pytest -s -m chaos tests/chaos
-
 # Processes whose D and alpha2 are known, learned and generated: about twelve minutes of two cores.
 test-slow: .venv/installed
 	$(TEST) --dist load -m slow tests/training/test_known_answers.py
+
+# Inputs damaged by chance, kills, writers at once: less than half an hour of two cores.
+test-chaos: .venv/installed
+	$(BIN)/python -m pytest -s -m chaos tests/chaos
 
 # The reference pages, from the commands and configuration classes themselves.
 reference: .venv/installed

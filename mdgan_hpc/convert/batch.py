@@ -1,6 +1,7 @@
 """Many runs in one call, over the ranks, and the table of what became of them."""
 
 import math
+import os
 from collections.abc import Sequence
 from itertools import chain
 from operator import itemgetter
@@ -11,10 +12,10 @@ from mdgan_hpc.convert.settings import ConvertConfig
 from mdgan_hpc.convert.sources import open_source
 from mdgan_hpc.convert.streams import Files
 from mdgan_hpc.errors import MdganError, OutputExistsError, UsageError
-from mdgan_hpc.outputs import refuse_existing
+from mdgan_hpc.outputs import check_output
 from mdgan_hpc.parallel import Communicator
 from mdgan_hpc.provenance import file_sha256
-from mdgan_hpc.trajectory.reader import read_provenance
+from mdgan_hpc.trajectory.opening import read_provenance
 
 
 def output_paths(runs: Sequence[Path], output: Path | None, *, to_folder: bool) -> list[Path]:
@@ -33,7 +34,7 @@ def output_paths(runs: Sequence[Path], output: Path | None, *, to_folder: bool) 
     UsageError
         If several runs would become one file.
     """
-    if output is not None and len(runs) == 1 and not (to_folder or output.is_dir()):
+    if output is not None and len(runs) == 1 and not (to_folder or os.path.isdir(output)):
         return [output]
     if output is not None and len(runs) > 1 and output.is_file():
         raise UsageError("is a file", where=output, remedy="several runs need a folder for -o")
@@ -113,7 +114,7 @@ def convert_all(
         On rank 0, in the order of `tasks`; None on the others.
     """
     for _, output in tasks:
-        refuse_existing(output, force=force)
+        check_output(output, force=force, inputs=[run for run, _ in tasks])
     mine = []
     for number in range(world.rank, len(tasks), world.size):
         run, output = tasks[number]

@@ -64,15 +64,15 @@ def device_kind(device: str) -> str:
     return kind
 
 
-def require_space(output: Path, needed: int) -> None:
-    """Raise unless the disk can hold `needed` more bytes.
+def require_space(output: Path, needed: int, *, freed: int = 0) -> None:
+    """Raise unless the disk can hold `needed` more bytes, where `freed` will go.
 
     Raises
     ------
     DataError
         Saying how much is there.
     """
-    free = shutil.disk_usage(output.absolute().parent).free
+    free = shutil.disk_usage(output.absolute().parent).free + freed
     if needed > free:
         raise DataError(
             f"needs {needed / 1e9:.3g} GB, the disk has {free / 1e9:.3g} GB free",

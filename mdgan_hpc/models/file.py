@@ -90,6 +90,7 @@ def save_model(path: str | Path, model: Model) -> None:
         "training_span_ps": model.training_span_ps,
         "provenance": model.provenance,
     }
+    # Through memory: torch makes no OSError of a full disk.
     buffer = io.BytesIO()
     torch.save(content, buffer)
     body = buffer.getvalue()
