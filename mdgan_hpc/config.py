@@ -19,6 +19,8 @@ from typing import Any, TypeVar
 from mdgan_hpc.errors import ConfigError
 
 Config = TypeVar("Config")
+#: The number that ``"auto"`` is in a configuration: a count that is left to the program.
+AUTO = 0
 
 
 def key(
@@ -28,6 +30,7 @@ def key(
     flag: str = "",
     metavar: str | None = None,
     empty: str = "",
+    auto: bool = False,
     least: float | None = None,
     above: float | None = None,
     most: float | None = None,
@@ -45,10 +48,12 @@ def key(
         What the help calls the value.
     empty : str, optional
         What the default stands for, where it means "chosen by the program".
+    auto : bool
+        The value may be the text ``"auto"``: a count that the program chooses, `AUTO` until then.
     least, above, most : float, optional
         The value is at least, above, or at most this (`require_ranges`).
     """
-    told = {"help": help, "flag": flag, "metavar": metavar, "empty": empty}
+    told = {"help": help, "flag": flag, "metavar": metavar, "empty": empty, "auto": auto}
     metadata = {**told, "least": least, "above": above, "most": most}
     if isinstance(default, list | dict):
         return dataclasses.field(default_factory=default.copy, metadata=metadata)
@@ -198,7 +203,13 @@ def from_mapping(cls: type[Config], tree: Mapping[str, Any], prefix: str = "") -
             known = f"known: {', '.join(sorted(names))}"
             remedy = f"did you mean {prefix}{near[0]}?" if near else known
             raise ConfigError(f"unknown key {prefix}{name}", remedy=remedy)
-    values = {name: _checked(hints[name], value, f"{prefix}{name}") for name, value in tree.items()}
+    automatic = {field.name for field in dataclasses.fields(cls) if field.metadata.get("auto")}
+    values = {
+        name: AUTO
+        if value == "auto" and name in automatic
+        else _checked(hints[name], value, f"{prefix}{name}")
+        for name, value in tree.items()
+    }
     return typing.cast(Config, cls(**values))
 
 
@@ -247,7 +258,13 @@ def _checked(hint: Any, value: Any, name: str) -> Any:
 
 def as_mapping(config: Any) -> dict[str, Any]:
     """Return a configuration as nested dictionaries, ready for JSON."""
-    return {f.name: _plain(getattr(config, f.name)) for f in dataclasses.fields(config)}
+    return {f.name: _plain(shown_value(config, f)) for f in dataclasses.fields(config)}
+
+
+def shown_value(config: Any, field: "dataclasses.Field[Any]") -> Any:
+    """Return a value as a configuration file has it: ``"auto"`` where the program chooses."""
+    value = getattr(config, field.name)
+    return "auto" if value == AUTO and field.metadata.get("auto") else value
 
 
 def _plain(value: Any) -> Any:
@@ -290,4 +307,4 @@ def _keys(config: Any) -> list[tuple["dataclasses.Field[Any]", Any]]:
     """Return the keys of a section and their values; a chosen section tells its own."""
     if hasattr(config, "keys"):
         return typing.cast(list[tuple["dataclasses.Field[Any]", Any]], config.keys())
-    return [(field, getattr(config, field.name)) for field in dataclasses.fields(config)]
+    return [(field, shown_value(config, field)) for field in dataclasses.fields(config)]

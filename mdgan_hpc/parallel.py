@@ -254,7 +254,7 @@ def run_together(work: Callable[[], None], *, debug: bool = False) -> None:
             traceback.print_exc()
         _end_all(launch, f"Error: {error}", error.exit_status)
     except KeyboardInterrupt:
-        _end_all(launch, "Interrupted; start again to go on.", 130)
+        _end_all(launch, "Interrupted; start again to go on from what was saved before.", 130)
     except Exception:
         if launch.size == 1:
             raise

@@ -77,6 +77,7 @@ class Progress:
 
     def update(self, units: int = 1, note: str = "") -> None:
         """Count finished units; `note` is shown beside the rate."""
+        units = min(units, self.total - self.done) if self.total else units
         self.done += units
         if self.silent:
             return
@@ -87,6 +88,10 @@ class Progress:
         elif time.monotonic() - self._last >= self.interval_s:
             self._last = time.monotonic()
             self._line(note)
+
+    def finish(self) -> None:
+        """Count what is left: the work is done, though the shares of others were only estimated."""
+        self.update(self.total - self.done)
 
     def _line(self, note: str = "") -> None:
         elapsed = max(time.monotonic() - self._begin, 1e-9)

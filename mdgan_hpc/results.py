@@ -125,7 +125,8 @@ def save_results(path: str | Path, tree: Tree, *, force: bool = True, table: str
         if suffix == ".h5":
             import h5py
 
-            with h5py.File(partial, "w") as file:
+            # In the order of the tree, as it is drawn and printed.
+            with h5py.File(partial, "w", track_order=True) as file:
                 _write_group(file, tree)
         elif suffix == ".json":
             partial.write_text(json.dumps(plain(tree), indent=1) + "\n", encoding="utf-8")
@@ -187,7 +188,7 @@ def _write_group(group: Any, tree: Tree) -> None:
 
     for name, value in tree.items():
         if isinstance(value, Mapping):
-            _write_group(group.create_group(_escaped(name)), value)
+            _write_group(group.create_group(_escaped(name), track_order=True), value)
             continue
         name = _escaped(name)
         if value is None:

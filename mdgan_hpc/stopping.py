@@ -1,17 +1,25 @@
 """Stopping on request: signals and a wall-time limit set a flag that the work looks at."""
 
+import logging
+import math
 import signal
 import threading
 import time
+from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import Self
+
+_log = logging.getLogger(__name__)
+#: A launcher passes on the Ctrl-C that the terminal sends to all: within this time it is the same.
+_SAME_KEY_S = 1.0
 
 
 class StopRequest:
     """Becomes true once the process was asked to end; use as a context manager.
 
-    SIGTERM, SIGUSR2 (Slurm's ``--signal=USR2@300``; NCCL may take USR1) and, where given, the
-    wall-time limit count. The work goes on to the next place where it can save, and asks there.
+    Ctrl-C (SIGINT), SIGTERM, SIGUSR2 (Slurm's ``--signal=USR2@300``; NCCL may take USR1) and, where
+    given, the wall-time limit count. The work goes on to the next place where it can save, and asks
+    there. A second Ctrl-C ends it at once, by `KeyboardInterrupt`.
 
     Parameters
     ----------
@@ -23,12 +31,13 @@ class StopRequest:
         self.reason = ""
         self._deadline = None if wall_time_min is None else time.monotonic() + 60 * wall_time_min
         self._before: dict[signal.Signals, object] = {}
+        self._interrupted = -math.inf
 
     def __enter__(self) -> Self:
         # Only the main thread may set handlers; elsewhere the limit alone counts.
         if threading.current_thread() is not threading.main_thread():
             return self
-        for number in (signal.SIGTERM, signal.SIGUSR2):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):
             self._before[number] = signal.signal(number, self._handle)
         return self
 
@@ -42,7 +51,20 @@ class StopRequest:
             signal.signal(number, handler)  # type: ignore[arg-type]
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        self.reason = signal.Signals(number).name
+        if number == signal.SIGINT:
+            self._interrupt()
+        self.reason = self.reason or signal.Signals(number).name
+
+    def _interrupt(self) -> None:
+        """Tell that the work saves; end it where that was told before."""
+        now = time.monotonic()
+        if now - self._interrupted < _SAME_KEY_S:
+            return
+        if self._interrupted > -math.inf:
+            raise KeyboardInterrupt
+        self._interrupted = now
+        with suppress(RuntimeError):  # the signal came while something else was written
+            _log.warning("Ctrl-C: saving, then stopping; a second Ctrl-C stops without saving.")
 
     def __bool__(self) -> bool:
         if not self.reason and self._deadline is not None and time.monotonic() >= self._deadline:

@@ -13,6 +13,7 @@ from mdgan_hpc.analysis.fit.transport import conductivity
 from mdgan_hpc.analysis.results import Collective, Diffusion, Dynamics
 from mdgan_hpc.errors import DataError, UsageError
 from mdgan_hpc.trajectory import Trajectory
+from mdgan_hpc.trajectory.temperature import temperature_of
 
 
 class Charges(TypedDict):
@@ -43,7 +44,7 @@ def diffusion(
     charge : float, optional
         Of an ion, elementary charges: asks for the conductivity.
     temperature_k : float, optional
-        For that; the mean of the files if not given.
+        For that; if not given the target of the simulation, or else the mean of the first file.
     **options
         Fields of `DynamicsConfig` where files are given.
 
@@ -88,7 +89,7 @@ def with_conductivity(fitted: Diffusion, charges: Charges | None) -> Diffusion:
 
 def charges_of(path: str, species: str, charge: float, temperature_k: float | None) -> Charges:
     """Return what the conductivity needs beside D: ions, their charge, volume, temperature."""
-    with Trajectory(path, species or None) as trajectory:
+    with Trajectory(path, species or None, incomplete_ok=True) as trajectory:
         ions = trajectory.ions_per_cell
         if trajectory.generated and ions == 1:
             raise UsageError(
@@ -97,13 +98,13 @@ def charges_of(path: str, species: str, charge: float, temperature_k: float | No
                 remedy="give the MD trajectories",
             )
         cell = trajectory.constant_cell
-        measured = trajectory.observable("temperature")
+        told = temperature_of(trajectory).k
     if cell is None:
         raise DataError("has no constant cell, so no volume", where=path)
     if temperature_k is None:
-        if measured is None:
+        if told is None:
             raise UsageError("the files hold no temperature", remedy="give --temperature")
-        temperature_k = float(np.nanmean(measured))
+        temperature_k = told
     return {
         "n_ions": ions,
         "volume_a3": float(abs(np.linalg.det(cell))),

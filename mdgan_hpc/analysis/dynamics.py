@@ -4,6 +4,7 @@ Replicas are never joined in time: sums over origins and numbers of origins are 
 for itself. Work is shared out over MPI ranks in blocks of particles.
 """
 
+import logging
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -27,6 +28,12 @@ from mdgan_hpc.errors import UsageError
 from mdgan_hpc.parallel import Communicator, SingleProcess, share
 from mdgan_hpc.progress import Progress
 from mdgan_hpc.trajectory import Trajectory
+from mdgan_hpc.trajectory.complete import CompletePart, complete_extent
+from mdgan_hpc.trajectory.replicas import require_replicas
+
+_log = logging.getLogger(__name__)
+#: Complete records of a file, and the particles that have them.
+Extent = tuple[int, np.ndarray]
 
 #: Bytes of positions read at once.
 READ_BYTES = 400 * 2**20
@@ -62,7 +69,7 @@ def dynamics(
     DataError
         If the runs do not fit together or a file cannot be used.
     UsageError
-        If a file is given twice, or holds several species and none is named.
+        If a run is given twice, or a file holds several species and none is named.
     """
     if config is not None and options:
         raise UsageError(f"give either config or {', '.join(options)}")
@@ -90,7 +97,8 @@ def measure_dynamics(
     Dynamics or None
         On rank 0; None on the others.
     """
-    with open_runs(paths, config.species) as trajectories:
+    extents = complete_extents(paths, config, communicator)
+    with open_runs(paths, config.species, extents) as trajectories:
         plan = make_plan(trajectories, config)
         runs = [_empty_sums(t, plan) for t in trajectories]
         label = label or trajectories[0].label
@@ -139,6 +147,7 @@ def _add_shared(
             buffer = scratch.array("positions", (t.n_records, n, 3), t.position_type)
             runs[run].add(t.positions(particles=part, out=buffer), part.start)
             progress.update(n * communicator.size)
+        progress.finish()
 
 
 def _worth_of_fingerprints(trajectories: Sequence[Trajectory], n_units: int) -> int:
@@ -151,20 +160,37 @@ def _worth_of_fingerprints(trajectories: Sequence[Trajectory], n_units: int) -> 
 
 @contextmanager
 def open_runs(
-    paths: Sequence[str | Path], species: str | int | None = None
+    paths: Sequence[str | Path],
+    species: str | int | None = None,
+    extents: Sequence[Extent] | None = None,
 ) -> Iterator[list[Trajectory]]:
     """Give the trajectories in `paths`, each a replica of its own, of one species.
+
+    Parameters
+    ----------
+    paths : sequence of path
+    species : str or int, optional
+    extents : sequence of (records, particles), optional
+        What is read of each file (`complete_extents`); all of it, which must be complete, if not
+        given.
 
     Raises
     ------
     UsageError
-        If a file is given twice, holds several species and none is named, or another species than
-        the first.
+        If a run is given twice, a file holds several species and none is named, or another species
+        than the first.
+    DataError
+        If they are not replicas of one system (`require_replicas`).
     """
-    if len({Path(path).resolve() for path in paths}) < len(paths):
-        raise UsageError("the same file is given twice", remedy="each replica counts once")
     with ExitStack() as stack:
-        trajectories = [stack.enter_context(Trajectory(path, species or None)) for path in paths]
+        trajectories: list[Trajectory] = []
+        for number, path in enumerate(paths):
+            if extents is None:
+                opened = Trajectory(path, species or None)
+            else:
+                rows, particles = extents[number]
+                opened = CompletePart(path, species or None, records=rows, particles=particles)
+            trajectories.append(stack.enter_context(opened))
         names = [t.require_one_species() for t in trajectories]
         for path, name in zip(paths, names, strict=True):
             if name != names[0]:
@@ -173,12 +199,33 @@ def open_runs(
                     where=path,
                     remedy="analyse them apart, or name one with --species",
                 )
+        require_replicas(trajectories)
         yield trajectories
 
 
+def complete_extents(
+    paths: Sequence[str | Path], config: DynamicsConfig, communicator: Communicator
+) -> list[Extent] | None:
+    """Return what is complete of each file, the same on all ranks; None: all must be complete.
+
+    Raises
+    ------
+    DataError
+        If a file holds no complete record.
+    """
+    if not config.incomplete:
+        return None
+    found = [complete_extent(path) for path in paths] if communicator.rank == 0 else None
+    extents: list[Extent] = communicator.bcast(found)
+    for path, (records, particles) in zip(paths, extents, strict=True):
+        _log.info("%s: %d complete records of %d particles", path, records, len(particles))
+    return extents
+
+
 def lags_of(paths: Sequence[str | Path], config: DynamicsConfig) -> np.ndarray:
-    """Return the lags in ps at which `dynamics` will measure; reads no positions."""
-    with open_runs(paths, config.species) as trajectories:
+    """Return the lags in ps at which `dynamics` will measure."""
+    extents = complete_extents(paths, config, SingleProcess())
+    with open_runs(paths, config.species, extents) as trajectories:
         plan = make_plan(trajectories, config)
         return plan.lags * plan.interval_ps
 

@@ -36,17 +36,8 @@ def make_plan(trajectories: Sequence[Trajectory], config: DynamicsConfig) -> Pla
     Raises
     ------
     DataError
-        If record intervals differ, or a run is too short.
+        If a run is too short.
     """
-    intervals = [t.record_interval_ps for t in trajectories]
-    for trajectory, interval in zip(trajectories, intervals, strict=True):
-        if abs(interval - intervals[0]) > 1e-4 * intervals[0]:
-            raise DataError(
-                f"has records every {interval:g} ps, {trajectories[0].path} every "
-                f"{intervals[0]:g} ps",
-                where=trajectory.path,
-                remedy="analyse them apart",
-            )
     lengths = [t.n_records for t in trajectories]
     shortest = trajectories[int(np.argmin(lengths))]
     if min(lengths) < max(lengths) / 2:
@@ -57,7 +48,7 @@ def make_plan(trajectories: Sequence[Trajectory], config: DynamicsConfig) -> Pla
         )
     if shortest.n_records < 4 * config.stride:
         raise DataError(f"has only {shortest.n_records} records", where=shortest.path)
-    return plan_lags(min(lengths), intervals[0], config)
+    return plan_lags(min(lengths), trajectories[0].record_interval_ps, config)
 
 
 def plan_lags(n_records: int, interval_ps: float, config: DynamicsConfig) -> Plan:

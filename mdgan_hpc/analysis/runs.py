@@ -42,25 +42,18 @@ def read_runs(paths: Sequence[str | Path], species: str = "") -> MdRuns:
     Raises
     ------
     DataError
-        If their record intervals differ.
+        If they are not replicas of one system.
     UsageError
         If they hold several species and none is named.
     """
     with open_runs(paths, species) as trajectories:
-        intervals = [t.record_interval_ps for t in trajectories]
-        for path, interval in zip(paths, intervals, strict=True):
-            if abs(interval - intervals[0]) > 1e-4 * intervals[0]:
-                raise DataError(
-                    f"has {interval:g} ps between records, {paths[0]} {intervals[0]:g} ps",
-                    where=path,
-                    remedy="convert all runs to one interval (--every)",
-                )
+        interval_ps = trajectories[0].record_interval_ps
         positions = [t.positions() for t in trajectories]
         frameworks = [t.framework for t in trajectories]
         cells = [t.constant_cell for t in trajectories]
     try:
         alignment = align_frameworks(frameworks, cells)
     except DataError as error:
-        return MdRuns(positions, intervals[0], None, NoCrystal(error.what))
+        return MdRuns(positions, interval_ps, None, NoCrystal(error.what))
     aligned = [alignment.apply(i, run).astype(run.dtype) for i, run in enumerate(positions)]
-    return MdRuns(aligned, intervals[0], alignment.cell, alignment.crystal)
+    return MdRuns(aligned, interval_ps, alignment.cell, alignment.crystal)

@@ -31,6 +31,11 @@ class DynamicsConfig:
     van_hove_ps: tuple[float, ...] = key(
         (), "ps | times of the histograms; empty: four between 1/160 and 1/4 of the run"
     )
+    incomplete: bool = key(
+        False,
+        "true or false | of files that are still being generated, analyse the records that are "
+        "complete",
+    )
     device: str = key(
         "", "name | compute by PyTorch on this device, e.g. cuda; empty: on the processor"
     )
@@ -70,7 +75,8 @@ class MsdConfig:
     )
     temperature_k: float | None = key(
         None,
-        "K | temperature for the conductivity; the mean of the files if not given",
+        "K | temperature for the conductivity; if not given the thermostat's, or else the mean "
+        "of the first file",
         flag="--temperature",
         above=0,
     )

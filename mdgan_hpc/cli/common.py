@@ -2,23 +2,30 @@
 
 import dataclasses
 import logging
+import sys
+import time
 import types
 import typing
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from mdgan_hpc import __version__
-from mdgan_hpc.errors import LaunchError
+from mdgan_hpc.errors import DataWarning, LaunchError
 from mdgan_hpc.parallel import detect_launch, run_together
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+#: After so many seconds the other ranks end too, where the first does not end them.
+_PATIENCE_S = 2.0
 
 PATH = click.Path(path_type=Path)
 
@@ -45,7 +52,7 @@ def command(name: str) -> Callable[[Callable[..., None]], click.Command]:
         parameters = getattr(function, "__click_params__", [])
         guarded.__click_params__ = parameters  # type: ignore[attr-defined]
         wrapped = click.version_option(__version__, package_name="mdgan-hpc")(debug_option(guarded))
-        return click.command(name, context_settings=SETTINGS)(wrapped)
+        return click.command(name, cls=_Command, context_settings=SETTINGS)(wrapped)
 
     return decorate
 
@@ -57,15 +64,42 @@ def say(line: str) -> None:
     click.echo(plain_text(line))
 
 
+class _Command(click.Command):
+    """A command of which the first of several ranks alone tells help and mistakes on the line."""
+
+    def make_context(self, *arguments: Any, **named: Any) -> click.Context:
+        """Parse the line, in silence on the other ranks."""
+        if _speaks():
+            return super().make_context(*arguments, **named)
+        try:
+            with redirect_stdout(StringIO()):
+                return super().make_context(*arguments, **named)
+        except click.ClickException as error:
+            # The first rank ends the run; before it has spoken, nobody else may.
+            time.sleep(_PATIENCE_S)
+            sys.exit(error.exit_code)
+
+
+def _speaks() -> bool:
+    """Tell whether this process is the first of its launch."""
+    try:
+        return detect_launch().rank == 0
+    except LaunchError:
+        return True  # told by the guard of the command
+
+
 class _OnStandardError(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        try:
-            if detect_launch().rank != 0:
-                return
-        except LaunchError:
-            pass  # told by the guard of the command
-        prefix = "Warning: " if record.levelno >= logging.WARNING else ""
-        click.echo(f"{prefix}{record.getMessage()}", err=True)
+        if _speaks():
+            prefix = "Warning: " if record.levelno >= logging.WARNING else ""
+            _tell(f"{prefix}{record.getMessage()}")
+
+
+def _tell(line: str) -> None:
+    """Write a line on standard error, above a progress bar if there is one."""
+    bars = sys.modules.get("tqdm")
+    with bars.tqdm.external_write_mode(file=sys.stderr) if bars else nullcontext():
+        click.echo(line, err=True)
 
 
 @contextmanager
@@ -87,8 +121,15 @@ def messages_shown() -> Iterator[None]:
         logger.removeHandler(handler)
 
 
-def _one_line_warning(message: Warning | str, *_rest: Any, **_named: Any) -> None:
-    click.echo(f"Warning: {message}", err=True)
+def _one_line_warning(
+    message: Warning | str, category: type[Warning], *_rest: Any, **_named: Any
+) -> None:
+    """Tell what concerns the data; what libraries warn developers of is left to --debug."""
+    if issubclass(category, DataWarning):
+        if _speaks():
+            _tell(f"Warning: {message}")
+    else:
+        logging.getLogger("mdgan_hpc").debug("%s: %s", category.__name__, message)
 
 
 def options_of(
@@ -119,6 +160,13 @@ def options_of(
         return function
 
     return decorate
+
+
+def given(**options: Any) -> dict[str, Any]:
+    """Return those options of the command that runs which the user gave, not the defaults."""
+    context = click.get_current_context()
+    default = (ParameterSource.DEFAULT, ParameterSource.DEFAULT_MAP)
+    return {k: v for k, v in options.items() if context.get_parameter_source(k) not in default}
 
 
 def help_of(config: type[Any], name: str) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from mdgan_hpc.cli.common import PATH, command, dry_run_option, force_option, options_of, say
+from mdgan_hpc.cli.common import PATH, command, dry_run_option, force_option, given, options_of, say
 from mdgan_hpc.generate.settings import GenerateConfig
 
 
@@ -34,7 +34,8 @@ def main(
     """Generate the long-time motion of many particles from a trained model.
 
     Stopped or killed, the same command goes on where it was; with more --records or --particles
-    it extends a finished file. The output is the same to the bit for any number of processes.
+    it extends a finished file. Options left out are those of an output that exists. The output is
+    the same to the bit for any number of processes.
 
     \b
     Example: 8192 ions for 1 ns at 8 fs a record
@@ -49,25 +50,28 @@ def main(
 
     if resume and not output.exists():
         raise DataError("nothing to resume", where=output, remedy="leave --resume out to begin")
-    if repack is not None and not options["store"]:
+    options = given(**options, analyse=analyse)
+    config, analysed = config_of(model, output, **options)
+    if repack is not None and not config.store:
         raise UsageError("--repack needs stored positions", remedy="leave --no-store out")
     if dry_run:
         from mdgan_hpc.generate.estimate import estimate
 
-        config = config_of(model, output, analyse=analyse, **options)
-        lines = estimate(config, analysis=MultiTauAnalysis() if analyse else None)
+        lines = estimate(config, analysis=MultiTauAnalysis() if analysed else None)
         if world().rank == 0:
             click.echo("\n".join(lines))
         return
     if repack is not None:
-        refuse_existing(repack, force=options["force"])
-    generate(model, output, analyse=analyse, **options)
-    if analyse and world().rank == 0:
+        refuse_existing(repack, force=config.force)
+    generate(model, output, **options)
+    if world().rank != 0:
+        return
+    if analysed:
         _tell(output.with_suffix(ANALYSIS_SUFFIX))
-    if repack is not None and world().rank == 0:
+    if repack is not None:
         from mdgan_hpc.trajectory.repack import repack as make_one_file
 
-        make_one_file(output, repack, force=options["force"])
+        make_one_file(output, repack, force=config.force)
         click.echo(f"Written to {repack}")
 
 

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 )
 @options_of(DynamicsConfig, "species")
 @click.option("--fit", "window_ps", metavar="START:STOP", help=help_of(MsdConfig, "window_ps"))
-@options_of(DynamicsConfig, "every_lag", "max_fraction", "per_particle", "full", "device")
+@options_of(DynamicsConfig, "every_lag", "max_fraction", "per_particle", "full", "incomplete")
+@options_of(DynamicsConfig, "device")
 @options_of(MsdConfig, "charge", "temperature_k")
 @click.option(
     "--arrhenius",

@@ -8,7 +8,7 @@ from mdgan_hpc.cli.common import PATH, command
 
 
 @command("mdgan-train")
-@click.argument("config", type=PATH, required=False)
+@click.argument("config", type=PATH, required=False, metavar="[CONFIG]")
 @click.option(
     "--data",
     "data",
@@ -60,7 +60,9 @@ from mdgan_hpc.cli.common import PATH, command
     help="With --advise: draw the number of samples against the step skip (.png, .pdf).",
 )
 @click.option(
-    "--show-config", is_flag=True, help="Print every key with its value and meaning; stop."
+    "--show-config",
+    is_flag=True,
+    help='Print every key with its value and meaning; stop. With --data, "auto" as it becomes.',
 )
 def main(
     config: Path | None,
@@ -77,21 +79,27 @@ def main(
 ) -> None:
     """Train a generator of ion trajectories on the runs given by --data.
 
-    CONFIG is a TOML file (see configs/); without one the defaults hold. Times: one record is
-    data.step_skip stored frames. Killed or stopped, the same command goes on from the last
-    checkpoint. Several processes (torchrun, srun, mpiexec) share each batch.
+    CONFIG is a TOML file, or the name of one that comes with the program (default, demo, lizr2po43,
+    mdgan-2018, mdgan-multi-particle); without one the defaults hold. Times: one record is
+    data.step_skip stored frames. Killed or stopped (Ctrl-C too), the same command goes on from the
+    last checkpoint. Several processes (torchrun, srun, mpiexec) share each batch.
 
     \b
     Example:
-      mdgan-train configs/default.toml --data run1.h5 --data run2.h5 --data run3.h5 \\
+      mdgan-train default --data run1.h5 --data run2.h5 --data run3.h5 \\
           --out runs/li --set phase.steps=5000
     """
-    from mdgan_hpc.config import as_toml, load_config
+    from mdgan_hpc.config import as_toml
     from mdgan_hpc.errors import UsageError
-    from mdgan_hpc.training.settings import TrainingConfig
+    from mdgan_hpc.training.settings import read_config
 
-    settings = load_config(TrainingConfig, config, overrides)
+    settings = read_config(config, overrides)
     if show_config:
+        if data:
+            from mdgan_hpc.training.advised import resolved
+            from mdgan_hpc.training.data.dataset import Dataset
+
+            settings = resolved(settings, Dataset.read(data, species))
         click.echo("\n".join(as_toml(settings)))
         return
     if not data:

@@ -21,6 +21,7 @@ from mdgan_hpc.generate.settings import GenerateConfig
 from mdgan_hpc.models.file import MODEL_NAME, Model
 from mdgan_hpc.outputs import refuse_existing
 from mdgan_hpc.provenance import as_json, file_sha256, library_versions, provenance
+from mdgan_hpc.trajectory.blocks.clock import GENERATION_TIME, read_time_s
 from mdgan_hpc.trajectory.blocks.files import (
     Description,
     extend_whole_file,
@@ -37,6 +38,7 @@ from mdgan_hpc.trajectory.blocks.plan import (
     plan_parts,
     read_plan,
 )
+from mdgan_hpc.trajectory.temperature import TARGET
 
 _log = logging.getLogger(__name__)
 
@@ -46,7 +48,36 @@ _BLOCK = {"cpu": (1024, 1024), "cuda": (32768, 128)}
 #: Wide blocks cost less a record, but on a CPU a few processes should all find work.
 _LEAST, _BLOCKS = 256, 8
 
+#: Names of options, and of the settings of a file that they become.
+_AS_IN_FILE = {
+    "seed": "seed",
+    "every": "every",
+    "velocities": "velocities",
+    "store": "positions",
+    "burn_in": "burn_in",
+    "precision": "precision",
+}
+
 Settings = dict[str, Any]
+
+
+def options_of_output(output: Path) -> dict[str, Any]:
+    """Return the options, ``analyse`` among them, that an output was made with, if there is one.
+
+    So a command that leaves them out goes on with the output as it is, and finds it finished.
+    """
+    if not output.is_file():
+        return {}
+    try:
+        plan, found = read_plan(output)
+    except DataError:
+        return {}  # told when the output is opened
+    options = {name: found[key] for name, key in _AS_IN_FILE.items() if key in found}
+    return options | {
+        "particles": plan.n_particles,
+        "records": plan.n_records * found.get("every", 1),
+        "analyse": bool(found.get("analysis")),
+    }
 
 
 def prepare(config: GenerateConfig, model: Model, analysis: Analysis | None, ranks: int) -> Job:
@@ -208,8 +239,10 @@ class Preparation:
         kind = f"{len(plan.parts)} part files" if plan.storage == "shards" else "one file"
         _log.info("Storage: %s, %s (%s)", plan.storage, kind, reason)
 
-    def describe(self, settings: Settings, before: dict[str, Any] | None = None) -> Description:
-        """Return what the output says of itself; `before` is its provenance so far."""
+    def describe(
+        self, settings: Settings, before: dict[str, Any] | None = None, time_s: float = 0.0
+    ) -> Description:
+        """Return what the output says of itself; `before` and `time_s` are what it said so far."""
         config, model = self.config, self.model
         options = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(config).items()}
         record = provenance(
@@ -232,7 +265,9 @@ class Preparation:
                 "simulated_together": model.generator.ions_per_cell,
                 "generator_label": model.label,
                 "training_span_ps": model.training_span_ps,
+                GENERATION_TIME: time_s,
                 "model_provenance": as_json(model.provenance),
+                **_temperature(model),
             },
             provenance=record,
         )
@@ -331,7 +366,7 @@ class Preparation:
 
         output, placement = self.config.output, self.config.placement
         longer = self.longer(plan, settings)
-        description = self.describe(settings, read_provenance(output))
+        description = self.describe(settings, read_provenance(output), read_time_s(output))
         if plan.storage == "mpio":
             require_space(output, file_bytes(longer))
             extend_whole_file(output, plan, longer, description, placement)
@@ -343,6 +378,12 @@ class Preparation:
             make_part(output, longer, part, carries, placement)
         make_master(output, longer, description, placement)
         return longer
+
+
+def _temperature(model: Model) -> dict[str, float]:
+    """Return the temperature of the training data as a constant of the file, where it is known."""
+    kelvin = model.provenance.get("temperature_k")
+    return {} if kelvin is None else {TARGET: float(kelvin)}
 
 
 def _difference(name: str, found: Any, asked: Any) -> str:

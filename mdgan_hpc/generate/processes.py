@@ -82,7 +82,7 @@ def run_rank(job: Job, model: Model, communicator: Communicator) -> str:
         StopRequest(job.config.wall_time_min) as request,
         _progress(job, silent=communicator.rank != 0) as bar,
     ):
-        return work(
+        stopped = work(
             job,
             job.rollout(model, detect_launch().local_rank),
             own,
@@ -90,6 +90,9 @@ def run_rank(job: Job, model: Model, communicator: Communicator) -> str:
             stop=lambda: request.reason if request else "",
             report=lambda n: bar.update(round(n * factor)),
         )
+        if not stopped:
+            bar.finish()
+        return stopped
 
 
 def run_local(job: Job, load: Callable[[], Model], n: int) -> str:

@@ -215,8 +215,11 @@ class Rollout:
         state = {}
         for name, shape, dtype in self._fields():
             n = shape.numel() * dtype.itemsize
-            raw = torch.frombuffer(bytearray(text[place : place + n]), dtype=torch.uint8)
-            state[name] = raw.view(dtype).reshape(shape).clone().to(self.device)
+            value = torch.empty(shape, dtype=dtype)
+            if n:  # a model without moving averages has a part of no bytes
+                raw = torch.frombuffer(bytearray(text[place : place + n]), dtype=torch.uint8)
+                value = raw.view(dtype).reshape(shape)
+            state[name] = value.to(self.device)
             place += n
         return RolloutState(segment, state, position)
 

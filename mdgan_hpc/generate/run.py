@@ -12,13 +12,14 @@ import numpy as np
 from mdgan_hpc.errors import StoppedError, UsageError
 from mdgan_hpc.generate.job import Analysis, Job, unpack_state
 from mdgan_hpc.generate.lock import locked
-from mdgan_hpc.generate.prepare import prepare
+from mdgan_hpc.generate.prepare import options_of_output, prepare
 from mdgan_hpc.generate.processes import run_local, run_rank
 from mdgan_hpc.generate.resources import worker_count
 from mdgan_hpc.generate.settings import GenerateConfig
 from mdgan_hpc.models.file import Model, load_model
 from mdgan_hpc.parallel import Communicator, world
 from mdgan_hpc.results import save_results
+from mdgan_hpc.trajectory.blocks.clock import add_time_s
 from mdgan_hpc.trajectory.blocks.ledger import read_progress
 
 _log = logging.getLogger(__name__)
@@ -27,7 +28,7 @@ ANALYSIS_SUFFIX = ".msd.json"
 
 
 def generate(
-    model: str | Path, output: str | Path, *, analyse: bool = False, **options: Any
+    model: str | Path, output: str | Path, *, analyse: bool | None = None, **options: Any
 ) -> Path:
     """Make, finish or extend a generated trajectory; all ranks of a launch call it.
 
@@ -37,11 +38,12 @@ def generate(
         Run folder or model file.
     output : path
         Trajectory to make (H5MD).
-    analyse : bool
+    analyse : bool, optional
         Measure MSD, alpha2, van Hove functions and D while generating, to the output's name with
         the ending ``.msd.json``.
     **options
-        Fields of `GenerateConfig`: ``particles``, ``records``, ``seed``, ``workers`` ...
+        Fields of `GenerateConfig`: ``particles``, ``records``, ``seed``, ``workers`` ... What is
+        left out is as in an output that exists, or else the default.
 
     Returns
     -------
@@ -61,29 +63,34 @@ def generate(
     """
     from mdgan_hpc.analysis.streaming import MultiTauAnalysis
 
-    config = config_of(model, output, analyse=analyse, **options)
-    tree = run(config, MultiTauAnalysis() if analyse else None)
+    config, analysed = config_of(model, output, analyse=analyse, **options)
+    tree = run(config, MultiTauAnalysis() if analysed else None)
     if tree is not None:
         save_results(config.output.with_suffix(ANALYSIS_SUFFIX), tree)
     return config.output
 
 
 def config_of(
-    model: str | Path, output: str | Path, *, analyse: bool = False, **options: Any
-) -> GenerateConfig:
-    """Return the checked options of `generate`.
+    model: str | Path, output: str | Path, *, analyse: bool | None = None, **options: Any
+) -> tuple[GenerateConfig, bool]:
+    """Return the checked options of `generate`, and whether the motion is analysed.
 
     Raises
     ------
     UsageError
         If nothing would be kept, or an option is out of its range.
     """
+    if not options.get("force", False):
+        before = options_of_output(Path(output))
+        before_analysed = bool(before.pop("analyse", False))
+        analyse = before_analysed if analyse is None else analyse
+        options = {**before, **options}
     config = GenerateConfig(model=Path(model), output=Path(output), **options)
     if not config.store and not analyse:
         raise UsageError(
             "without stored positions (--no-store) nothing is kept", remedy="use it with --analyse"
         )
-    return config
+    return config, bool(analyse)
 
 
 def run(config: GenerateConfig, analysis: Analysis | None = None) -> dict[str, Any] | None:
@@ -98,7 +105,12 @@ def run(config: GenerateConfig, analysis: Analysis | None = None) -> dict[str, A
         job = communicator.bcast(job)
         assert job is not None
         if job.unfinished:
-            _compute(job, model, communicator)
+            started = time.monotonic()
+            try:
+                _compute(job, model, communicator)
+            finally:
+                if communicator.rank == 0:
+                    add_time_s(config.output, time.monotonic() - started)
         if communicator.rank != 0:
             return None
         size = f"{job.plan.n_records} records of {job.plan.n_particles} particles"

@@ -16,7 +16,8 @@ class GenerateConfig:
     """Options of `mdgan_hpc.generate.run.generate`; each field says what it is.
 
     ``model`` is a run folder or a model file, ``output`` the trajectory to make. Zero for a size
-    or a count leaves the choice to the program.
+    or a count leaves the choice to the program. Options that decide what is generated are those of
+    an output that exists, where they are left out (`mdgan_hpc.generate.run.config_of`).
     """
 
     model: Path

@@ -95,7 +95,7 @@ class DataSettings(Protocol):
 
     @property
     def records(self) -> int:
-        """Records in a window."""
+        """Records in a window; 0 where the data decide later."""
 
     @property
     def symmetry(self) -> str:
@@ -180,6 +180,11 @@ class Generator(nn.Module, ABC):
         ------
         ConfigError
         """
+
+    @classmethod
+    def whole_records(cls, config: Any, records: int) -> int:
+        """Return a length of training windows near `records` that this generator can use."""
+        return records
 
     @classmethod
     def grouping(cls, config: Any) -> tuple[int, Grouping]:

@@ -108,6 +108,11 @@ class LatentGenerator(Generator):
         )
 
     @classmethod
+    def whole_records(cls, config: LatentConfig, records: int) -> int:
+        """Return whole windows of the decoder, as many as hold `records`."""
+        return -(-records // config.window) * config.window
+
+    @classmethod
     def grouping(cls, config: LatentConfig) -> tuple[int, Grouping]:
         """Return how many particles of the data form a sample, and which."""
         return config.particles_per_sample, config.grouping

@@ -9,24 +9,24 @@ import numpy as np
 from mdgan_hpc.analysis.dynamics import dynamics
 from mdgan_hpc.analysis.fidelity import Fidelity
 from mdgan_hpc.analysis.fit.diffusion import fit_diffusion
-from mdgan_hpc.analysis.results import Curves, Vacf
+from mdgan_hpc.analysis.results import Curves
+from mdgan_hpc.analysis.suggestion import (
+    RECORDS_PER_MEMORY,
+    Suggestion,
+    for_critics,
+    for_likelihood,
+    require_frames,
+    velocity_memory_ps,
+)
+from mdgan_hpc.config import AUTO
 from mdgan_hpc.errors import DataError
 from mdgan_hpc.report.ceiling import ceiling_of
 from mdgan_hpc.report.results import Ceiling, Samples
 from mdgan_hpc.report.samples import windows_against_step_skip
 from mdgan_hpc.units import FS_PER_PS
 
-#: The velocity counts as forgotten once its autocorrelation stays below this.
-_FORGOTTEN = 0.1
-#: A record interval that follows the velocity: so many records while it is remembered.
-_RECORDS_PER_MEMORY = 10
-#: Fewer do not follow it.
-_FEWEST_PER_MEMORY = 4
 #: Relative error of D above which the data tell little.
 _LARGE_ERROR = 0.5
-#: Frames of a run below which there is nothing to learn from.
-_FEWEST_FRAMES = 32
-_LEAST_RECORDS = 32
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,10 @@ class Advice:
     ceiling : Ceiling
         Hops in the data, and the relative error of D they allow at best (He et al. 2018); as in
         the report.
-    step_skip, records : int
-        Suggested where whole windows are judged.
+    suggested, critics : Suggestion
+        For a likelihood, and where critics alone judge whole windows.
     windows, independent : int
-        Training windows at the suggestion, and how many do not overlap.
+        Training windows at `suggested`, and how many do not overlap.
     samples : Samples
     """
 
@@ -61,16 +61,11 @@ class Advice:
     diffusive_ps: float | None
     refused: str | None
     ceiling: Ceiling
-    step_skip: int
-    records: int
+    suggested: Suggestion
+    critics: Suggestion
     windows: int
     independent: int
     samples: Samples
-
-    @property
-    def window_ps(self) -> float:
-        """Time that the suggested window spans."""
-        return self.step_skip * self.records * self.stored_interval_ps
 
     def lines(self, step_skip: int | None = None, records: int | None = None) -> list[str]:
         """Return the advice as sentences.
@@ -78,26 +73,37 @@ class Advice:
         Parameters
         ----------
         step_skip, records : int, optional
-            Of the configuration that would train: one line says how they go with the suggestion.
+            Of the configuration that would train, `AUTO` where it leaves them to the advice: one
+            line says how they go with the suggestion.
         """
+        window_ps = self.suggested.records * self._interval_ps(self.suggested.step_skip)
         text = [
             *self._times(),
             f"effective hops in the data   {self.ceiling.n_effective:.0f} "
             f"(ions x MSD over a run / ({self.ceiling.hop_length:.2g} A)^2)",
             f"best possible error of D     {100 * self.ceiling.relative_error:.0f} % "
             "(He et al. 2018)",
-            f"suggested for critics        data.step_skip = {self.step_skip} "
-            f"({self.step_skip * self.stored_interval_ps * FS_PER_PS:g} fs), "
-            f"data.records = {self.records} ({self.window_ps:.3g} ps)",
-            f"that window                  {self.window_ps / self.velocity_memory_ps:.2g} x the "
+            f"suggested                    {self._window(self.suggested)}",
+            f"that window                  {window_ps / self.velocity_memory_ps:.2g} x the "
             "velocity's memory"
-            + (f", {self.window_ps / self.cage_ps:.2g} x the cage time" if self.cage_ps else ""),
+            + (f", {window_ps / self.cage_ps:.2g} x the cage time" if self.cage_ps else ""),
             f"samples                      {self.windows} from every start, {self.independent} "
             "that do not overlap in time",
+            f"suggested for critics alone  {self._window(self.critics)}",
         ]
         if step_skip is not None and records is not None:
-            text.append(self._configured(step_skip, records))
+            text.append(f"the configuration uses       {self._configured(step_skip, records)}")
         return text + self._warnings()
+
+    def _interval_ps(self, step_skip: int) -> float:
+        return step_skip * self.stored_interval_ps
+
+    def _window(self, window: Suggestion) -> str:
+        interval_ps = self._interval_ps(window.step_skip)
+        return (
+            f"data.step_skip = {window.step_skip} ({interval_ps * FS_PER_PS:g} fs), "
+            f"data.records = {window.records} ({window.records * interval_ps:.3g} ps)"
+        )
 
     def _times(self) -> list[str]:
         cage = "none (slope of log MSD above 0.8)"
@@ -116,23 +122,21 @@ class Advice:
 
     def _configured(self, step_skip: int, records: int) -> str:
         """Return how a configuration goes with the suggestion, in one line."""
-        interval_ps = step_skip * self.stored_interval_ps
-        followed = self.velocity_memory_ps / interval_ps
-        why = (
-            "a likelihood learns each record from those before it, so that its windows need not "
-            f"reach the diffusive regime, and follows the velocity with {followed:.2g} records "
-            "while it is remembered; the suggestion is for critics, which judge whole windows"
-        )
-        if followed < _FEWEST_PER_MEMORY:
-            why = (
-                f"only {followed:.2g} records while the velocity is remembered; better "
-                f"data.step_skip = {max(1, round(step_skip * followed / _RECORDS_PER_MEMORY))}"
+        if AUTO in (step_skip, records):
+            return 'the suggestion, where it says "auto"'
+        window = self._window(Suggestion(step_skip, records))
+        followed = self.velocity_memory_ps / self._interval_ps(step_skip)
+        if step_skip > self.suggested.step_skip:
+            return (
+                f"{window}: {followed:.2g} records while the velocity is remembered; better "
+                f"data.step_skip = {self.suggested.step_skip}"
             )
-        return (
-            f"the configuration uses       data.step_skip = {step_skip} "
-            f"({interval_ps * FS_PER_PS:g} fs), data.records = {records} "
-            f"({records * interval_ps:.3g} ps): {why}"
-        )
+        if step_skip < self.suggested.step_skip:
+            return (
+                f"{window}: {followed:.2g} records while the velocity is remembered, where "
+                f"{RECORDS_PER_MEMORY} are enough"
+            )
+        return f"{window}: as suggested" if records == self.suggested.records else window
 
     def _warnings(self) -> list[str]:
         if self.refused is not None:
@@ -150,10 +154,7 @@ class Advice:
 
 
 def advise(paths: Sequence[str | Path], *, species: str = "") -> Advice:
-    """Look at training runs and suggest step skip and window.
-
-    The step skip follows the velocity (ten records while it is remembered); the window spans the
-    time to the diffusive regime at least, as far as independent windows remain.
+    """Look at training runs and suggest step skip and window (`analysis.suggestion`).
 
     Parameters
     ----------
@@ -170,23 +171,18 @@ def advise(paths: Sequence[str | Path], *, species: str = "") -> Advice:
         If they hold several species and none is named.
     """
     found = dynamics(paths, species=species)
-    shortest = int(np.min(found.n_records))
-    if shortest < _FEWEST_FRAMES:
-        raise DataError(
-            f"a run of {shortest} frames is too short to look at",
-            remedy=f"give runs of {_FEWEST_FRAMES} frames at least",
-        )
+    require_frames(int(np.min(found.n_records)))
     curves, interval = found.curves, found.record_interval_ps
     if found.vacf is None or not (curves.msd > 0).any():
         raise DataError("the ions do not move: there is nothing to learn")
     fitted = fit_diffusion(found)
-    memory = _velocity_memory(found.vacf)
+    memory = velocity_memory_ps(found)
     diffusive = None if fitted.total is None else fitted.total.window_ps[0]
-    skip = max(1, round(memory / _RECORDS_PER_MEMORY / interval))
-    wanted = max(4 * memory, diffusive or 0.0) / (skip * interval)
-    records = int(max(_LEAST_RECORDS, min(wanted, shortest // (8 * skip))))
-    samples = windows_against_step_skip(found.n_records, found.n_particles, records, skip)
-    at = int(np.argmin(np.abs(samples.step_skip - skip)))
+    suggested = for_likelihood(found)
+    samples = windows_against_step_skip(
+        found.n_records, found.n_particles, suggested.records, suggested.step_skip
+    )
+    at = int(np.argmin(np.abs(samples.step_skip - suggested.step_skip)))
     return Advice(
         stored_interval_ps=interval,
         velocity_memory_ps=memory,
@@ -194,18 +190,12 @@ def advise(paths: Sequence[str | Path], *, species: str = "") -> Advice:
         diffusive_ps=diffusive,
         refused=fitted.refused,
         ceiling=ceiling_of(found, fitted, Fidelity(paths, species=species).hop_angstrom),
-        step_skip=skip,
-        records=records,
+        suggested=suggested,
+        critics=for_critics(found, diffusive),
         windows=int(samples.overlapping[at]),
         independent=int(samples.independent[at]),
         samples=samples,
     )
-
-
-def _velocity_memory(vacf: Vacf) -> float:
-    """Return the time in ps from which on the velocity is forgotten."""
-    above = np.flatnonzero(np.abs(vacf.value) >= _FORGOTTEN * vacf.value[0])
-    return float(vacf.time_ps[min(above[-1] + 1, len(vacf.time_ps) - 1)])
 
 
 def _cage(curves: Curves) -> float | None:

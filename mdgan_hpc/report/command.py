@@ -7,6 +7,7 @@ from mdgan_hpc.errors import DataError, OutputExistsError
 from mdgan_hpc.parallel import world
 from mdgan_hpc.provenance import Fingerprints, provenance
 from mdgan_hpc.report.comparison import compare, fingerprint
+from mdgan_hpc.report.conditions import trained_on
 from mdgan_hpc.report.document import draw_report
 from mdgan_hpc.report.results import Comparison
 from mdgan_hpc.report.sentences import sentences
@@ -62,10 +63,10 @@ def prepare(config: ReportConfig, folder: Path, *, force: bool = False) -> Compa
         found = compare(config, communicator)
         if found is None:
             return None
-        record = provenance(
-            config=asdict(config), inputs=fingerprints.result(), ranks=communicator.size
-        )
-    found = replace(found, provenance=record, key=key)
+        inputs = fingerprints.result()
+    record = provenance(config=asdict(config), inputs=inputs, ranks=communicator.size)
+    rows = [*found.conditions, *trained_on(config, inputs)]
+    found = replace(found, conditions=rows, provenance=record, key=key)
     folder.mkdir(parents=True, exist_ok=True)
     save_results(folder / ANALYSIS, found.to_tree())
     return found

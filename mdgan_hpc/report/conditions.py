@@ -1,6 +1,6 @@
 """How the trajectories of a report were made: what their files tell, as rows of a table."""
 
-import json
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,26 +9,25 @@ import numpy as np
 from mdgan_hpc.analysis.results import Dynamics
 from mdgan_hpc.report.settings import ReportConfig
 from mdgan_hpc.trajectory import Trajectory
+from mdgan_hpc.trajectory.blocks.clock import GENERATION_TIME
+from mdgan_hpc.trajectory.replicas import training_of
+from mdgan_hpc.trajectory.temperature import temperature_of
 
+_log = logging.getLogger(__name__)
 #: Keys of the section ``data`` of a training configuration that are shown.
 _OF_SAMPLES = ("records", "step_skip")
 
 
 def facts_of(config: ReportConfig) -> dict[str, dict[str, Any]]:
     """Return what the files tell about how they were made; what they do not tell is left out."""
-    with Trajectory(config.md[0], config.species or None) as trajectory:
-        temperature = trajectory.observable("temperature")
-        md = {
-            "temperature_k": None if temperature is None else float(np.nanmean(temperature)),
-        }
+    md = _facts_of_md(config)
     with Trajectory(config.generated[0], config.species or None) as trajectory:
         provenance = trajectory.provenance
         training: dict[str, Any] = {}
         span = trajectory.parameter("training_span_ps")
         if span:
             training["span_ps"] = float(span)
-        model = trajectory.parameter("model_provenance")
-        trained = json.loads(model) if isinstance(model, str) and model else {}
+        trained = training_of(trajectory)
         settings = trained.get("config", {})
         training |= {k: v for k, v in settings.get("data", {}).items() if k in _OF_SAMPLES}
         steps = [part.get("steps") for part in settings.get("phase", [settings.get("train", {})])]
@@ -37,7 +36,32 @@ def facts_of(config: ReportConfig) -> dict[str, dict[str, Any]]:
         if trained.get("training_time_s"):
             training["training_time_s"] = trained["training_time_s"]
         generation = {k: provenance[k] for k in ("seed", "ranks") if provenance.get(k) is not None}
+        training["temperature_k"] = temperature_of(trajectory).k
+    times = [_constant(path, GENERATION_TIME) for path in config.generated]
+    if all(times):
+        generation["time_s"] = sum(times)
     return {"md": md, "training": training, "generation": generation}
+
+
+def _facts_of_md(config: ReportConfig) -> dict[str, Any]:
+    found = []
+    for path in config.md:
+        with Trajectory(path, config.species or None) as trajectory:
+            found.append(temperature_of(trajectory))
+    targets = [t.target_k for t in found if t.target_k is not None]
+    means = [t.mean_k for t in found if t.mean_k is not None]
+    times = [_constant(path, "wall_time_s") for path in config.md]
+    return {
+        "target_k": float(np.mean(targets)) if targets else None,
+        "mean_k": float(np.mean(means)) if means else None,
+        "time_s": sum(times) if all(times) else None,
+    }
+
+
+def _constant(path: str, name: str) -> float:
+    """Return a number of ``parameters/`` of a file; 0 where it has none."""
+    with Trajectory(path) as trajectory:
+        return float(trajectory.parameter(name) or 0.0)
 
 
 def conditions(
@@ -64,8 +88,9 @@ def conditions(
         ],
     ]
     training, generation = facts["training"], facts["generation"]
-    if facts["md"]["temperature_k"]:
-        rows.append(["Temperature (K)", f"{facts['md']['temperature_k']:.0f}", "as trained"])
+    of_md = _kelvin(facts["md"]["target_k"], facts["md"]["mean_k"])
+    if of_md or training["temperature_k"]:
+        rows.append(["Temperature (K)", of_md or "-", _kelvin(training["temperature_k"]) or "-"])
     for key, name in (
         ("records", "Records in a training sample"),
         ("step_skip", "Step skip (stored steps)"),
@@ -73,11 +98,39 @@ def conditions(
     ):
         if key in training:
             rows.append([name, "-", str(training[key])])
-    if "training_time_s" in training:
-        rows.append(["Training time", "-", _duration(training["training_time_s"])])
+    for name, of_simulation, of_model in (
+        ("Time of the MD", facts["md"]["time_s"], None),
+        ("Time of the training", None, training.get("training_time_s")),
+        ("Time of the generation", None, generation.get("time_s")),
+    ):
+        if of_simulation or of_model:
+            rows.append([name, _duration(of_simulation), _duration(of_model)])
     if "seed" in generation:
         rows.append(["Seed of generation", "-", str(generation["seed"])])
     return rows
+
+
+def trained_on(config: ReportConfig, digests: Mapping[str, str]) -> list[list[str]]:
+    """Return a row that tells how many of the MD runs the model was trained on.
+
+    Parameters
+    ----------
+    config : ReportConfig
+    digests : mapping
+        SHA-256 of the files by their paths.
+    """
+    with Trajectory(config.generated[0], config.species or None) as trajectory:
+        known = set(dict(training_of(trajectory).get("inputs", {})).values())
+    if not known:
+        return []
+    runs = {digests[path] for path in config.md}
+    if not runs & known:
+        _log.warning(
+            "None of the MD files is one that the model of %s was trained on: compare with MD of "
+            "the same system.",
+            config.generated[0],
+        )
+    return [["MD runs that were trained on", f"{len(runs & known)} of {len(runs)}", "-"]]
 
 
 def _counts(values: np.ndarray) -> str:
@@ -87,6 +140,19 @@ def _counts(values: np.ndarray) -> str:
     return " + ".join(str(int(v)) for v in values)
 
 
-def _duration(seconds: Any) -> str:
-    seconds = float(seconds)
-    return f"{seconds / 3600:.2g} h" if seconds >= 5400 else f"{seconds / 60:.2g} min"
+def _kelvin(target_k: float | None, mean_k: float | None = None) -> str:
+    """Return a temperature: what the thermostat was set to, and what was measured."""
+    measured = "" if mean_k is None else f"{mean_k:.0f}"
+    if target_k is None:
+        return measured
+    return f"{target_k:.0f}" + (f" (measured {measured})" if measured else "")
+
+
+def _duration(seconds: float | None) -> str:
+    """Return a time as people say it; a dash where it is not known."""
+    if not seconds:
+        return "-"
+    for unit, size in (("days", 86400.0), ("h", 3600.0), ("min", 60.0)):
+        if seconds >= 1.5 * size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds:.2g} s"

@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -9,7 +10,7 @@ import torch
 from mdgan_hpc.crystal import Symmetry
 from mdgan_hpc.errors import ConfigError, DataError
 from mdgan_hpc.models import registry
-from mdgan_hpc.models.base import Generator
+from mdgan_hpc.models.base import Density, Generator
 from mdgan_hpc.models.file import load_model
 from mdgan_hpc.training.average import copy_weights
 from mdgan_hpc.training.batches import Batches
@@ -57,6 +58,7 @@ def build_trainer(
         options, dataclasses.replace(summary, neighbours=kept.neighbours), descriptor
     )
     _begin_from(config.phase[0].init_from, generator)
+    _require_long_enough(config, generator, max(map(len, training.runs)))
 
     def windows(data: Dataset) -> Windows:
         return data.windows(
@@ -122,6 +124,42 @@ def _begin_from(model: str | None, generator: Generator) -> None:
             remedy="use its keys of [generator], and data with the same lattice and neighbours",
         )
     copy_weights(other, generator)
+
+
+def _require_long_enough(config: TrainingConfig, generator: Generator, frames: int) -> None:
+    """Raise unless the longest run, of `frames`, holds the longest window that is asked for.
+
+    Raises
+    ------
+    DataError
+        Saying how many frames are needed.
+    """
+    skip, records = config.data.step_skip, config.data.records
+    needed = {
+        "they fill the memory before a free run, generator.history_records": (
+            generator.history_records
+        )
+    }
+    for phase in config.phase:
+        if phase.likelihood is not None:
+            counted = records + phase.likelihood.warm_up
+            whole = cast(Density, generator).window_records(counted)
+            needed[
+                f"data.records = {records}, phase.likelihood.warm_up = "
+                f"{phase.likelihood.warm_up}, and {whole - counted} that fill the memory"
+            ] = whole
+        if phase.adversarial is not None:
+            stride = max(phase.adversarial.strides)
+            needed[f"data.records = {records} at a stride of {stride} records"] = (
+                records * stride + 1
+            )
+    why, most = max(needed.items(), key=lambda item: item[1])
+    if frames < (most - 1) * skip + 1:
+        raise DataError(
+            f"the longest run has {frames} frames, {(most - 1) * skip + 1} are needed: {most} "
+            f"records at data.step_skip = {skip} ({why})",
+            remedy="give longer runs, or lower these numbers",
+        )
 
 
 class _Cells:

@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import mdgan_hpc
-from mdgan_hpc.config import as_mapping, from_mapping, load_config
-from mdgan_hpc.errors import ConfigError, DataError, UsageError
+from mdgan_hpc.config import as_mapping
+from mdgan_hpc.errors import DataError, UsageError
 from mdgan_hpc.models.file import MODEL_NAME, Model, save_model
 from mdgan_hpc.outputs import written_whole
 from mdgan_hpc.provenance import provenance
 from mdgan_hpc.stopping import StopRequest
+from mdgan_hpc.training.advised import resolved
 from mdgan_hpc.training.build import build_trainer, symmetry_of
 from mdgan_hpc.training.checkpoints import Checkpoints
 from mdgan_hpc.training.data.dataset import Dataset
@@ -21,7 +21,7 @@ from mdgan_hpc.training.distributed import Processes
 from mdgan_hpc.training.evaluation import Evaluation
 from mdgan_hpc.training.loop import run_loop
 from mdgan_hpc.training.randomness import stream
-from mdgan_hpc.training.settings import TrainingConfig
+from mdgan_hpc.training.settings import ConfigLike, TrainingConfig, read_config
 from mdgan_hpc.training.trainer import Trainer
 from mdgan_hpc.units import FS_PER_PS
 
@@ -31,8 +31,6 @@ CONFIG_NAME = "config.json"
 _REPLICA_SEED = 1_000_003
 _KEPT_OUT = {"none": "", "run": " (the last for validation)", "span": " (4/5 of each trained on)"}
 
-#: A configuration, a TOML file, the name of one in ``configs/``, or its keys as a mapping.
-ConfigLike = TrainingConfig | str | Path | Mapping[str, Any] | None
 #: The data, or the trajectory files of the runs.
 DataLike = Dataset | str | Path | Sequence[str | Path]
 
@@ -51,8 +49,8 @@ def train(
     Parameters
     ----------
     config : TrainingConfig, path, name, mapping or None
-        What is trained and how: a configuration, a TOML file, the name of one in ``configs/`` of
-        the source tree, the keys of one as a mapping, or None for the defaults.
+        What is trained and how: a configuration, a TOML file, the name of one of those that come
+        with the program (``lizr2po43``), the keys of one as a mapping, or None for the defaults.
     data : Dataset, path, or sequence of paths
         The runs to learn from.
     out : path
@@ -85,8 +83,11 @@ def train(
     known: dict[str, Any] = {"config": as_mapping(settings), "replica": replica}
     _refuse_other_training(folder, known)
     dataset = data if isinstance(data, Dataset) else Dataset.read(data, species)
+    settings = resolved(settings, dataset)
+    known["config"] = as_mapping(settings)
     record = provenance(config=known["config"], seed=seed, inputs=dataset.inputs)
-    record |= {"replica": replica, "species": dataset.species}
+    record |= {"replica": replica, "species": dataset.species, "system": dataset.system}
+    record["temperature_k"] = dataset.temperature_k
     _refuse_other_training(folder, record)
     model = folder / MODEL_NAME
     if model.exists():
@@ -102,31 +103,6 @@ def train(
     finally:
         processes.close()
     return model
-
-
-def read_config(config: ConfigLike) -> TrainingConfig:
-    """Return the configuration that is meant; see `train`.
-
-    Raises
-    ------
-    ConfigError
-    """
-    if config is None or isinstance(config, TrainingConfig):
-        return config or TrainingConfig()
-    if isinstance(config, Mapping):
-        return from_mapping(TrainingConfig, config)
-    path = Path(config)
-    if path.is_file() or path.suffix:  # a folder may have the name of a configuration
-        return load_config(TrainingConfig, path)
-    folder = Path(mdgan_hpc.__file__).parents[1] / "configs"
-    named = folder / f"{path.name}.toml"
-    if not named.exists():
-        known = sorted(file.stem for file in folder.glob("*.toml"))
-        raise ConfigError(
-            f"there is no configuration {str(config)!r}",
-            remedy=f"known: {', '.join(known)}" if known else "give a TOML file or a mapping",
-        )
-    return load_config(TrainingConfig, named)
 
 
 def _train(
@@ -274,7 +250,8 @@ def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """Return what differs in two records, as far as both tell of it; empty if nothing does."""
     old, new = (dict(_flat(record["config"])) for record in (before, now))
     for name in {**new, **old}:
-        if old.get(name) != new.get(name):
+        # What is left to the data is compared once they have decided.
+        if old.get(name) != new.get(name) and new.get(name) != "auto":
             return f"{name} ({old.get(name)!r}, now {new.get(name)!r})"
     if before["replica"] != now["replica"]:
         return "--replica"

@@ -1,11 +1,12 @@
 """Configuration of a training: every key with its unit, its meaning and its default."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
-from mdgan_hpc.config import as_mapping, from_mapping, key, require
+from mdgan_hpc.config import AUTO, as_mapping, from_mapping, key, load_config, require
 from mdgan_hpc.errors import ConfigError
 from mdgan_hpc.models import registry
 
@@ -14,8 +15,12 @@ from mdgan_hpc.models import registry
 class DataSettings:
     """What is trained on."""
 
-    step_skip: int = key(2, "stored frames | from one record to the next")
-    records: int = key(160, "records | length of a training window")
+    step_skip: int = key(
+        AUTO, 'stored frames | from one record to the next; "auto": as --advise suggests', auto=True
+    )
+    records: int = key(
+        AUTO, 'records | length of a training window; "auto": as --advise suggests', auto=True
+    )
     symmetry: Literal["auto", "none", "isotropic", "crystal"] = key(
         "auto",
         "operations windows are moved by; auto: crystal where the framework is one, or else "
@@ -26,8 +31,10 @@ class DataSettings:
     )
 
     def __post_init__(self) -> None:
-        require(self.step_skip >= 1, "data.step_skip", self.step_skip, "at least 1")
-        require(self.records >= 8, "data.records", self.records, "at least 8")
+        if self.step_skip != AUTO:
+            require(self.step_skip >= 1, "data.step_skip", self.step_skip, "at least 1 or 'auto'")
+        if self.records != AUTO:
+            require(self.records >= 8, "data.records", self.records, "at least 8 or 'auto'")
 
 
 @dataclass(frozen=True)
@@ -243,3 +250,40 @@ class TrainingConfig:
     def steps(self) -> int:
         """Generator steps of all phases."""
         return sum(phase.steps for phase in self.phase)
+
+
+#: A configuration, a TOML file, the name of one that comes with the program, or keys as a mapping.
+ConfigLike = TrainingConfig | str | Path | Mapping[str, Any] | None
+_NAMED = Path(__file__).resolve().parents[1] / "configs"
+
+
+def read_config(config: ConfigLike, overrides: Iterable[str] = ()) -> TrainingConfig:
+    """Return the configuration that is meant.
+
+    Parameters
+    ----------
+    config : TrainingConfig, path, name, mapping or None
+        See `mdgan_hpc.training.run.train`.
+    overrides : iterable of str
+        ``section.key=value``, over a file or the defaults.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such configuration, or a key or value of it is wrong.
+    """
+    if isinstance(config, TrainingConfig):
+        return config
+    if isinstance(config, Mapping):
+        return from_mapping(TrainingConfig, config)
+    path = None if config is None else Path(config)
+    if path is None or path.is_file() or path.suffix:  # a folder may have the name of one
+        return load_config(TrainingConfig, path, overrides)
+    named = _NAMED / f"{path.name}.toml"
+    if not named.exists():
+        known = sorted(file.stem for file in _NAMED.glob("*.toml"))
+        raise ConfigError(
+            f"there is no configuration {str(config)!r}",
+            remedy=f"give a TOML file, or one of {', '.join(known)}",
+        )
+    return load_config(TrainingConfig, named, overrides)

@@ -73,14 +73,14 @@ class Trajectory:
                 raise TruncatedError(
                     f"is incomplete: {done} of {self.n_records} records of all particles are there",
                     where=path,
-                    remedy="run the command that makes it again: it goes on from there",
+                    remedy="make it again: it goes on from there; or use mdgan-msd --incomplete",
                 )
             self._length = layout.length_factor(self._position, units[0])
             self._length_unit = layout.unit_of(self._position) or units[0]
             self._selection: Selection | None = None
             if species is not None:
                 self._selection = Selection.of_species(
-                    self._file_species, atomic_number(species), self.path
+                    self.all_species, atomic_number(species), self.path
                 )
         except BaseException:
             self.file.close()
@@ -139,7 +139,7 @@ class Trajectory:
         return bool((self.completed_records >= self.n_records).all())
 
     @cached_property
-    def _file_species(self) -> np.ndarray:
+    def all_species(self) -> np.ndarray:
         """Atomic numbers of all particles of the file; zeros where it does not tell."""
         values = self._constant_row("species")
         if values is None:
@@ -156,7 +156,7 @@ class Trajectory:
     @cached_property
     def species(self) -> np.ndarray:
         """Atomic numbers [N]; zeros where the file does not tell."""
-        every = self._file_species
+        every = self.all_species
         return every if self._selection is None else every[self._selection.index]
 
     @property
@@ -403,12 +403,10 @@ class Trajectory:
         if (
             self._selection is None
             or self.generated
-            or len(self._selection) == len(self._file_species)
+            or len(self._selection) == len(self.all_species)
         ):
             return None
-        return self._averaged(
-            np.setdiff1d(np.arange(len(self._file_species)), self._selection.index)
-        )
+        return self._averaged(np.setdiff1d(np.arange(len(self.all_species)), self._selection.index))
 
     def _averaged(self, index: np.ndarray) -> Framework:
         """Average the particles of the file with these numbers over all records."""
@@ -417,7 +415,7 @@ class Trajectory:
         for start in range(0, self.n_records, step):
             records = slice(start, min(start + step, self.n_records))
             average.add(self._unwrapped(others, records, slice(None)).astype(np.float64))
-        return Framework(self._file_species[index], average.mean, average.rms_displacement)
+        return Framework(self.all_species[index], average.mean, average.rms_displacement)
 
     @cached_property
     def provenance(self) -> dict[str, Any]:

@@ -17,12 +17,18 @@ MPIEXEC = Path(sys.executable).with_name("mpiexec")
 @pytest.mark.skipif(
     not MPIEXEC.exists() and not shutil.which("mpiexec"), reason="no MPI in this environment"
 )
-def test_result_does_not_depend_on_the_number_of_ranks(tmp_path, rng):
-    files = [write(tmp_path / f"{k}.h5", brownian(300, n, rng)) for k, n in ((1, 3), (2, 1))]
-    cells = {"simulated_together": 3}
-    files.append(write(tmp_path / "3.h5", dragging(300, 9, 3, rng), parameters=cells))
+@pytest.mark.parametrize("kind", ["simulated", "generated"])
+def test_result_does_not_depend_on_the_number_of_ranks(tmp_path, rng, kind):
+    if kind == "simulated":
+        files = [write(tmp_path / f"{k}.h5", brownian(300, 3, rng)) for k in (1, 2)]
+    else:
+        cells = {"simulated_together": 3}
+        files = [
+            write(tmp_path / f"{k}.h5", dragging(300, n, 3, rng), parameters=cells)
+            for k, n in ((1, 9), (2, 3))
+        ]
     results = []
-    for ranks in (1, 2, 3, 4, 6):
+    for ranks in (1, 4) if kind == "simulated" else (1, 2, 3, 6):
         out = tmp_path / f"msd{ranks}.h5"
         command = [sys.executable, "-m", "mdgan_hpc.cli.msd", *files, "-o", out, "--per-particle"]
         launch = [MPIEXEC if MPIEXEC.exists() else "mpiexec", "-n", ranks]

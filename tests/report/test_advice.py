@@ -39,7 +39,9 @@ def test_velocity_memory_hops_and_suggestion(tmp_path):
     assert advice.velocity_memory_ps == pytest.approx(0.046, rel=0.15)
     assert advice.cage_ps is None
     assert 0.02 < advice.diffusive_ps < 0.3
-    assert 3 <= advice.step_skip <= 6
+    assert 3 <= advice.suggested.step_skip <= 5
+    assert advice.suggested.records == 160
+    assert 3 <= advice.critics.step_skip <= 6
     # D = step^2 memory (per axis, frames): MSD over the run, in hops of 3 Angstrom.
     expected = 16 * 6 * 0.05**2 * 20 * 20_000 / 9
     assert advice.ceiling.n_effective == pytest.approx(expected, rel=0.5)
@@ -91,6 +93,9 @@ def test_the_configuration_is_told_beside_the_suggestion(tmp_path):
     told = [line for line in advice.lines(2, 160) if line.startswith("the configuration uses")]
     assert len(told) == 1
     assert "data.step_skip = 2 (2 fs), data.records = 160" in told[0]
-    assert "likelihood" in told[0]
+    assert "where 10 are enough" in told[0]
+    own = advice.suggested
     coarse = [line for line in advice.lines(40, 160) if line.startswith("the configuration uses")]
-    assert "better data.step_skip = 5" in coarse[0]
+    assert f"better data.step_skip = {own.step_skip}" in coarse[0]
+    assert advice.lines(own.step_skip, own.records)[-1].endswith(": as suggested")
+    assert '"auto"' in advice.lines(0, 0)[-1]

@@ -111,9 +111,9 @@ def test_runs_that_do_not_belong_together_are_refused(tmp_path):
     write(tmp_path / "a.h5", motion)
     write(tmp_path / "b.h5", motion, interval=0.06)
     write(tmp_path / "c.h5", motion, species=[11] * 4)
-    with pytest.raises(DataError, match="60 fs between frames"):
+    with pytest.raises(DataError, match="60 fs between records"):
         Dataset.read([tmp_path / "a.h5", tmp_path / "b.h5"])
-    with pytest.raises(DataError, match="another species"):
+    with pytest.raises(UsageError, match=r"c\.h5: holds Na, .*a\.h5 Li"):
         Dataset.read([tmp_path / "a.h5", tmp_path / "c.h5"])
     with pytest.raises(UsageError, match="no run is given"):
         Dataset.read([])

@@ -12,7 +12,8 @@ from mdgan_hpc.models.file import load_model
 from mdgan_hpc.training.build import build_trainer, operations_of_cell
 from mdgan_hpc.training.data.dataset import Dataset
 from mdgan_hpc.training.distributed import Processes
-from mdgan_hpc.training.run import read_config, train
+from mdgan_hpc.training.run import train
+from mdgan_hpc.training.settings import read_config
 from tests.support.runs import simple_cubic, underdamped
 from tests.support.training import SMALL_MODEL
 

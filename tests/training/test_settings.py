@@ -7,8 +7,7 @@ import pytest
 
 from mdgan_hpc.config import as_mapping, as_toml, from_mapping, load_config
 from mdgan_hpc.errors import ConfigError
-from mdgan_hpc.training.run import read_config
-from mdgan_hpc.training.settings import TrainingConfig
+from mdgan_hpc.training.settings import TrainingConfig, read_config
 from tests.support.commands import run
 
 ROOT = Path(__file__).resolve().parents[2]

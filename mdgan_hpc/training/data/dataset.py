@@ -13,6 +13,7 @@ from typing import Self
 import numpy as np
 import torch
 
+from mdgan_hpc.analysis.dynamics import open_runs
 from mdgan_hpc.crystal import Crystal, NoCrystal, Symmetry, align_frameworks, isotropic
 from mdgan_hpc.errors import DataError, UsageError
 from mdgan_hpc.models.base import DataSummary, Grouping
@@ -20,13 +21,13 @@ from mdgan_hpc.models.neighbours import NeighbourDescriptor
 from mdgan_hpc.provenance import file_sha256
 from mdgan_hpc.training.data.windows import Windows
 from mdgan_hpc.trajectory import Framework, Trajectory
-from mdgan_hpc.units import FS_PER_PS, record_interval_ps
+from mdgan_hpc.trajectory.replicas import system_of
+from mdgan_hpc.trajectory.temperature import temperature_of
+from mdgan_hpc.units import record_interval_ps
 
 _log = logging.getLogger(__name__)
-#: Relative difference of record intervals up to which they count as equal (text formats round).
-_UNEVEN = 1e-4
 #: Records that a run must have to be measured.
-_LEAST_RECORDS = 17
+_LEAST_RECORDS = 32
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,10 @@ class Dataset:
         The files.
     neighbours : list of array [T, N, A, 4], or None
         Neighbour descriptor over the runs; see `with_neighbours`.
+    temperature_k : float or None
+        Of the runs (`temperature_of`), K.
+    system : str
+        All atoms of a run (`system_of`); empty if the files do not tell.
     """
 
     runs: list[np.ndarray]
@@ -58,6 +63,8 @@ class Dataset:
     crystal: Crystal | NoCrystal = field(default=NoCrystal("no framework is known"))
     inputs: Mapping[str, str] = field(default_factory=dict)
     neighbours: list[np.ndarray] | None = None
+    temperature_k: float | None = None
+    system: str = ""
 
     # From files -------------------------------------------------------------------------------
 
@@ -77,16 +84,21 @@ class Dataset:
         Raises
         ------
         DataError
-            If the runs do not belong together: intervals, species, cells or frameworks differ.
+            If the runs do not belong together: intervals, numbers of ions, cells, temperatures
+            or frameworks differ.
         UsageError
-            If the files hold several species and none is named, or there is no file.
+            If the files hold several species and none is named, or different ones, a run is given
+            twice, or there is no file.
         """
         files = [paths] if isinstance(paths, str | Path) else list(paths)
         if not files:
             raise UsageError("no run is given", remedy="name the trajectory of one run at least")
-        read = [_Run.read(path, species) for path in files]
-        for run in read[1:]:
-            run.refuse_unlike(read[0])
+        digests = {str(path): file_sha256(path) for path in files}
+        with open_runs(files, species) as trajectories:
+            read = [_read(t) for t in trajectories]
+            known = [temperature_of(t).k for t in trajectories]
+            systems = [name for name in map(system_of, trajectories) if name]
+        temperatures = [k for k in known if k is not None]
         alignment = align_frameworks([run.framework for run in read], [run.cell for run in read])
         if alignment.maps is not None:
             _log.warning(
@@ -101,7 +113,9 @@ class Dataset:
             species=read[0].species,
             cell=alignment.cell,
             crystal=alignment.crystal,
-            inputs={str(run.path): run.digest for run in read},
+            inputs=digests,
+            temperature_k=float(np.mean(temperatures)) if temperatures else None,
+            system=systems[0] if systems else "",
         )
 
     # What is known of them ----------------------------------------------------------------------
@@ -162,8 +176,10 @@ class Dataset:
         ]
         if not displacements:
             raise DataError(
-                f"the runs have {max(map(len, self.runs))} frames, too few for "
-                f"data.step_skip = {step_skip}"
+                f"the longest run has {max(map(len, self.runs))} frames; "
+                f"{(_LEAST_RECORDS - 1) * step_skip + 1} are needed to measure how ions move, "
+                f"{_LEAST_RECORDS} records at data.step_skip = {step_skip}",
+                remedy="give longer runs, or lower data.step_skip",
             )
         return DataSummary(
             displacements=displacements,
@@ -291,43 +307,32 @@ class Dataset:
 class _Run:
     """What is read from one file."""
 
-    path: str | Path
-    digest: str
     positions: np.ndarray  # [T, N, 3]
     interval_ps: float
     species: int
     cell: np.ndarray | None
     framework: Framework | None
 
-    @classmethod
-    def read(cls, path: str | Path, species: int | str | None) -> Self:
-        digest = file_sha256(path)
-        with Trajectory(path, species=species) as trajectory:
-            trajectory.require_one_species()
-            positions = trajectory.positions().astype(np.float64)
-            bad = np.flatnonzero(~np.isfinite(positions).all((1, 2)))
-            if bad.size:
-                raise DataError(
-                    "has positions that are no numbers", where=f"{path}, record {bad[0]}"
-                )
-            return cls(
-                path,
-                digest,
-                positions,
-                trajectory.record_interval_ps,
-                int(trajectory.species[0]),
-                trajectory.constant_cell,
-                trajectory.framework,
-            )
 
-    def refuse_unlike(self, first: "_Run") -> None:
-        """Raise `DataError` unless this run has the interval and the species of the first."""
-        if abs(self.interval_ps - first.interval_ps) > _UNEVEN * first.interval_ps:
-            raise DataError(
-                f"has {self.interval_ps * FS_PER_PS:g} fs between frames, {first.path} "
-                f"{first.interval_ps * FS_PER_PS:g} fs",
-                where=self.path,
-                remedy="convert all runs to one interval (--every)",
-            )
-        if self.species != first.species:
-            raise DataError(f"holds another species than {first.path}", where=self.path)
+def _read(trajectory: Trajectory) -> _Run:
+    """Read a run whole.
+
+    Raises
+    ------
+    DataError
+        If a position is no number.
+    """
+    path = trajectory.path
+    if trajectory.generated:
+        _log.warning("%s was generated by a model (%s): it is no MD.", path, trajectory.label)
+    positions = trajectory.positions().astype(np.float64)
+    bad = np.flatnonzero(~np.isfinite(positions).all((1, 2)))
+    if bad.size:
+        raise DataError("has positions that are no numbers", where=f"{path}, record {bad[0]}")
+    return _Run(
+        positions,
+        trajectory.record_interval_ps,
+        int(trajectory.species[0]),
+        trajectory.constant_cell,
+        trajectory.framework,
+    )

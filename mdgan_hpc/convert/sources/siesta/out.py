@@ -101,11 +101,16 @@ def _head(rows: Rows, path: Path) -> OutHead:
 
 def _sortable(date: str) -> str:
     """Return ``22-NOV-2026   6:13:14`` as ``2026-11-22T06:13:14``, anything else as it is."""
+    parsed = date_of(date)
+    return date.strip() if parsed is None else parsed.isoformat()
+
+
+def date_of(text: str) -> datetime | None:
+    """Return the date that a text such as ``22-NOV-2026   6:13:14`` is, or None."""
     try:
-        parsed = datetime.strptime(" ".join(date.title().split()), "%d-%b-%Y %H:%M:%S")
+        return datetime.strptime(" ".join(text.title().split()), "%d-%b-%Y %H:%M:%S")
     except ValueError:
-        return date.strip()
-    return parsed.isoformat()
+        return None
 
 
 def _dumped(rows: Rows, path: Path) -> Fdf | None:

@@ -14,6 +14,7 @@ from mdgan_hpc.convert.frames import Frames, Source
 from mdgan_hpc.convert.run import Run
 from mdgan_hpc.convert.settings import ConvertConfig
 from mdgan_hpc.convert.sources.siesta.ani import AniFile
+from mdgan_hpc.convert.sources.siesta.clock import wall_time_s
 from mdgan_hpc.convert.sources.siesta.constants import (
     UP_TO_4_1,
     Constants,
@@ -31,6 +32,7 @@ from mdgan_hpc.convert.sources.siesta.pairing import Parts, complete_frames
 from mdgan_hpc.convert.sources.siesta.xv import Geometry, read_struct, read_xv
 from mdgan_hpc.convert.streams import Files
 from mdgan_hpc.errors import DataError, DataWarning, UsageError
+from mdgan_hpc.trajectory.temperature import TARGET
 
 #: Run types without a time line.
 _RELAXATIONS = {"cg", "broyden", "fire"}
@@ -231,7 +233,10 @@ def _parameters(
     told: dict[str, Any] = {"siesta_version": heads[0].version if heads else ""}
     target = None if fdf is None else fdf.target_temperature_k()
     if target is not None:
-        told["temperature_target"] = target
+        told[TARGET] = target
+    seconds = wall_time_s(found.outputs, files)
+    if seconds is not None:
+        told["wall_time_s"] = seconds
     path = found.files.get("FA")
     if path is not None:
         try:

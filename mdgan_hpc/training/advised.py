@@ -1,0 +1,50 @@
+"""What a configuration leaves to the advice, ``"auto"``: decided by the data before all else."""
+
+import logging
+from dataclasses import replace
+
+from mdgan_hpc.analysis.dynamics import dynamics_of_arrays
+from mdgan_hpc.analysis.fit.diffusion import fit_diffusion
+from mdgan_hpc.analysis.suggestion import for_critics, for_likelihood, require_frames
+from mdgan_hpc.config import AUTO
+from mdgan_hpc.models import registry
+from mdgan_hpc.training.data.dataset import Dataset
+from mdgan_hpc.training.settings import TrainingConfig
+from mdgan_hpc.units import FS_PER_PS
+
+_log = logging.getLogger(__name__)
+
+
+def resolved(config: TrainingConfig, data: Dataset) -> TrainingConfig:
+    """Return a configuration whose step skip and records are numbers.
+
+    Those left to the advice become what `mdgan-train --advise` suggests: for a likelihood, or for
+    critics where no phase minimises a likelihood.
+
+    Raises
+    ------
+    DataError
+        If the runs are too short to look at, or the ions do not move.
+    """
+    asked = config.data
+    if AUTO not in (asked.step_skip, asked.records):
+        return config
+    require_frames(min(map(len, data.runs)))
+    found = dynamics_of_arrays(data.runs, data.interval_ps)
+    if any(phase.likelihood is not None for phase in config.phase):
+        suggested = for_likelihood(found)
+    else:
+        total = fit_diffusion(found).total
+        suggested = for_critics(found, None if total is None else total.window_ps[0])
+    skip = suggested.step_skip if asked.step_skip == AUTO else asked.step_skip
+    records = asked.records
+    if records == AUTO:
+        # The time that the suggested window spans, at the step skip in force.
+        records = max(8, round(suggested.records * suggested.step_skip / skip))
+        kind = registry.get(config.generator.kind)
+        records = kind.whole_records(config.generator.options, records)
+    _log.info(
+        "As the data advise: data.step_skip = %d (%g fs), data.records = %d (%.3g ps).",
+        *(skip, skip * data.interval_ps * FS_PER_PS, records, records * skip * data.interval_ps),
+    )
+    return replace(config, data=replace(asked, step_skip=skip, records=records))

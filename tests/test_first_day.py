@@ -1,0 +1,462 @@
+"""A newcomer's list: what is typed on a first day, by the real commands."""
+
+import gzip
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from mdgan_hpc.stopping import StopRequest
+from mdgan_hpc.trajectory import Trajectory
+from mdgan_hpc.trajectory.blocks.ledger import COMPLETED
+from tests.support.motion import write
+from tests.support.runs import underdamped
+
+ROOT = Path(__file__).resolve().parents[1]
+BIN = Path(sys.executable).parent
+MPIEXEC = BIN / "mpiexec"
+needs_mpi = pytest.mark.skipif(not MPIEXEC.exists(), reason="no mpiexec beside this Python")
+#: A training of seconds, without comparisons.
+SHORT = """
+[data]
+step_skip = 1
+records = 16
+[generator]
+hidden = 8
+head = 4
+components = 4
+start_states = 16
+history_records = 16
+calibration_ions = 8
+calibration_burn_in = 10
+calibration_records = 20
+[[phase]]
+steps = 8
+[phase.likelihood]
+warm_up = 4
+[train]
+batch = 4
+evaluate_every = 0
+log_every = 1
+"""
+CELL = 8.0 * np.eye(3)
+
+
+def words(name: str, *arguments: object, ranks: int = 1) -> list[str]:
+    launch = [MPIEXEC, "-n", ranks] if ranks > 1 else []
+    return [str(word) for word in (*launch, BIN / name, *arguments)]
+
+
+def run(
+    name: str, *arguments: object, cwd: Path, ranks: int = 1, status: int = 0
+) -> subprocess.CompletedProcess[str]:
+    """Run a command as it is typed, to its end."""
+    done = subprocess.run(
+        words(name, *arguments, ranks=ranks),
+        cwd=cwd,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    told = f"{name} {' '.join(map(str, arguments))}\n{done.stdout}{done.stderr}"
+    assert done.returncode == status, told
+    assert "Traceback" not in done.stderr, told
+    return done
+
+
+def started(name: str, *arguments: object, cwd: Path, ranks: int = 1) -> subprocess.Popen[str]:
+    """Start a command as a terminal does: a process group of its own."""
+    return subprocess.Popen(
+        words(name, *arguments, ranks=ranks),
+        cwd=cwd,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def interrupted(process: subprocess.Popen[str], begun: Path) -> str:
+    """Press Ctrl-C once a file has content; return what was printed."""
+    deadline = time.monotonic() + 120
+    while not (begun.exists() and begun.stat().st_size):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    try:
+        return process.communicate(timeout=120)[0]
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two runs of MD, a configuration of seconds and its model."""
+    folder = tmp_path_factory.mktemp("desk")
+    for number in (1, 2):
+        motion = underdamped(400, 4, number)
+        write(folder / f"run{number}.h5", motion, interval=0.002, cell=CELL)
+    (folder / "short.toml").write_text(SHORT)
+    run(
+        "mdgan-train",
+        *("short.toml", "--data", "run1.h5", "--data", "run2.h5", "--out", "model"),
+        cwd=folder,
+    )
+    return folder
+
+
+# Ctrl-C ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ranks", [1, pytest.param(2, marks=needs_mpi)])
+def test_ctrl_c_saves_a_training_and_the_same_command_goes_on(desk: Path, ranks: int) -> None:
+    out = f"stopped-{ranks}"
+    line = ("short.toml", "--data", "run1.h5", "--out", out, "--set", "phase.steps=100000")
+    process = started("mdgan-train", *line, cwd=desk, ranks=ranks)
+    told = interrupted(process, desk / out / "metrics.jsonl")
+    assert process.returncode == 75 or ranks > 1, told
+    assert "stopped on request (SIGINT) at step" in told
+    assert "Traceback" not in told
+    assert list((desk / out / "checkpoints").iterdir())
+    process = started("mdgan-train", *line, cwd=desk)
+    lines = (desk / out / "metrics.jsonl").stat().st_size
+    deadline = time.monotonic() + 120
+    while (desk / out / "metrics.jsonl").stat().st_size <= lines:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.terminate()
+    told = process.communicate(timeout=120)[0]
+    assert "going on from step" in told
+
+
+def test_a_second_ctrl_c_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mdgan_hpc.stopping._SAME_KEY_S", 0.2)
+    with StopRequest() as stop:
+        assert not stop
+        for _ in range(2):  # as a terminal and a launcher send it
+            os.kill(os.getpid(), signal.SIGINT)
+        assert stop
+        assert stop.reason == "SIGINT"
+        time.sleep(0.3)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+# Generation --------------------------------------------------------------------------------------
+
+
+def test_a_finished_output_is_found_finished_without_its_numbers(desk: Path) -> None:
+    options = ("--particles", 8, "--records", 60, "--seed", 7, "--every", 2, "--velocities")
+    run("mdgan-generate", "model", "-o", "done.h5", *options, cwd=desk)
+    before = (desk / "done.h5").read_bytes()
+    again = run("mdgan-generate", "model", "-o", "done.h5", cwd=desk)
+    assert "all 30 records of 8 particles are there; nothing to do" in again.stderr
+    assert (desk / "done.h5").read_bytes() == before
+    refused = run("mdgan-generate", "model", "-o", "done.h5", "--seed", 8, cwd=desk, status=2)
+    assert "seed 7, not 8" in refused.stderr
+
+
+def test_generation_without_moving_averages_goes_on_and_extends(desk: Path) -> None:
+    """Runs this short carry no moving averages: that part of the rollout state is empty."""
+    numbers = ("--particles", 8, "--block-records", 16)
+    run("mdgan-generate", "model", "-o", "short.h5", *numbers, "--records", 40, cwd=desk)
+    run("mdgan-generate", "model", "-o", "short.h5", "--records", 90, cwd=desk)
+    run("mdgan-generate", "model", "-o", "whole.h5", *numbers, "--records", 90, cwd=desk)
+    with Trajectory(desk / "short.h5") as a, Trajectory(desk / "whole.h5") as b:
+        np.testing.assert_array_equal(a.positions(), b.positions())
+
+
+def test_complete_records_of_an_incomplete_file_are_analysed(desk: Path) -> None:
+    numbers = ("--particles", 24, "--block-particles", 8, "--records", 400)
+    run("mdgan-generate", "model", "-o", "growing.h5", *numbers, "--workers", 1, cwd=desk)
+    with Trajectory(desk / "growing.h5") as whole:
+        reference = whole.positions(slice(0, 300), slice(0, 16))
+    parts = sorted((desk / "growing.shards").iterdir())
+    assert len(parts) == 1
+    with h5py.File(parts[0], "r+") as file:  # as a killed run leaves it
+        file[COMPLETED][:] = (300, 350, 40)
+    told = run("mdgan-msd", "growing.h5", "-o", "whole.json", cwd=desk, status=1)
+    assert "is incomplete: 40 of 400 records" in told.stderr
+    assert "--incomplete" in told.stderr
+    told = run("mdgan-msd", "growing.h5", "-o", "part.json", "--incomplete", cwd=desk)
+    assert "300 complete records of 16 particles" in told.stderr
+    write(desk / "reference.h5", reference, interval=0.002, cell=CELL)
+    run("mdgan-msd", "reference.h5", "-o", "reference.json", cwd=desk)
+    part, whole_part = (
+        json.loads((desk / name).read_text())["curves"]["msd"]
+        for name in ("part.json", "reference.json")
+    )
+    np.testing.assert_allclose(part, whole_part, rtol=1e-12)
+
+
+# Replicas ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def shelf(desk: Path) -> Path:
+    """Runs that are no replicas of run1.h5, each in its own way."""
+    motion = underdamped(400, 5, 9)
+    write(desk / "five.h5", motion, interval=0.002, cell=CELL)
+    write(desk / "slow.h5", motion[:, :4], interval=0.004, cell=CELL)
+    write(desk / "large.h5", motion[:, :4], interval=0.002, cell=1.05 * CELL)
+    write(desk / "sodium.h5", motion[:, :4], interval=0.002, cell=CELL, species=[11] * 4)
+    for kelvin in (600.0, 900.0):
+        target = {"temperature_target": kelvin}
+        write(
+            desk / f"{kelvin:.0f}K.h5",
+            underdamped(400, 4, int(kelvin)),
+            interval=0.002,
+            cell=CELL,
+            parameters=target,
+        )
+    (desk / "linked.h5").symlink_to("run1.h5")
+    os.link(desk / "run1.h5", desk / "hard.h5")
+    shutil.copy(desk / "run1.h5", desk / "copied.h5")
+    write(desk / "cut.h5", underdamped(400, 4, 1)[:300], interval=0.002, cell=CELL)
+    run(
+        "mdgan-generate",
+        *("model", "-o", "made.h5", "--particles", 8, "--records", 400),
+        cwd=desk,
+    )
+    return desk
+
+
+UNLIKE = [
+    ("run1.h5", "five.h5", "five.h5: holds 5 ions, run1.h5 4: not replicas"),
+    ("run1.h5", "slow.h5", "slow.h5: has 4 fs between records, run1.h5 2 fs"),
+    ("run1.h5", "large.h5", "large.h5: has a cell that differs by 5.0% from that of run1.h5"),
+    ("run1.h5", "sodium.h5", "sodium.h5: holds Na, run1.h5 Li"),
+    ("600K.h5", "900K.h5", "900K.h5: is at 900 K, 600K.h5 at 600 K"),
+    ("run1.h5", "linked.h5", "linked.h5: is the same run as run1.h5"),
+    ("run1.h5", "hard.h5", "hard.h5: is the same run as run1.h5"),
+    ("run1.h5", "copied.h5", "copied.h5: is the same run as run1.h5"),
+    ("run1.h5", "cut.h5", "cut.h5: is the same run as run1.h5"),
+    ("run1.h5", "made.h5", "made.h5: was generated by a model, run1.h5 was simulated"),
+]
+
+
+@pytest.mark.parametrize(
+    ("command", "first", "second", "words_told"),
+    [("mdgan-msd", *case) for case in UNLIKE] + [("mdgan-train", *case) for case in UNLIKE[::4]],
+)
+def test_what_is_no_replica_is_refused(
+    shelf: Path, tmp_path: Path, command: str, first: str, second: str, words_told: str
+) -> None:
+    line = [first, second, "-o", tmp_path / "msd.json"]
+    if command == "mdgan-train":
+        line = ["short.toml", "--data", first, "--data", second, "--out", tmp_path / "out"]
+    done = subprocess.run(
+        words(command, *line), cwd=shelf, capture_output=True, text=True, check=False
+    )
+    assert done.returncode in (1, 2)
+    assert done.stderr.count("\n") == 1
+    assert words_told in done.stderr
+
+
+def test_generated_training_data_are_told(shelf: Path, tmp_path: Path) -> None:
+    line = ("short.toml", "--data", "made.h5", "--out", tmp_path / "out")
+    assert "made.h5 was generated by a model" in run("mdgan-train", *line, cwd=shelf).stderr
+
+
+# Short runs, and the advice ----------------------------------------------------------------------
+
+
+def lines_of(text: str, begin: str) -> list[str]:
+    return [line for line in text.splitlines() if line.startswith(begin)]
+
+
+def test_runs_too_short_are_told_how_many_frames_are_needed(desk: Path) -> None:
+    write(desk / "brief.h5", underdamped(40, 4, 5), interval=0.002, cell=CELL)
+    write(desk / "tiny.h5", underdamped(8, 4, 5), interval=0.002, cell=CELL)
+    for data, more, told in (
+        ("tiny.h5", (), "a run of 8 frames is too short to learn from; give runs of 32 frames"),
+        ("brief.h5", (), "the longest run has 40 frames, 116 are needed: 116 records"),
+        (
+            "run1.h5",
+            ("--set", "data.records=400", "--set", "data.step_skip=2"),
+            "the longest run has 400 frames, 901 are needed: 451 records at data.step_skip = 2 "
+            "(data.records = 400, phase.likelihood.warm_up = 32, and 19 that fill the memory)",
+        ),
+    ):
+        out = desk / "never"
+        line = ("--data", data, "--out", out, *more)
+        done = run("mdgan-train", *line, cwd=desk, status=1)
+        assert told in done.stderr
+        assert not out.exists()
+
+
+def test_advice_and_training_agree(desk: Path) -> None:
+    data = ("--data", "run1.h5", "--data", "run2.h5")
+    advice = run("mdgan-train", "default", *data, "--advise", cwd=desk).stdout
+    (suggested,) = lines_of(advice, "suggested  ")
+    assert 'the suggestion, where it says "auto"' in advice
+    shown = run("mdgan-train", "default", *data, "--show-config", cwd=desk).stdout
+    numbers = {
+        name: int(lines_of(shown, f"{name} = ")[0].split(" # ")[0].split(" = ")[1])
+        for name in ("step_skip", "records")
+    }
+    assert f"data.step_skip = {numbers['step_skip']} (" in suggested
+    assert f"data.records = {numbers['records']} (" in suggested
+    assert 'step_skip = "auto"' in run("mdgan-train", "--show-config", cwd=desk).stdout
+    automatic = ("--set", "data.step_skip=auto", "--set", "data.records=auto")
+    for _ in range(2):
+        told = run("mdgan-train", "short.toml", *data, *automatic, "--out", "auto", cwd=desk)
+        assert f"data.step_skip = {numbers['step_skip']} (" in told.stderr
+    assert "finished already" in told.stderr
+    stored = json.loads((desk / "auto/config.json").read_text())["config"]["data"]
+    assert {name: stored[name] for name in numbers} == numbers
+
+
+# The report --------------------------------------------------------------------------------------
+
+
+def test_report_tells_hops_as_the_advice_and_temperatures_and_times(
+    desk: Path, shelf: Path
+) -> None:
+    for number in (3, 4):
+        write(
+            desk / f"hot{number}.h5",
+            underdamped(400, 4, number),
+            interval=0.001,
+            cell=CELL,
+            parameters={"temperature_target": 600.0, "wall_time_s": 86400.0},
+        )
+    data = [word for n in (3, 4) for word in ("--data", f"hot{n}.h5")]
+    line = ("short.toml", *data, "--set", "data.step_skip=2", "--out", "hot")
+    run("mdgan-train", *line, cwd=desk)
+    told = run(
+        "mdgan-generate", "hot", "-o", "ions.h5", "--particles", 8, "--records", 300, cwd=desk
+    )
+    advice = run("mdgan-train", *data, "--advise", cwd=desk).stdout
+    hops = lines_of(advice, "effective hops")[0].split()[5]
+    md = [word for n in (3, 4) for word in ("--md", f"hot{n}.h5")]
+    first = run("mdgan-report", *md, "--generated", "ions.h5", "-o", "report", cwd=desk)
+    assert f"about {hops} effective hops" in first.stdout
+    page = (desk / "report/report.html").read_bytes()
+    again = run("mdgan-report", *md, "--generated", "ions.h5", "-o", "report", cwd=desk)
+    assert again.stdout == first.stdout
+    assert (desk / "report/report.html").read_bytes() == page
+    rows = {
+        row[0]: row[1:]
+        for row in json.loads((desk / "report/report.json").read_text())["conditions"]
+    }
+    assert rows["Temperature (K)"] == ["600", "600"]
+    assert rows["Time of the MD"] == ["2 days", "-"]
+    assert rows["Time of the training"][1].endswith(("s", "min"))
+    assert rows["Time of the generation"][1].endswith(("s", "min"))
+    assert rows["MD runs that were trained on"][0] == "2 of 2"
+    for text in (told.stderr, first.stderr):
+        assert "RuntimeWarning" not in text
+        assert "divide" not in text
+    refused = run(
+        "mdgan-report",
+        *("--md", "900K.h5", "--generated", "ions.h5", "-o", "other"),
+        cwd=desk,
+        status=1,
+    )
+    assert "ions.h5: is at 600 K, 900K.h5 at 900 K" in refused.stderr
+    told = run("mdgan-report", "--md", "600K.h5", "--generated", "ions.h5", "-o", "new", cwd=desk)
+    assert "None of the MD files is one that the model of ions.h5 was trained on" in told.stderr
+
+
+def test_conductivity_takes_the_temperature_of_the_thermostat(desk: Path, shelf: Path) -> None:
+    told = run(
+        "mdgan-msd",
+        "600K.h5",
+        "-o",
+        "sigma.json",
+        "--nernst-einstein",
+        1,
+        "--fit",
+        "0.1:0.3",
+        cwd=desk,
+    )
+    assert "at 600 K" in told.stdout
+
+
+def test_the_time_that_siesta_took_is_read(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "tests/data/short/nve_lih8", tmp_path / "run")
+    with gzip.open(tmp_path / "run/lih.out.gz", "rt") as stream:
+        text = stream.read()
+    (tmp_path / "run/lih.out.gz").unlink()
+    dates = re.findall(r">> (?:Start|End) of run:.*?(\d+):(\d+):(\d+)", text)
+    start, end = (3600 * int(h) + 60 * int(m) + int(s) for h, m, s in dates)
+    (tmp_path / "run/lih.out").write_text(text)
+    run("mdgan-convert", "run", "-o", "run.h5", cwd=tmp_path)
+    with Trajectory(tmp_path / "run.h5") as trajectory:
+        assert trajectory.parameter("wall_time_s") == end - start > 0
+
+
+# Small things ------------------------------------------------------------------------------------
+
+
+@needs_mpi
+def test_a_mistake_is_told_once_by_four_ranks(desk: Path) -> None:
+    done = run("mdgan-msd", "run1.h5", "--outptu", "x.json", cwd=desk, ranks=4, status=2)
+    assert done.stderr.count("No such option") == 1
+    done = run("mdgan-msd", "--version", cwd=desk, ranks=4)
+    assert done.stdout.count("version") == 1
+
+
+@needs_mpi
+def test_progress_ends_at_the_whole_on_several_ranks(desk: Path) -> None:
+    done = run("mdgan-msd", "run1.h5", "run2.h5", "-o", "two.json", cwd=desk, ranks=3)
+    assert lines_of(done.stderr, "analysis of")[-1].split("(")[1].startswith("100 %")
+    line = ("model", "-o", "two.h5", "--particles", 24, "--block-particles", 8, "--records", 50)
+    done = run("mdgan-generate", *line, cwd=desk, ranks=2)
+    assert lines_of(done.stderr, "Generating")[-1].split("(")[1].startswith("100 %")
+    assert not [entry.name for entry in desk.iterdir() if ".lock" in entry.name]
+
+
+def test_comparisons_are_told_as_a_training_runs(desk: Path) -> None:
+    line = ("short.toml", "--data", "run1.h5", "--out", "told", "--set", "train.evaluate_every=4")
+    told = run("mdgan-train", *line, cwd=desk).stderr
+    assert len(lines_of(told, "free runs against MD")) == 2
+    assert told.index("free runs against MD") < told.index("8/8 steps")
+
+
+def test_configurations_are_found_by_name_from_a_wheel(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "mdgan_hpc", source / "mdgan_hpc", ignore=ignored)
+    for entry in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / entry, source / entry)
+    install = (sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation")
+    site = tmp_path / "site"
+    subprocess.run(
+        [*install, "--target", site, source], check=True, capture_output=True, cwd=tmp_path
+    )
+    program = "from mdgan_hpc.cli.train import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "lizr2po43", "--show-config"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "steps = 25000" in done.stdout
+
+
+def test_outputs_of_the_jobs_are_ignored_by_git() -> None:
+    done = subprocess.run(
+        ["git", "check-ignore", "work/md/run1.h5"], cwd=ROOT, capture_output=True, check=False
+    )
+    assert done.returncode == 0
