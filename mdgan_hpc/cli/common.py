@@ -57,13 +57,6 @@ def command(name: str) -> Callable[[Callable[..., None]], click.Command]:
     return decorate
 
 
-def say(line: str) -> None:
-    """Print a line of results, in the characters that every terminal has."""
-    from mdgan_hpc.report.numbers import plain_text
-
-    click.echo(plain_text(line))
-
-
 class _Command(click.Command):
     """A command of which the first of several ranks alone tells help and mistakes on the line."""
 
@@ -86,6 +79,13 @@ def _speaks() -> bool:
         return detect_launch().rank == 0
     except LaunchError:
         return True  # told by the guard of the command
+
+
+def say(line: str) -> None:
+    """Print a line of results, in the characters that every terminal has."""
+    from mdgan_hpc.report.numbers import plain_text
+
+    click.echo(plain_text(line))
 
 
 class _OnStandardError(logging.Handler):

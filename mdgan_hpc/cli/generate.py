@@ -5,7 +5,15 @@ from typing import Any
 
 import click
 
-from mdgan_hpc.cli.common import PATH, command, dry_run_option, force_option, given, options_of, say
+from mdgan_hpc.cli.common import (
+    PATH,
+    command,
+    dry_run_option,
+    force_option,
+    given,
+    options_of,
+    say,
+)
 from mdgan_hpc.generate.settings import GenerateConfig
 
 
