@@ -132,6 +132,8 @@ BRIEF = (
 def briefly(line: str) -> list[str]:
     """The words of a command with fewer steps, particles and records, so that it takes seconds."""
     words = shlex.split(line)
+    if words[0] == "mdgan-convert" and "--select" in words:
+        words += ["--records", ":2000"]
     if words[0] == "mdgan-train" and "--out" in words:
         for brief in (*BRIEF, *(f"generator.{key}={value}" for key, value in SMALL_MODEL.items())):
             words += ["--set", brief]
