@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import tempfile
 import time
 import traceback
 from collections.abc import Sequence
