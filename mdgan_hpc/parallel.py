@@ -7,6 +7,7 @@ step of its own, whose variables they inherit. MDGAN_LAUNCHER=torchrun|slurm|ope
 overrides.
 """
 
+import logging
 import os
 import sys
 import time
@@ -14,7 +15,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from mdgan_hpc.errors import LaunchError, MdganError, StoppedError
+from mdgan_hpc.errors import EXIT_DATA, EXIT_SOFTWARE, LaunchError, MdganError, StoppedError
+
+_log = logging.getLogger(__name__)
 
 _LAUNCHERS: dict[str, tuple[str, str, str]] = {
     # launcher: variables of rank, number of ranks, rank on this host
@@ -82,6 +85,30 @@ def _srun_speaks_pmi(env: Mapping[str, str]) -> bool:
         env.get("SLURM_PROCID"),
         env.get("SLURM_STEP_NUM_TASKS"),
     )
+
+
+def gpus_given(environment: Mapping[str, str] | None = None) -> str:
+    """Return the variable by which this process was given GPUs, as ``NAME=VALUE``, or nothing."""
+    env = os.environ if environment is None else environment
+    visible = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
+    if any(env.get(name) in ("", "-1") for name in visible):
+        return ""  # they were hidden on purpose
+    for name in ("SLURM_JOB_GPUS", "SLURM_STEP_GPUS", "SLURM_GPUS_ON_NODE", *visible):
+        none = ("", "0") if name == "SLURM_GPUS_ON_NODE" else ("", "NoDevFiles")
+        if env.get(name, "") not in none:
+            return f"{name}={env[name]}"
+    return ""
+
+
+def warn_of_unseen_gpus(seen: bool) -> None:
+    """Tell once that GPUs were given to this job and PyTorch sees none of them."""
+    given = gpus_given()
+    if given and not seen:
+        _log.warning(
+            "This job was given GPUs (%s), but PyTorch sees none: it computes on processors. Check "
+            "the driver, that PyTorch was built for these GPUs, and --nv or --rocm of a container.",
+            given,
+        )
 
 
 class Ranks(Protocol):
@@ -299,7 +326,7 @@ def run_together(work: Callable[[], None], *, debug: bool = False) -> None:
 
     An `MdganError` becomes one line on standard error and its exit status. Rank 0 speaks at
     once; the others wait a moment before they end the run, so that a mistake seen by all ranks
-    is told once.
+    is told once. An exception that nobody foresaw becomes a line and exit status 70.
     """
     launch = Launch("single")
     try:
@@ -318,13 +345,46 @@ def run_together(work: Callable[[], None], *, debug: bool = False) -> None:
         _end_all(launch, f"Error: {error}", error.exit_status)
     except KeyboardInterrupt:
         _end_all(launch, "Interrupted; start again to go on from what was saved before.", 130)
-    except Exception:
-        if launch.size == 1:
-            raise
-        import traceback
+    except BrokenPipeError:
+        raise  # who reads what is printed has gone: click ends without a word
+    except Exception as error:
+        if debug:
+            import traceback
 
-        traceback.print_exc()
-        _end_all(launch, f"Error on rank {launch.rank} of {launch.size}", 1)
+            traceback.print_exc()
+        _end_all(launch, *_unexpected(error, launch))
+
+
+def _unexpected(error: Exception, launch: Launch) -> tuple[str, int]:
+    """Return the line and the exit status of an exception that no part of the package foresaw."""
+    on = f" on rank {launch.rank} of {launch.size}" if launch.size > 1 else ""
+    if isinstance(error, MemoryError):
+        return (
+            f"Error{on}: out of memory; use a machine with more, or a part of the data",
+            EXIT_DATA,
+        )
+    told = " ".join(f"{error}".split())[:500]
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"Error{on}: {error.filename}: {error.strerror}", EXIT_DATA
+    at = " < ".join(_places(error)[:4])
+    return (
+        f"Error{on}: unexpected {type(error).__name__} ({at}): {told or 'no message'}; please "
+        "report it with the traceback that --debug shows",
+        EXIT_SOFTWARE,
+    )
+
+
+def _places(error: Exception) -> list[str]:
+    """Return files and lines that an exception came through, the innermost first.
+
+    A job of hours is not soon run again with --debug.
+    """
+    places, trace = [], error.__traceback__
+    while trace is not None:
+        name = os.path.basename(trace.tb_frame.f_code.co_filename)
+        places.append(f"{name}:{trace.tb_lineno}")
+        trace = trace.tb_next
+    return places[::-1]
 
 
 class Group(Protocol):

@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from mdgan_hpc import __version__
 from mdgan_hpc.errors import DataError
+from mdgan_hpc.inputs import require_file
 
 _ENDS_BYTES = 65_536
 _LIBRARIES = ("numpy", "h5py", "torch", "mpi4py", "ase", "spglib")
@@ -64,11 +65,10 @@ def file_sha256(path: str | Path) -> str:
     DataError
         If it is missing or cannot be read.
     """
+    require_file(path)
     try:
         with open(path, "rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
-    except FileNotFoundError:
-        raise DataError("no such file", where=path) from None
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror})", where=path) from None
 
@@ -137,7 +137,7 @@ class Fingerprints:
             list(paths.items()) if isinstance(paths, Mapping) else [(path, None) for path in paths]
         )
         self._found: dict[str, str] = {}
-        self._error: OSError | None = None
+        self._error: DataError | OSError | None = None
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
@@ -154,6 +154,7 @@ class Fingerprints:
             for path, descriptor in self._paths:
                 digest = hashlib.sha256()
                 if descriptor is None:
+                    require_file(path)
                     with open(path, "rb", buffering=0) as stream:
                         finished = self._read(stream.fileno(), digest)
                 else:
@@ -161,7 +162,7 @@ class Fingerprints:
                 if not finished:
                     return
                 self._found[str(path)] = digest.hexdigest()
-        except OSError as error:
+        except (DataError, OSError) as error:
             self._error = error
 
     def _read(self, descriptor: int, digest: "hashlib._Hash") -> bool:
@@ -183,6 +184,8 @@ class Fingerprints:
             If a file cannot be read.
         """
         self._thread.join()
+        if isinstance(self._error, DataError):
+            raise self._error
         if self._error is not None:
             raise DataError(f"cannot be read ({self._error.strerror})", where=self._error.filename)
         return self._found

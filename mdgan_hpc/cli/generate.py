@@ -5,7 +5,15 @@ from typing import Any
 
 import click
 
-from mdgan_hpc.cli.common import PATH, command, dry_run_option, force_option, given, options_of
+from mdgan_hpc.cli.common import (
+    PATH,
+    command,
+    dry_run_option,
+    force_option,
+    given,
+    options_of,
+    say,
+)
 from mdgan_hpc.generate.settings import GenerateConfig
 
 
@@ -85,7 +93,9 @@ def _tell(result: Path) -> None:
     from mdgan_hpc.results import load_results
 
     diffusion = Diffusion.from_tree(load_results(result)["diffusion"])
-    click.echo("\n".join([*diffusion_lines(diffusion), f"Written to {result}"]))
+    for line in diffusion_lines(diffusion):
+        say(line)
+    click.echo(f"Written to {result}")
 
 
 if __name__ == "__main__":

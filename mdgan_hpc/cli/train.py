@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from mdgan_hpc.cli.common import PATH, command
+from mdgan_hpc.cli.common import PATH, FiniteRange, command
 
 
 @command("mdgan-train")
@@ -32,7 +32,7 @@ from mdgan_hpc.cli.common import PATH, command
     "--replica",
     default=0,
     show_default=True,
-    type=click.IntRange(min=0),
+    type=click.IntRange(min=0, max=10**6),
     help="Bootstrap replica: 1, 2, ... resample runs and ions; 0 takes them as they are.",
 )
 @click.option(
@@ -43,7 +43,7 @@ from mdgan_hpc.cli.common import PATH, command
 )
 @click.option(
     "--wall-time",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     metavar="MIN",
     help="Save and stop after so many minutes (exit status 75).",
 )
@@ -135,7 +135,7 @@ def _advise(
     for line in advice.lines(step_skip, records):
         click.echo(line)
     if figure is not None:
-        from mdgan_hpc.report.figures.published import draw_samples
+        from mdgan_hpc.report.figures.coefficients import draw_samples
 
         draw_samples(advice.samples, figure)
         click.echo(f"figure: {figure}")

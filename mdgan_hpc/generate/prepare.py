@@ -21,14 +21,14 @@ from mdgan_hpc.generate.settings import GenerateConfig
 from mdgan_hpc.models.file import MODEL_NAME, Model
 from mdgan_hpc.outputs import check_output, sweep
 from mdgan_hpc.provenance import as_json, file_sha256, library_versions, provenance
-from mdgan_hpc.trajectory.blocks.clock import GENERATION_TIME, read_time_s
+from mdgan_hpc.trajectory.blocks.clock import read_time_s
 from mdgan_hpc.trajectory.blocks.files import (
     Description,
     extend_whole_file,
     make_master,
     make_part,
 )
-from mdgan_hpc.trajectory.blocks.ledger import read_progress
+from mdgan_hpc.trajectory.blocks.ledger import mend_counts, read_progress
 from mdgan_hpc.trajectory.blocks.plan import (
     BlockPlan,
     Part,
@@ -39,6 +39,8 @@ from mdgan_hpc.trajectory.blocks.plan import (
     plan_parts,
     read_plan,
 )
+from mdgan_hpc.trajectory.layout import GENERATION_TIME
+from mdgan_hpc.trajectory.opening import read_provenance
 from mdgan_hpc.trajectory.temperature import TARGET
 
 _log = logging.getLogger(__name__)
@@ -96,6 +98,7 @@ def prepare(config: GenerateConfig, model: Model, analysis: Analysis | None, ran
     if exists:
         plan, settings = preparation.reopen()
         progress = read_progress(config.output, plan)
+        mend_counts(config.output, plan, progress)
         completed = [p.completed for p in progress]
         damaged = sum(p.damaged for p in progress)
         if damaged:
@@ -358,8 +361,6 @@ class Preparation:
 
     def _extend(self, plan: BlockPlan, settings: Settings) -> BlockPlan:
         """Add the part files of a longer plan; a single file is copied into a longer one."""
-        from mdgan_hpc.trajectory.reader import read_provenance
-
         output, placement = self.config.output, self.config.placement
         longer = self.longer(plan, settings)
         description = self.describe(settings, read_provenance(output), read_time_s(output))

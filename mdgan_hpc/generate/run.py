@@ -94,6 +94,11 @@ def config_of(
         raise UsageError(
             "without stored positions (--no-store) nothing is kept", remedy="use it with --analyse"
         )
+    if analyse and config.stored_records < 2:
+        raise UsageError(
+            "a single stored record shows no motion to analyse",
+            remedy="ask for more --records, or leave --analyse out",
+        )
     return config, bool(analyse)
 
 

@@ -118,7 +118,7 @@ def _kept(folder: Path, key: str, force: bool) -> bool:
         same = False
     if not same:
         raise OutputExistsError(
-            "holds the report of other inputs",
+            "holds the report of other inputs or of another version",
             where=folder,
             remedy="choose another path or use --force",
         )

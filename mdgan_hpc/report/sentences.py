@@ -20,7 +20,7 @@ def sentences(found: Comparison) -> list[str]:
     ceiling = found.ceiling
     lines.append(
         f"The MD data hold about {ceiling.n_effective:.0f} effective hops of "
-        f"{ceiling.hop_length:.2g} A; by the rule of He et al. (2018) D is known from them to "
+        f"{ceiling.hop_length:.2g} Å; by the rule of He et al. (2018) D is known from them to "
         f"about {100 * ceiling.relative_error:.0f} %, however many ions are generated."
     )
     ratio = found.msd_ratio
@@ -37,7 +37,7 @@ def sentences(found: Comparison) -> list[str]:
 def _coefficient(side: Side) -> list[str]:
     diffusion = side.diffusion
     if diffusion.total is None:
-        return [f"D of {side.label}: {diffusion.refused}"]
+        return [f"D of {side.label}: {diffusion.refused}."]
     lines = [f"D of {side.label} = {with_error(diffusion.total)}"]
     if diffusion.collective is not None:
         lines.append(f"{side.label}: {haven_line(diffusion.collective)}")

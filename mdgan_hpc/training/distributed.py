@@ -17,7 +17,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from mdgan_hpc.errors import LaunchError, StoppedError
-from mdgan_hpc.parallel import Launch, detect_launch, join_group
+from mdgan_hpc.parallel import Launch, detect_launch, join_group, warn_of_unseen_gpus
 from mdgan_hpc.training.meeting import PATIENCE, Meeting, launcher_process
 
 Value = TypeVar("Value")
@@ -206,6 +206,7 @@ class Processes:
 
 
 def _device(launch: Launch) -> torch.device:
+    warn_of_unseen_gpus(torch.cuda.is_available())
     if not torch.cuda.is_available():
         return torch.device("cpu")
     # With one GPU visible to each task, every task's own is device 0.

@@ -9,6 +9,7 @@ from typing import Any
 
 from mdgan_hpc.config import as_mapping
 from mdgan_hpc.errors import DataError, UsageError
+from mdgan_hpc.inputs import read_json
 from mdgan_hpc.models.file import MODEL_NAME, Model, save_model
 from mdgan_hpc.outputs import check_output, claimed_by_ranks, is_temporary, sweep, written_whole
 from mdgan_hpc.parallel import require_same, together
@@ -166,7 +167,7 @@ def _go_on(trainer: Trainer, folder: Path) -> None:
         return
     try:
         trainer.load_state_dict(found[1])
-    except (RuntimeError, ValueError, KeyError) as error:
+    except (RuntimeError, ValueError, KeyError, TypeError, IndexError) as error:
         raise DataError(
             "holds checkpoints of a network of another version",
             where=folder,
@@ -256,8 +257,13 @@ def _refuse_other_training(folder: Path, record: Mapping[str, Any]) -> None:
                 remedy="choose another folder for --out",
             )
         return
-    before = json.loads(file.read_text())
-    difference = _difference(before, record)
+    damaged = "bring it back, or choose another folder for --out"
+    try:
+        difference = _difference(read_json(file), record)
+    except DataError as error:
+        raise DataError(error.what, where=error.where, remedy=damaged) from error
+    except (KeyError, AttributeError, TypeError) as error:
+        raise DataError("is no record of a training", where=file, remedy=damaged) from error
     if difference:
         raise UsageError(
             f"holds a training with another {difference}",

@@ -12,7 +12,7 @@ from mdgan_hpc.outputs import check_output, written_whole
 from mdgan_hpc.progress import Progress
 from mdgan_hpc.provenance import as_json
 from mdgan_hpc.trajectory import layout
-from mdgan_hpc.trajectory.opening import files_of
+from mdgan_hpc.trajectory.opening import files_of, seal_parameters
 from mdgan_hpc.trajectory.reader import Trajectory
 
 #: Parameters that describe the parts, not the trajectory.
@@ -112,10 +112,10 @@ def _write_rest(file: h5py.File, group: h5py.Group, trajectory: Trajectory) -> N
     layout.write_species(group, trajectory.species, trajectory.n_records)
     if trajectory.masses is not None:
         layout.write_masses(group, trajectory.masses, trajectory.n_records)
-    for name in trajectory.file["parameters"]:
-        if name not in _OF_PARTS:
-            trajectory.file.copy(f"parameters/{name}", file["parameters"])
+    kept = {name: v for name, v in trajectory.parameters.items() if name not in _OF_PARTS}
+    layout.write_parameters(file["parameters"], kept)
     layout.write_parameters(file, {layout.PROVENANCE: as_json(trajectory.provenance)})
     layout.write_ledger(
         file, np.array([trajectory.n_records]), trajectory.n_particles, trajectory.n_records
     )
+    seal_parameters(file)

@@ -14,6 +14,7 @@ from mdgan_hpc.hdf5_output import Hdf5Writer
 from mdgan_hpc.outputs import write_error, written_whole
 from mdgan_hpc.provenance import as_json
 from mdgan_hpc.trajectory import layout
+from mdgan_hpc.trajectory.opening import seal_parameters
 
 
 class _Element:
@@ -215,3 +216,4 @@ class TrajectoryWriter:
         if self._provenance:
             layout.write_parameters(file, {layout.PROVENANCE: as_json(self._provenance)})
         layout.write_ledger(file, np.array([self.n_records]), self.n_particles, self.n_records)
+        seal_parameters(file)

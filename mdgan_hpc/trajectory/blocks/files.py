@@ -16,6 +16,7 @@ from mdgan_hpc.provenance import as_json
 from mdgan_hpc.trajectory import layout
 from mdgan_hpc.trajectory.blocks.ledger import CARRY, COMPLETED, pack_slot
 from mdgan_hpc.trajectory.blocks.plan import PLAN, POSITION, SETTINGS, BlockPlan, Part
+from mdgan_hpc.trajectory.opening import seal_parameters
 from mdgan_hpc.trajectory.placement import Placement
 
 
@@ -158,6 +159,7 @@ def _write_master(
             SETTINGS: json.dumps(dict(description.settings), sort_keys=True),
         }
         layout.write_parameters(file, texts)
+        seal_parameters(file)
 
 
 def _join_parts(file: h5py.File, plan: BlockPlan) -> None:
