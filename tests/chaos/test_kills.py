@@ -35,7 +35,7 @@ def test_stages_are_killed_again_and_again(all_stages, tmp_path, stage):
 def test_workers_end_with_their_parent(all_stages, tmp_path, wait_s):
     """Also while they are starting: killed as soon as both are there, and a little later."""
     records = stages.line("generate", all_stages.model, "-o", "g.h5", "--workers", 2)
-    process = stages.start([*records, "--particles", "600", "--records", "10000000"], tmp_path)
+    process = stages.start([*records, "--particles", "600", "--records", "100000"], tmp_path)
     while len(stages.children_of(tmp_path)) < 4:  # and what counts shared memory
         assert process.poll() is None, process.stderr.read()
     time.sleep(wait_s)
