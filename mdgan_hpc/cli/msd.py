@@ -110,7 +110,7 @@ def _point(text: str) -> tuple[float, str]:
         temperature = float(kelvin)
     except ValueError:
         temperature = 0.0
-    if not equals or temperature <= 0:
+    if not equals or not 0 < temperature < float("inf"):
         raise UsageError(f"--arrhenius {text} is not KELVIN=RESULT", remedy="as in 900=msd900.json")
     return temperature, path
 

@@ -1,5 +1,9 @@
-"""The trained model as a file: weights and all that defines it, loaded without pickle."""
+"""The trained model as a file: weights and all that defines it, loaded without pickle, sealed."""
 
+import io
+import math
+import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +14,9 @@ from torch import Tensor
 
 from mdgan_hpc import __version__
 from mdgan_hpc.config import as_mapping, from_mapping
+from mdgan_hpc.digests import seal, unsealed
 from mdgan_hpc.errors import ConfigError, DataError
+from mdgan_hpc.inputs import read_bytes
 from mdgan_hpc.models import registry
 from mdgan_hpc.models.base import Generator
 from mdgan_hpc.outputs import written_whole
@@ -18,6 +24,11 @@ from mdgan_hpc.outputs import written_whole
 FORMAT = "mdgan_hpc model 2"
 FORMAT_1 = "mdgan_hpc model 1"
 MODEL_NAME = "model.pt"
+#: What a generator raises for a configuration, arguments or weights that are not its own.
+_UNFIT = (
+    *(RuntimeError, TypeError, KeyError, ValueError, AttributeError, IndexError),
+    *(ArithmeticError, MemoryError, AssertionError),
+)
 _OTHER_VERSION = "use the version of mdgan_hpc that trained it, or train again"
 
 
@@ -79,8 +90,12 @@ def save_model(path: str | Path, model: Model) -> None:
         "training_span_ps": model.training_span_ps,
         "provenance": model.provenance,
     }
+    # Through memory: torch makes no OSError of a full disk.
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    body = buffer.getvalue()
     with written_whole(path) as partial:
-        torch.save(content, partial)
+        partial.write_bytes(body + seal(body))
 
 
 def load_model(path: str | Path) -> Model:
@@ -89,12 +104,13 @@ def load_model(path: str | Path) -> Model:
     Raises
     ------
     DataError
-        If there is none, it is not a model of this package, or this version would move its ions
-        differently.
+        If there is none, it is not a model of this package, is damaged, or this version would move
+        its ions differently.
     """
     path = Path(path)
     file = path / MODEL_NAME if path.is_dir() else path
     content = _read(path, file)
+    _require_meaning(content, file)
     generator = _generator(content, file)
     generator.eval().requires_grad_(False)
     cell = content["cell"]
@@ -114,8 +130,10 @@ def _read(path: Path, file: Path) -> dict[str, Any]:
     if not file.exists():
         what = "no model here" if path.is_dir() else "no such file"
         raise DataError(what, where=path, remedy=remedy)
+    body = unsealed(read_bytes(file, remedy=remedy), file, remedy=remedy)
     try:
-        content: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+        _require_plain(body)
+        content: dict[str, Any] = torch.load(io.BytesIO(body), "cpu", weights_only=True)
         form = content["format"]
     except Exception as error:
         raise DataError("is not a model file, or is damaged", where=file, remedy=remedy) from error
@@ -124,6 +142,53 @@ def _read(path: Path, file: Path) -> dict[str, Any]:
             f"has the format {form!r}, not {FORMAT!r}", where=file, remedy=_OTHER_VERSION
         )
     return content
+
+
+def _require_plain(body: bytes) -> None:
+    """Raise `ValueError` where unpacking would give more bytes than there are."""
+    with zipfile.ZipFile(io.BytesIO(body)) as archive:
+        members = archive.infolist()
+    packed = any(member.compress_type != zipfile.ZIP_STORED for member in members)
+    if packed or sum(member.file_size for member in members) > len(body):
+        raise ValueError("claims more than it holds")
+
+
+def _require_meaning(content: dict[str, Any], file: Path) -> None:
+    """Raise `DataError` for a value that cannot be."""
+    interval: Any = content.get("record_interval_ps")
+    span: Any = content.get("training_span_ps")
+    species, cell = content.get("species"), content.get("cell")
+    rules = {
+        "record_interval_ps": _is_number(interval) and interval > 0,
+        "training_span_ps": _is_number(span) and span >= 0,
+        "species": type(species) is int and 0 <= species <= 118,
+        "cell": cell is None
+        or (
+            isinstance(cell, Tensor)
+            and cell.shape == (3, 3)
+            and cell.is_floating_point()
+            and bool(cell.isfinite().all())
+        ),
+        "label": isinstance(content.get("label", ""), str),
+        "provenance": isinstance(content.get("provenance"), Mapping),
+        "weights": isinstance(content.get("weights"), Mapping)
+        and all(isinstance(weight, Tensor) for weight in content["weights"].values()),
+    }
+    for name, possible in rules.items():
+        if not possible or (name not in content and name != "label"):
+            told = content.get(name)
+            shown = (
+                f"{told!r}" if isinstance(told, int | float | str) else f"a {type(told).__name__}"
+            )
+            raise DataError(
+                f"{name} is {shown}, which cannot be" if name in content else f"holds no {name}",
+                where=file,
+                remedy="train again, or bring back a whole copy of the model",
+            )
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
 
 
 def _generator(content: dict[str, Any], file: Path) -> Generator:
@@ -135,16 +200,18 @@ def _generator(content: dict[str, Any], file: Path) -> Generator:
         If its kind is not known here, or the code has changed.
     """
     old = content["format"] == FORMAT_1
-    kind = content["generator"]["kind"] if old else content["kind"]
     try:
+        kind = str(content["generator"]["kind"] if old else content["kind"])
+        behaviour = 1 if old else content["behaviour"]
         cls = registry.get(kind)
+    except (KeyError, TypeError) as error:
+        raise DataError("tells no generator", where=file, remedy=_OTHER_VERSION) from error
     except ConfigError as error:
         raise DataError(
             f"holds a generator of the kind {kind!r}: {error.what}",
             where=file,
             remedy="install the package that brings it",
         ) from error
-    behaviour = 1 if old else content["behaviour"]
     if behaviour != cls.behaviour:
         version = content.get("version", "0.1")
         raise DataError(
@@ -155,13 +222,27 @@ def _generator(content: dict[str, Any], file: Path) -> Generator:
         )
     try:
         config, arguments, weights = _defined(cls, content)
+        _require_sizes(cls, config, arguments, weights)
         generator = cls.create(config, **arguments)
         generator.load_state_dict(weights)
-    except (RuntimeError, TypeError, KeyError, ValueError, ConfigError) as error:
+    except (*_UNFIT, ConfigError) as error:
         raise DataError(
             "holds a network of another version", where=file, remedy=_OTHER_VERSION
         ) from error
     return generator
+
+
+def _require_sizes(
+    cls: type[Generator], config: Any, arguments: dict[str, Any], weights: dict[str, Tensor]
+) -> None:
+    """Raise `ValueError` if a generator would take memory for other weights than the file holds."""
+    try:
+        with torch.device("meta"):
+            shapes = {k: v.shape for k, v in cls.create(config, **arguments).state_dict().items()}
+    except NotImplementedError:
+        return  # it looks at numbers while it is built
+    if shapes != {name: weight.shape for name, weight in weights.items()}:
+        raise ValueError("weights of other shapes")
 
 
 def _defined(

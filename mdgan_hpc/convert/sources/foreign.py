@@ -16,6 +16,7 @@ from mdgan_hpc.convert.run import Run
 from mdgan_hpc.convert.settings import ConvertConfig
 from mdgan_hpc.convert.timeline import StatedRules, StatedTimes
 from mdgan_hpc.errors import DataError, DataWarning, UsageError
+from mdgan_hpc.inputs import require_file
 
 #: First records that tell how far the numbers of records usually are apart.
 LOOK_AHEAD = 12
@@ -110,9 +111,10 @@ def existing(path: Path) -> Path:
     UsageError
         If it is none.
     """
-    if not path.is_file():
-        raise UsageError("no such file", where=path)
-    return path
+    try:
+        return require_file(path)
+    except DataError as error:
+        raise UsageError(error.what, where=path) from None
 
 
 def refuse_siesta_options(config: ConvertConfig, path: Path) -> None:

@@ -8,7 +8,6 @@ Units are read, or told with ``--units length,time`` (such as ``nm,ps``); specie
 from collections.abc import Iterator
 from pathlib import Path
 
-import h5py
 import numpy as np
 from ase.data import atomic_masses
 
@@ -35,10 +34,8 @@ class _H5mdFile:
         length, _, time = config.units.partition(",")
         self.path = path
         self._trajectory = Trajectory(path, units=(length.strip(), time.strip()))
-        file: h5py.File = self._trajectory.file
-        groups = [g for g in file["particles"].values() if "position/value" in g]
-        self.unwrapped = any("image/value" in group for group in groups)
-        self._has_times = any("time" in group["position"] for group in groups)
+        self.unwrapped = self._trajectory.has_images
+        self._has_times = self._trajectory.has_times
 
     def close(self) -> None:
         self._trajectory.close()
