@@ -46,7 +46,14 @@ def measure(config: MsdConfig) -> MsdResult | None:
         inputs = fingerprints.result()
     fitted = None
     if options.full:
-        fitted = with_conductivity(fit_diffusion(found, window_ps=config.window_ps), charges)
+        fitted = with_conductivity(
+            fit_diffusion(
+                found,
+                window_ps=config.window_ps,
+                accept_poor_model=config.accept_poor_model,
+            ),
+            charges,
+        )
     record = provenance(config=asdict(config), inputs=inputs, ranks=communicator.size)
     result = MsdResult(found, fitted, record)
     result.save(config.output, force=config.force)

@@ -39,7 +39,7 @@ from mdgan_hpc.trajectory.blocks.plan import (
     plan_parts,
     read_plan,
 )
-from mdgan_hpc.trajectory.layout import GENERATION_TIME
+from mdgan_hpc.trajectory.layout import GENERATION_TIME, VERDICT
 from mdgan_hpc.trajectory.opening import read_provenance
 from mdgan_hpc.trajectory.temperature import TARGET
 
@@ -262,6 +262,7 @@ class Preparation:
                 "training_span_ps": model.training_span_ps,
                 GENERATION_TIME: time_s,
                 "model_provenance": as_json(model.provenance),
+                VERDICT: "" if model.verdict is None else model.verdict.as_text(),
                 **_temperature(model),
             },
             provenance=record,

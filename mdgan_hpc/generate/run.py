@@ -23,6 +23,7 @@ from mdgan_hpc.provenance import identity
 from mdgan_hpc.results import save_results
 from mdgan_hpc.trajectory.blocks.clock import add_time_s
 from mdgan_hpc.trajectory.blocks.ledger import read_progress
+from mdgan_hpc.verdict import Verdict, refuse_poor, verdict_line
 
 _log = logging.getLogger(__name__)
 #: Processes of a launch that was killed end within this time.
@@ -59,7 +60,8 @@ def generate(
     UsageError
         If the output exists and is not of this model, seed and settings.
     DataError
-        If the model or the output cannot be used, or the disk is full.
+        If the model or the output cannot be used, or the disk is full; if the model does not move
+        as the MD does and ``accept_poor_model`` is not set.
     DivergedError
         If the model leaves the range it was trained for.
     StoppedError
@@ -68,7 +70,7 @@ def generate(
     from mdgan_hpc.analysis.streaming import MultiTauAnalysis
 
     config, analysed = config_of(model, output, analyse=analyse, **options)
-    tree = run(config, MultiTauAnalysis() if analysed else None)
+    tree = run(config, MultiTauAnalysis(config.accept_poor_model) if analysed else None)
     if tree is not None:
         save_results(config.output.with_suffix(ANALYSIS_SUFFIX), tree)
     return config.output
@@ -111,6 +113,7 @@ def run(config: GenerateConfig, analysis: Analysis | None = None) -> dict[str, A
     require_same(communicator, lambda: identity(dataclasses.asdict(config), [file]))
     with claimed_by_ranks(config.output, communicator, patience_s=_PATIENCE_S):
         model = together(communicator, lambda: load_model(config.model))
+        together(communicator, lambda: _heed(model.verdict, config))
 
         def begin_or_go_on() -> Job | None:
             leads = communicator.rank == 0
@@ -140,6 +143,21 @@ def _check(config: GenerateConfig, model: Path) -> None:
     """Raise unless the output can be written, and replaces nothing that is read."""
     check_output(config.output, force=True, inputs=[model])
     refuse_input(config.output.with_suffix(ANALYSIS_SUFFIX), [model])
+
+
+def _heed(verdict: Verdict | None, config: GenerateConfig) -> None:
+    """Tell the verdict on the model.
+
+    Raises
+    ------
+    DataError
+        If it is poor and not accepted.
+    """
+    refuse_poor(verdict, accepted=config.accept_poor_model, where=config.model)
+    _log.info("%s", verdict_line(verdict))
+    doubts = [] if verdict is None else verdict.doubts
+    if doubts:
+        _log.warning("%s", "; ".join(doubts))
 
 
 def _compute(job: Job, model: Model, communicator: Communicator) -> None:
@@ -176,6 +194,7 @@ def _analysed(job: Job, model: Model) -> dict[str, Any] | None:
         model.record_interval_ps * job.config.every,
         model.generator.ions_per_cell,
         model.label,
+        model.verdict,
     )
 
 

@@ -27,6 +27,7 @@ from mdgan_hpc.training.settings import ConfigLike, TrainingConfig, read_config
 from mdgan_hpc.training.trainer import Trainer
 from mdgan_hpc.trajectory.opening import all_files
 from mdgan_hpc.units import FS_PER_PS
+from mdgan_hpc.verdict import verdict_line
 
 _log = logging.getLogger(__name__)
 CONFIG_NAME = "config.json"
@@ -143,17 +144,26 @@ def _train(
     processes.barrier()
     _go_on(trainer, folder)
     _log.info("%s", _first_line(trainer, data))
-    run_loop(trainer, folder, stop, _evaluation(trainer, data))
+    evaluation = _evaluation(trainer, data)
+    run_loop(trainer, folder, stop, _evaluate(trainer, evaluation))
     record["training_time_s"] = round(trainer.seconds, 1)
     chosen = trainer.selection.step
     record["chosen_step"] = trainer.step if chosen < 0 else chosen
+    generator = trainer.best_generator()
+    verdict = evaluation.judge(
+        generator,
+        stream(config.train.seed, trainer.step, "verdict"),
+        kept_out=config.data.validation != "none",
+    )
+    _log.info("%s", verdict_line(verdict))
     model = Model(
-        trainer.best_generator(),
+        generator,
         data.record_interval_ps(config.data.step_skip),
         data.species,
         data.cell,
         data.span_ps,
         record,
+        verdict=verdict,
     )
     if processes.rank == 0:
         save_model(folder / MODEL_NAME, model)
@@ -218,19 +228,24 @@ def _minimised(trainer: Trainer) -> list[str]:
     ]
 
 
-def _evaluation(trainer: Trainer, data: Dataset) -> Callable[[], dict[str, float]] | None:
-    """Return what compares the generator of now with MD and lets the best be kept."""
+def _evaluation(trainer: Trainer, data: Dataset) -> Evaluation:
+    """Return what compares a generator with MD: that kept out of training, where some is."""
     config = trainer.config
-    if not config.train.evaluate_every:
-        return None
     _, validation = data.split(config.data.validation)
-    compare = Evaluation(
+    return Evaluation(
         validation.runs,
         data.interval_ps,
         data.record_interval_ps(config.data.step_skip),
         symmetry_of(config, data).primitive,
         trainer.processes,
     )
+
+
+def _evaluate(trainer: Trainer, compare: Evaluation) -> Callable[[], dict[str, float]] | None:
+    """Return what compares the generator of now with MD and lets the best be kept."""
+    config = trainer.config
+    if not config.train.evaluate_every:
+        return None
 
     def evaluate() -> dict[str, float]:
         loss, generator = trainer.validation_loss(), trainer.ready_generator()
