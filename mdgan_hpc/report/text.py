@@ -117,11 +117,11 @@ def haven_line(collective: Collective | Refused) -> str:
 
 
 def diffusion_cells(found: Interval | Diffusion | Refused) -> list[str]:
-    """Return D, interval, D in cm2/s, window and slope as cells of a table row."""
+    """Return D and interval in Angstrom^2/ps, window and slope as cells of a table row."""
     if isinstance(found, Diffusion):
         found = found.total or Refused(found.refused or "")
     if isinstance(found, Refused):
-        return [found.refused, "", "", "", ""]
+        return [found.refused, "", "", ""]
     d, error = found.d_angstrom2_per_ps, found.error_angstrom2_per_ps
     window, slope = "", ""
     if isinstance(found, Coefficient):
@@ -130,7 +130,6 @@ def diffusion_cells(found: Interval | Diffusion | Refused) -> list[str]:
     return [
         measured(d, error),
         between(found.low_angstrom2_per_ps, found.high_angstrom2_per_ps, error),
-        measured(d * CM2_PER_S, error * CM2_PER_S),
         window,
         slope,
     ]
