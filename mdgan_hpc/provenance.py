@@ -18,6 +18,7 @@ from mdgan_hpc import __version__
 from mdgan_hpc.errors import DataError
 from mdgan_hpc.inputs import require_file
 
+_ENDS_BYTES = 65_536
 _LIBRARIES = ("numpy", "h5py", "torch", "mpi4py", "ase", "spglib")
 
 
@@ -70,6 +71,52 @@ def file_sha256(path: str | Path) -> str:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror})", where=path) from None
+
+
+def identity(
+    options: Mapping[str, Any], files: Iterable[str | Path], text: str = ""
+) -> dict[str, str]:
+    """Return what all ranks of a run must agree on, by what it is called (`require_same`).
+
+    A file is known by its size and by its first and last 64 KiB.
+
+    Parameters
+    ----------
+    options : mapping
+        The configuration of the command.
+    files : paths
+        What it reads.
+    text : str
+        Anything else.
+
+    Raises
+    ------
+    DataError
+        If a file is missing or cannot be read.
+    """
+    seen = {
+        "version of mdgan_hpc": __version__,
+        "versions of libraries": as_json(library_versions()),
+    }
+    seen |= {"configuration": as_json(options) + text}
+    return seen | {f"file {path}": _ends(path) for path in files}
+
+
+def _ends(path: str | Path) -> str:
+    """Return size and digest of the first and last piece of a file."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise DataError("is no regular file", where=path)
+    try:
+        with open(path, "rb") as stream:
+            size = os.fstat(stream.fileno()).st_size
+            digest = hashlib.sha256(stream.read(_ENDS_BYTES))
+            stream.seek(max(0, size - _ENDS_BYTES))
+            digest.update(stream.read(_ENDS_BYTES))
+    except FileNotFoundError:
+        raise DataError("no such file", where=path) from None
+    except OSError as error:
+        raise DataError(f"cannot be read ({error.strerror})", where=path) from None
+    return f"{size} {digest.hexdigest()}"
 
 
 class Fingerprints:

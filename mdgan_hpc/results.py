@@ -17,6 +17,7 @@ import numpy as np
 
 from mdgan_hpc import digests
 from mdgan_hpc.errors import DataError, UsageError
+from mdgan_hpc.hdf5_output import hdf5_written
 from mdgan_hpc.inputs import parse_json, read_json
 from mdgan_hpc.outputs import written_whole
 
@@ -134,10 +135,8 @@ def save_results(path: str | Path, tree: Tree, *, force: bool = True, table: str
     with written_whole(path, force=force) as partial:
         suffix = Path(path).suffix
         if suffix == ".h5":
-            import h5py
-
             # In the order of the tree, as it is drawn and printed.
-            with h5py.File(partial, "w", track_order=True) as file:
+            with hdf5_written(partial, track_order=True) as file:
                 _write_group(file, tree)
                 file.attrs[DIGEST] = digests.of_tree(_read_group(file))
         elif suffix == ".json":

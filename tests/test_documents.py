@@ -116,24 +116,27 @@ def test_reference_pages_are_up_to_date() -> None:
 
 @pytest.fixture(scope="module")
 def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with run1 to run3, and configurations of the shown names that train briefly."""
+    """A folder with run1 to run3."""
     folder = tmp_path_factory.mktemp("scratch")
     for name_of_run in ("run1", "run2", "run3"):
         shutil.copytree(ROOT / "tests/data/long" / name_of_run, folder / name_of_run)
-    (folder / "configs").mkdir()
-    small = "".join(f"{name} = {value}\n" for name, value in SMALL_MODEL.items())
-    for config in ROOT.glob("configs/*.toml"):
-        (folder / "configs" / config.name).write_text(
-            f"[data]\nstep_skip = 5\nrecords = 32\n[generator]\nhidden = 16\n{small}"
-            "[[phase]]\nsteps = 20\n[phase.likelihood]\nwarm_up = 8\n"
-            "[train]\nevaluate_every = 0\n"
-        )
     return folder
 
 
+BRIEF = (
+    *("phase.steps=20", "phase.likelihood.warm_up=8", "train.evaluate_every=0"),
+    *("data.step_skip=5", "data.records=32", "generator.hidden=16"),
+)
+
+
 def briefly(line: str) -> list[str]:
-    """The words of a command with fewer particles and records, so that it takes seconds."""
+    """The words of a command with fewer steps, particles and records, so that it takes seconds."""
     words = shlex.split(line)
+    if words[0] == "mdgan-convert" and "--select" in words:
+        words += ["--records", ":2000"]
+    if words[0] == "mdgan-train" and "--out" in words:
+        for brief in (*BRIEF, *(f"generator.{key}={value}" for key, value in SMALL_MODEL.items())):
+            words += ["--set", brief]
     if words[0] == "mdgan-generate":
         words += ["--workers", "1"]
         for option, most in (("--particles", 64), ("--records", 4000)):
@@ -148,7 +151,7 @@ def test_the_commands_of_a_page_run_one_after_the_other(page: str, scratch: Path
     # A page of its own begins where nothing was made before.
     folder = scratch / Path(page).stem
     folder.mkdir()
-    for entry in ("run1", "run2", "run3", "configs"):
+    for entry in ("run1", "run2", "run3"):
         (folder / entry).symlink_to(scratch / entry)
     lines = [line for where, line in COMMANDS if where == page]
     if page == "README.md":

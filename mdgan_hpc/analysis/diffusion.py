@@ -3,17 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, TypedDict, TypeVar
 
 import numpy as np
 
 from mdgan_hpc.analysis.dynamics import dynamics
 from mdgan_hpc.analysis.fit.diffusion import fit_diffusion
 from mdgan_hpc.analysis.fit.transport import conductivity
-from mdgan_hpc.analysis.results import Collective, Diffusion, Dynamics
+from mdgan_hpc.analysis.results import Coefficient, Collective, Diffusion, Dynamics
 from mdgan_hpc.errors import DataError, UsageError
 from mdgan_hpc.trajectory import Trajectory
 from mdgan_hpc.trajectory.temperature import temperature_of
+
+Found = TypeVar("Found", bound=Coefficient)
 
 
 class Charges(TypedDict):
@@ -31,6 +33,7 @@ def diffusion(
     window_ps: tuple[float, float] | None = None,
     charge: float | None = None,
     temperature_k: float | None = None,
+    accept_poor_model: bool = False,
     **options: Any,
 ) -> Diffusion:
     """Fit the diffusion coefficient of ions, with its error.
@@ -45,6 +48,8 @@ def diffusion(
         Of an ion, elementary charges: asks for the conductivity.
     temperature_k : float, optional
         For that; if not given the target of the simulation, or else the mean of the first file.
+    accept_poor_model : bool
+        Give D also of a model that does not move as the MD does (``verdict`` tells).
     **options
         Fields of `DynamicsConfig` where files are given.
 
@@ -70,20 +75,35 @@ def diffusion(
             raise UsageError("motion in memory tells no volume, so no conductivity")
         species = "" if found.species == "X" else found.species
         charges = charges_of(found.files[0], species, charge, temperature_k)
-    return with_conductivity(fit_diffusion(found, window_ps=window_ps), charges)
+    fitted = fit_diffusion(found, window_ps=window_ps, accept_poor_model=accept_poor_model)
+    return with_conductivity(fitted, charges)
 
 
 def with_conductivity(fitted: Diffusion, charges: Charges | None) -> Diffusion:
     """Return D with the conductivities that it means, where there is a D."""
     if charges is None or fitted.total is None:
         return fitted
-    together = fitted.collective
+    total, together = fitted.total, fitted.collective
+    models = fitted.ensemble
+    if models is not None:  # its error is the whole one, also of the motion of all ions together
+        relative = models.error_angstrom2_per_ps / models.d_angstrom2_per_ps
+        total = _with_error(total, relative)
+        if isinstance(together, Collective):
+            together = _with_error(together, relative)
     return replace(
         fitted,
-        nernst_einstein=conductivity(fitted.total, **charges),
+        nernst_einstein=conductivity(total, **charges),
         conductivity=conductivity(together, **charges)
         if isinstance(together, Collective)
         else None,
+    )
+
+
+def _with_error(found: Found, relative: float) -> Found:
+    """Return a coefficient whose relative error is at least this one."""
+    d = found.d_angstrom2_per_ps
+    return replace(
+        found, error_angstrom2_per_ps=max(found.error_angstrom2_per_ps, abs(d) * relative)
     )
 
 

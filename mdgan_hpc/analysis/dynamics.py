@@ -5,9 +5,9 @@ for itself. Work is shared out over MPI ranks in blocks of particles.
 """
 
 import logging
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from mdgan_hpc.analysis.observables.msd import drift, log_slope, mean_squares, t
 from mdgan_hpc.analysis.observables.run import RunSums
 from mdgan_hpc.analysis.observables.van_hove import densities
 from mdgan_hpc.analysis.observables.velocities import mean_vacf, spectrum
+from mdgan_hpc.analysis.parts import Part, parts_of
 from mdgan_hpc.analysis.plan import Plan, make_plan, plan_lags
 from mdgan_hpc.analysis.results import Cells, Curves, Dynamics, ParticleMsd
 from mdgan_hpc.analysis.settings import DynamicsConfig
@@ -29,7 +30,9 @@ from mdgan_hpc.parallel import Communicator, SingleProcess, share
 from mdgan_hpc.progress import Progress
 from mdgan_hpc.trajectory import Trajectory
 from mdgan_hpc.trajectory.complete import CompletePart, complete_extent
+from mdgan_hpc.trajectory.origin import verdict_of
 from mdgan_hpc.trajectory.replicas import require_replicas
+from mdgan_hpc.verdict import worst_of
 
 _log = logging.getLogger(__name__)
 #: Complete records of a file, and the particles that have them.
@@ -100,14 +103,15 @@ def measure_dynamics(
     extents = complete_extents(paths, config, communicator)
     with open_runs(paths, config.species, extents) as trajectories:
         plan = make_plan(trajectories, config)
-        runs = [_empty_sums(t, plan) for t in trajectories]
+        parts = [part for t in trajectories for part in parts_of(t)]
+        runs = [_empty_sums(part, plan) for part in parts]
         label = label or trajectories[0].label
-        _add_shared(runs, trajectories, communicator, f"analysis of {paths[0]}")
+        _add_shared(runs, parts, communicator, f"analysis of {paths[0]}")
         for sums in runs:
             sums.reduce(communicator)
         if communicator.rank != 0:
             return None
-        return summarise(
+        found = summarise(
             runs,
             plan,
             label=label,
@@ -115,13 +119,28 @@ def measure_dynamics(
             in_crystal=all(map(_in_crystal, trajectories)),
             files=tuple(str(path) for path in paths),
         )
+        return replace(found, **_made(trajectories, parts))
 
 
-def _empty_sums(trajectory: Trajectory, plan: Plan) -> RunSums:
+def _made(trajectories: Sequence[Trajectory], parts: Sequence[Part]) -> dict[str, Any]:
+    """Return what is known of the models that made the trajectories."""
+    if not all(t.generated for t in trajectories):
+        return {}
+    names = [part.model for part in parts]
+    several = len(set(names)) > 1
+    return {
+        "generated": True,
+        "verdict": worst_of(map(verdict_of, trajectories)),
+        "models": np.array([sorted(set(names)).index(n) for n in names]) if several else None,
+    }
+
+
+def _empty_sums(part: Part, plan: Plan) -> RunSums:
+    trajectory = part.trajectory
     return RunSums(
         trajectory.n_records,
         plan,
-        n_particles=trajectory.n_particles,
+        n_particles=part.n_particles,
         ions_per_cell=trajectory.ions_per_cell,
         inverse_cell=_inverse_cell(trajectory),
         where=trajectory.path,
@@ -129,32 +148,29 @@ def _empty_sums(trajectory: Trajectory, plan: Plan) -> RunSums:
 
 
 def _add_shared(
-    runs: Sequence[RunSums],
-    trajectories: Sequence[Trajectory],
-    communicator: Communicator,
-    title: str,
+    runs: Sequence[RunSums], parts: Sequence[Part], communicator: Communicator, title: str
 ) -> None:
     """Add this rank's share of the particles of all runs."""
-    units = [(i, part) for i, t in enumerate(trajectories) for part in particle_units(t)]
-    aside = _worth_of_fingerprints(trajectories, len(units))
+    units = [(i, *unit) for i, part in enumerate(parts) for unit in part.units(READ_BYTES)]
+    aside = _worth_of_fingerprints({p.trajectory.path: p.trajectory for p in parts}, len(units))
     mine = share(len(units), communicator.rank, communicator.size, aside=aside)
-    n_particles = sum(t.n_particles for t in trajectories)
+    n_particles = sum(part.n_particles for part in parts)
     scratch = Scratch()
     with Progress(title, n_particles, "particles", silent=communicator.rank != 0) as progress:
         for index in mine:
-            run, part = units[index]
-            t, n = trajectories[run], part.stop - part.start
+            run, part, number = units[index]
+            t, n = parts[run].trajectory, part.stop - part.start
             buffer = scratch.array("positions", (t.n_records, n, 3), t.position_type)
-            runs[run].add(t.positions(particles=part, out=buffer), part.start)
+            runs[run].add(t.positions(particles=part, out=buffer), number)
             progress.update(n * communicator.size)
         progress.finish()
 
 
-def _worth_of_fingerprints(trajectories: Sequence[Trajectory], n_units: int) -> int:
+def _worth_of_fingerprints(files: Mapping[Path, Trajectory], n_units: int) -> int:
     """Return the number of units that take as long as the fingerprints of the files."""
-    hashed = sum(Path(t.path).stat().st_size for t in trajectories)
+    hashed = sum(path.stat().st_size for path in files)
     # A file that only refers to its parts is small.
-    read = sum(12 * t.n_particles * t.n_records for t in trajectories)
+    read = sum(12 * t.n_particles * t.n_records for t in files.values())
     return round(FINGERPRINT_SHARE * n_units * min(1.0, hashed / read))
 
 
@@ -274,17 +290,6 @@ def _in_crystal(trajectory: Trajectory) -> bool:
 def _inverse_cell(trajectory: Trajectory) -> np.ndarray | None:
     cell = trajectory.constant_cell
     return None if cell is None or not np.linalg.det(cell) else np.linalg.inv(cell)
-
-
-def particle_units(trajectory: Trajectory) -> list[slice]:
-    """Share the particles into the pieces that ranks read: storage blocks where they fit."""
-    n = trajectory.n_particles
-    fits = max(1, READ_BYTES // (12 * trajectory.n_records))
-    unit = min(fits, trajectory.chunk[1], max(1, math.ceil(n / 8)))
-    together = trajectory.ions_per_cell
-    if together < n:
-        unit = max(unit // together, 1) * together
-    return [slice(start, min(start + unit, n)) for start in range(0, n, unit)]
 
 
 def summarise(

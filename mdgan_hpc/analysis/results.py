@@ -17,10 +17,12 @@ from mdgan_hpc.analysis.fit.results import (
     Conductivity,
     Counted,
     Diffusion,
+    Ensemble,
     Refused,
 )
 from mdgan_hpc.errors import DataError
 from mdgan_hpc.results import Result, load_results, save_results
+from mdgan_hpc.verdict import Verdict
 
 __all__ = [
     "Blocks",
@@ -34,6 +36,7 @@ __all__ = [
     "Diffusion",
     "Drift",
     "Dynamics",
+    "Ensemble",
     "MsdResult",
     "ParticleMsd",
     "Refused",
@@ -228,6 +231,14 @@ class Dynamics(Result):
     vacf : Vacf, optional
     spectrum : Spectrum, optional
     files : tuple of str
+    generated : bool
+        Whether a model made them.
+    verdict : Verdict, optional
+        Whether that model moves as the MD does, of several the worst; missing where the files do
+        not tell.
+    models : array of int, [F], optional
+        The model that made each run, where several did: of one file, the ions of each model are a
+        run.
     """
 
     label: str
@@ -247,6 +258,9 @@ class Dynamics(Result):
     spectrum: Spectrum | None = None
     files: tuple[str, ...] | None = None
     species: str = "X"
+    generated: bool = False
+    verdict: Verdict | None = None
+    models: np.ndarray | None = None
 
 
 #: Entries of `Diffusion` that lie beside its group in a result file.

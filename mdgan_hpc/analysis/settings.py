@@ -80,6 +80,9 @@ class MsdConfig:
         flag="--temperature",
         above=0,
     )
+    accept_poor_model: bool = key(
+        False, "true or false | give D also of a model that does not move as the MD does"
+    )
     dynamics: DynamicsConfig = field(default_factory=DynamicsConfig)
     force: bool = key(False, "true or false | replace outputs that exist")
 

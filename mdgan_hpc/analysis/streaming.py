@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,23 @@ from mdgan_hpc.analysis.fit.diffusion import fit_diffusion
 from mdgan_hpc.analysis.observables.multitau import MultiTau, MultiTauSums, State, all_lags
 from mdgan_hpc.analysis.plan import VAN_HOVE_SHARES
 from mdgan_hpc.analysis.results import MsdResult
+from mdgan_hpc.verdict import Verdict
 
 #: Levels beyond what the length needs, for a run that is extended.
 _SPARE_LEVELS = 3
 
 
 class MultiTauAnalysis:
-    """What `mdgan_hpc.generate` needs to analyse while it generates."""
+    """What `mdgan_hpc.generate` needs to analyse while it generates.
+
+    Parameters
+    ----------
+    accept_poor_model : bool
+        Give D also of a model that does not move as the MD does.
+    """
+
+    def __init__(self, accept_poor_model: bool = False) -> None:
+        self.accept_poor_model = accept_poor_model
 
     def plan(self, n_records: int) -> dict[str, Any]:
         """Choose levels and van Hove times for a run of `n_records` records."""
@@ -37,6 +48,7 @@ class MultiTauAnalysis:
         interval_ps: float,
         ions_per_cell: int,
         label: str = "generated",
+        verdict: Verdict | None = None,
     ) -> dict[str, Any]:
         """Add up the blocks, in their order, and fit D.
 
@@ -52,6 +64,8 @@ class MultiTauAnalysis:
             Ions that saw each other; a block holds whole cells.
         label : str
             What made the trajectory.
+        verdict : Verdict, optional
+            On the model that made it.
 
         Returns
         -------
@@ -61,5 +75,8 @@ class MultiTauAnalysis:
         sums = MultiTauSums(plan["levels"], plan["histogram_lags"])
         for state in states:
             sums.add(state)
-        dynamics = sums.dynamics(interval_ps, ions_per_cell, label)
-        return MsdResult(dynamics, fit_diffusion(dynamics)).to_tree()
+        dynamics = replace(
+            sums.dynamics(interval_ps, ions_per_cell, label), generated=True, verdict=verdict
+        )
+        fitted = fit_diffusion(dynamics, accept_poor_model=self.accept_poor_model)
+        return MsdResult(dynamics, fitted).to_tree()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.option("--fit", "window_ps", metavar="START:STOP", help=help_of(MsdConfig, "window_ps"))
 @options_of(DynamicsConfig, "every_lag", "max_fraction", "per_particle", "full", "incomplete")
 @options_of(DynamicsConfig, "device")
-@options_of(MsdConfig, "charge", "temperature_k")
+@options_of(MsdConfig, "charge", "temperature_k", "accept_poor_model")
 @click.option(
     "--arrhenius",
     multiple=True,
@@ -36,6 +36,7 @@ def main(
     charge: float | None,
     temperature_k: float | None,
     arrhenius: tuple[str, ...],
+    accept_poor_model: bool,
     force: bool,
     **dynamics: Any,
 ) -> None:
@@ -68,6 +69,7 @@ def main(
                 window_ps=None if window_ps is None else _window(window_ps),
                 charge=charge,
                 temperature_k=temperature_k,
+                accept_poor_model=accept_poor_model,
                 dynamics=DynamicsConfig(**dynamics),
                 force=force,
             )

@@ -15,10 +15,10 @@ from mdgan_hpc.report.settings import ReportConfig
     multiple=True,
     required=True,
     type=PATH,
-    help="Generated trajectory; repeat for models of bootstrap replicas.",
+    help="Generated trajectory; repeat for several models.",
 )
 @click.option("-o", "--output", type=PATH, required=True, help="Folder for the report.")
-@options_of(ReportConfig, "species", "records")
+@options_of(ReportConfig, "species", "records", "accept_poor_model")
 @force_option
 def main(
     md: tuple[Path, ...],
@@ -26,6 +26,7 @@ def main(
     output: Path,
     species: str,
     records: int,
+    accept_poor_model: bool,
     force: bool,
 ) -> None:
     """Figures and tables of generated trajectories beside the MD they were learned from: ion
@@ -42,7 +43,7 @@ def main(
     from mdgan_hpc.report.document import PAGE
 
     inputs = tuple(map(str, md)), tuple(map(str, generated))
-    done = report(ReportConfig(*inputs, species, records), output, force=force)
+    done = report(ReportConfig(*inputs, species, records, accept_poor_model), output, force=force)
     if done is None:
         return
     for line in done[1]:

@@ -91,23 +91,27 @@ def main(
     """
     from mdgan_hpc.config import as_toml
     from mdgan_hpc.errors import UsageError
-    from mdgan_hpc.training.settings import read_config
+    from mdgan_hpc.training.settings import TrainingConfig, read_config
 
-    settings = read_config(config, overrides)
+    def settings() -> TrainingConfig:
+        return read_config(config, overrides)
+
     if show_config:
+        shown = settings()
         if data:
             from mdgan_hpc.training.advised import resolved
             from mdgan_hpc.training.data.dataset import Dataset
 
-            settings = resolved(settings, Dataset.read(data, species))
-        click.echo("\n".join(as_toml(settings)))
+            shown = resolved(shown, Dataset.read(data, species))
+        click.echo("\n".join(as_toml(shown)))
         return
     if not data:
         raise UsageError("--data is missing", remedy="name the trajectory of each run")
     if figure is not None and (not advise or figure.suffix not in (".png", ".pdf")):
         raise UsageError("--figure goes with --advise and ends in .png or .pdf")
     if advise:
-        _advise(data, species, figure, settings.data.step_skip, settings.data.records)
+        asked = settings().data
+        _advise(data, species, figure, asked.step_skip, asked.records)
         return
     if out is None:
         raise UsageError("--out is missing", remedy="name the run folder")

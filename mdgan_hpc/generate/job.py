@@ -13,6 +13,7 @@ from mdgan_hpc.models.file import Model
 from mdgan_hpc.trajectory.blocks.ledger import Progressed
 from mdgan_hpc.trajectory.blocks.plan import BlockPlan
 from mdgan_hpc.trajectory.blocks.writers import Piece
+from mdgan_hpc.verdict import Verdict
 
 
 class Accumulator(Protocol):
@@ -46,6 +47,7 @@ class Analysis(Protocol):
         interval_ps: float,
         ions_per_cell: int,
         label: str,
+        verdict: Verdict | None,
     ) -> dict[str, Any]:
         """Add up the states of the blocks, in their order; `ions_per_cell` see each other."""
 

@@ -1,5 +1,6 @@
 """A generation run from the options to the finished file: begin, go on, or extend."""
 
+import dataclasses
 import functools
 import logging
 import time
@@ -11,18 +12,22 @@ import numpy as np
 
 from mdgan_hpc.errors import StoppedError, UsageError
 from mdgan_hpc.generate.job import Analysis, Job, unpack_state
-from mdgan_hpc.generate.lock import locked
 from mdgan_hpc.generate.prepare import options_of_output, prepare
 from mdgan_hpc.generate.processes import run_local, run_rank
 from mdgan_hpc.generate.resources import worker_count
 from mdgan_hpc.generate.settings import GenerateConfig
-from mdgan_hpc.models.file import Model, load_model
-from mdgan_hpc.parallel import Communicator, world
+from mdgan_hpc.models.file import MODEL_NAME, Model, load_model
+from mdgan_hpc.outputs import check_output, claimed_by_ranks, refuse_input
+from mdgan_hpc.parallel import Communicator, require_same, together, world
+from mdgan_hpc.provenance import identity
 from mdgan_hpc.results import save_results
 from mdgan_hpc.trajectory.blocks.clock import add_time_s
 from mdgan_hpc.trajectory.blocks.ledger import read_progress
+from mdgan_hpc.verdict import Verdict, refuse_poor, verdict_line
 
 _log = logging.getLogger(__name__)
+#: Processes of a launch that was killed end within this time.
+_PATIENCE_S = 15.0
 #: Ending of the file beside the output that holds what was measured while generating.
 ANALYSIS_SUFFIX = ".msd.json"
 
@@ -55,7 +60,8 @@ def generate(
     UsageError
         If the output exists and is not of this model, seed and settings.
     DataError
-        If the model or the output cannot be used, or the disk is full.
+        If the model or the output cannot be used, or the disk is full; if the model does not move
+        as the MD does and ``accept_poor_model`` is not set.
     DivergedError
         If the model leaves the range it was trained for.
     StoppedError
@@ -64,7 +70,7 @@ def generate(
     from mdgan_hpc.analysis.streaming import MultiTauAnalysis
 
     config, analysed = config_of(model, output, analyse=analyse, **options)
-    tree = run(config, MultiTauAnalysis() if analysed else None)
+    tree = run(config, MultiTauAnalysis(config.accept_poor_model) if analysed else None)
     if tree is not None:
         save_results(config.output.with_suffix(ANALYSIS_SUFFIX), tree)
     return config.output
@@ -102,19 +108,25 @@ def run(config: GenerateConfig, analysis: Analysis | None = None) -> dict[str, A
     """Do what `generate` does; return the result of the analysis on rank 0, if there is one."""
     communicator = world()
     begin = time.monotonic()
-    with locked(config.output, communicator):
-        model = load_model(config.model)
-        job: Job | None = None
-        if communicator.rank == 0:
-            job = prepare(config, model, analysis, communicator.size)
-        job = communicator.bcast(job)
+    file = config.model / MODEL_NAME if config.model.is_dir() else config.model
+    together(communicator, lambda: _check(config, file))
+    require_same(communicator, lambda: identity(dataclasses.asdict(config), [file]))
+    with claimed_by_ranks(config.output, communicator, patience_s=_PATIENCE_S):
+        model = together(communicator, lambda: load_model(config.model))
+        together(communicator, lambda: _heed(model.verdict, config))
+
+        def begin_or_go_on() -> Job | None:
+            leads = communicator.rank == 0
+            return prepare(config, model, analysis, communicator.size) if leads else None
+
+        job = communicator.bcast(together(communicator, begin_or_go_on))
         assert job is not None
         if job.unfinished:
             started = time.monotonic()
             try:
                 _compute(job, model, communicator)
             finally:
-                if communicator.rank == 0:
+                if communicator.rank == 0 and config.output.exists():
                     add_time_s(config.output, time.monotonic() - started)
         if communicator.rank != 0:
             return None
@@ -125,6 +137,27 @@ def run(config: GenerateConfig, analysis: Analysis | None = None) -> dict[str, A
             end = f"all {size} are there; nothing to do"
         _log.info("%s: %s", config.output, end)
         return _analysed(job, model)
+
+
+def _check(config: GenerateConfig, model: Path) -> None:
+    """Raise unless the output can be written, and replaces nothing that is read."""
+    check_output(config.output, force=True, inputs=[model])
+    refuse_input(config.output.with_suffix(ANALYSIS_SUFFIX), [model])
+
+
+def _heed(verdict: Verdict | None, config: GenerateConfig) -> None:
+    """Tell the verdict on the model.
+
+    Raises
+    ------
+    DataError
+        If it is poor and not accepted.
+    """
+    refuse_poor(verdict, accepted=config.accept_poor_model, where=config.model)
+    _log.info("%s", verdict_line(verdict))
+    doubts = [] if verdict is None else verdict.doubts
+    if doubts:
+        _log.warning("%s", "; ".join(doubts))
 
 
 def _compute(job: Job, model: Model, communicator: Communicator) -> None:
@@ -161,6 +194,7 @@ def _analysed(job: Job, model: Model) -> dict[str, Any] | None:
         model.record_interval_ps * job.config.every,
         model.generator.ions_per_cell,
         model.label,
+        model.verdict,
     )
 
 

@@ -71,6 +71,9 @@ class GenerateConfig:
     wall_time_min: float | None = key(
         None, "Stop, with all saved, after this many minutes.", flag="--wall-time", metavar="MIN"
     )
+    accept_poor_model: bool = key(
+        False, "Generate also from a model that does not move as the MD does."
+    )
     force: bool = key(False, "Replace outputs that exist.")
 
     def __post_init__(self) -> None:

@@ -20,6 +20,7 @@ from mdgan_hpc.inputs import read_bytes
 from mdgan_hpc.models import registry
 from mdgan_hpc.models.base import Generator
 from mdgan_hpc.outputs import written_whole
+from mdgan_hpc.verdict import Verdict
 
 FORMAT = "mdgan_hpc model 2"
 FORMAT_1 = "mdgan_hpc model 1"
@@ -51,6 +52,8 @@ class Model:
         Of the training.
     label : str
         Name of the generator in files, tables and figures; its own if not given.
+    verdict : Verdict, optional
+        Whether it moves as the MD does; None where it was not judged.
     """
 
     generator: Generator
@@ -60,6 +63,7 @@ class Model:
     training_span_ps: float = 0.0
     provenance: dict[str, Any] = field(default_factory=dict)
     label: str = ""
+    verdict: Verdict | None = None
 
     def __post_init__(self) -> None:
         self.label = self.label or self.generator.label
@@ -89,7 +93,9 @@ def save_model(path: str | Path, model: Model) -> None:
         "cell": None if model.cell is None else torch.from_numpy(np.array(model.cell)),
         "training_span_ps": model.training_span_ps,
         "provenance": model.provenance,
+        "verdict": None if model.verdict is None else model.verdict.to_plain(),
     }
+    # Through memory: torch makes no OSError of a full disk.
     buffer = io.BytesIO()
     torch.save(content, buffer)
     body = buffer.getvalue()
@@ -112,7 +118,7 @@ def load_model(path: str | Path) -> Model:
     _require_meaning(content, file)
     generator = _generator(content, file)
     generator.eval().requires_grad_(False)
-    cell = content["cell"]
+    cell, verdict = content["cell"], content.get("verdict")
     return Model(
         generator,
         content["record_interval_ps"],
@@ -121,6 +127,7 @@ def load_model(path: str | Path) -> Model:
         content["training_span_ps"],
         content["provenance"],
         content.get("label", ""),
+        None if verdict is None else Verdict.from_tree(verdict),
     )
 
 

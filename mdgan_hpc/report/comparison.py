@@ -15,12 +15,9 @@ from mdgan_hpc.analysis.baselines import block_bootstrap, gaussian_process, line
 from mdgan_hpc.analysis.dynamics import dynamics, dynamics_of_arrays, measure_dynamics, open_runs
 from mdgan_hpc.analysis.fidelity import Fidelity, FidelityResult
 from mdgan_hpc.analysis.fidelity.intervals import common_strides
-from mdgan_hpc.analysis.fit.coefficient import fit_coefficient
-from mdgan_hpc.analysis.fit.covariance import sampling_of
+from mdgan_hpc.analysis.fidelity.judge import judge
 from mdgan_hpc.analysis.fit.diffusion import fit_diffusion
 from mdgan_hpc.analysis.fit.results import Coefficient, Diffusion, Refused
-from mdgan_hpc.analysis.fit.transport import ensemble
-from mdgan_hpc.analysis.fit.window import NotDiffusiveError
 from mdgan_hpc.analysis.results import Dynamics
 from mdgan_hpc.analysis.runs import MdRuns, read_runs
 from mdgan_hpc.analysis.settings import DynamicsConfig
@@ -38,7 +35,6 @@ from mdgan_hpc.report.results import (
     Comparison,
     Extrapolation,
     Lengths,
-    Models,
     MsdRatio,
     Side,
     SitesCompared,
@@ -48,6 +44,7 @@ from mdgan_hpc.report.settings import ReportConfig
 from mdgan_hpc.report.system import System
 from mdgan_hpc.trajectory import Trajectory
 from mdgan_hpc.trajectory.replicas import require_same_system
+from mdgan_hpc.verdict import Verdict
 
 _log = logging.getLogger(__name__)
 
@@ -116,10 +113,14 @@ def compare(config: ReportConfig, communicator: Communicator) -> Comparison | No
     ions = min(DRAWN, int(md.n_particles.sum()), int(generated.n_particles.sum()))
     span_ps = min(md_span, float(generated.span_ps.max()))
     left = _side(md, config.md, config.species, span_ps, ions)
-    right = _with_models(
-        _side(generated, config.generated, config.species, span_ps, ions), left.diffusion.total
-    )
     whole = _WholePaths(config, label)
+    generated = replace(generated, verdict=_verdict(whole, generated.verdict))
+    accepted = config.accept_poor_model
+    right = _in_window_of_md(
+        _side(generated, config.generated, config.species, span_ps, ions, accepted=accepted),
+        left.diffusion.total,
+        accepted=accepted,
+    )
     baselines, fidelity = whole.baselines(replace(at_md, van_hove_ps=times or ()))
     facts = facts_of(config)
     training = facts["training"]
@@ -146,6 +147,7 @@ def compare(config: ReportConfig, communicator: Communicator) -> Comparison | No
         sites=whole.sites(),
         density=whole.density(),
         pairs=compare_pairs(whole.md.positions, whole.md.cell, config.generated, config.species),
+        verdict=generated.verdict,
     )
 
 
@@ -215,43 +217,36 @@ def _each_run(
     return found
 
 
+def _verdict(whole: "_WholePaths", of_training: Verdict | None) -> Verdict:
+    """Return the verdict on the model by this MD, or that of its training where it is poor."""
+    if of_training is not None and of_training.is_poor:
+        return of_training
+    return judge(whole.reference, whole.free, whole.free_interval_ps, kept_out=False)[0]
+
+
 def _side(
-    dynamics: Dynamics, paths: Sequence[str], species: str, span_ps: float, ions: int
+    dynamics: Dynamics,
+    paths: Sequence[str],
+    species: str,
+    span_ps: float,
+    ions: int,
+    *,
+    accepted: bool = False,
 ) -> Side:
     return Side(
         dynamics,
-        fit_diffusion(dynamics),
+        fit_diffusion(dynamics, accept_poor_model=accepted),
         paths=ion_paths(paths, species, span_ps=min(PATH_PS, span_ps), n_particles=ions),
         displacements=displacements(paths, species, span_ps=span_ps, n_particles=ions),
     )
 
 
-def _with_models(side: Side, of_md: Coefficient | None) -> Side:
-    """Add D over the fit window of the MD, and D of each of several models."""
-    same: Coefficient | Refused | None = None
-    if of_md is not None:
-        found = fit_diffusion(side.dynamics, window_ps=of_md.window_ps)
-        same = found.total or Refused(found.refused or "")
-    several = len(side.dynamics.n_particles) > 1
-    models = _each_model(side.dynamics) if several else None
-    return replace(side, window_of_md=same, models=models)
-
-
-def _each_model(generated: Dynamics) -> Models:
-    """Return D of each generated trajectory alone, and their ensemble: one file, one model."""
-    sampling = sampling_of(generated)
-    values: list[float] = []
-    refused = 0
-    for k, msd in enumerate(generated.replicas.msd):
-        alone = replace(
-            sampling, n_particles=sampling.n_particles[[k]], span_ps=sampling.span_ps[[k]]
-        )
-        try:
-            one = fit_coefficient(generated.curves.lag_ps, msd, alone)
-            values.append(one.d_angstrom2_per_ps)
-        except NotDiffusiveError:
-            refused += 1
-    return Models(np.array(values), refused, ensemble(values) if len(values) > 1 else None)
+def _in_window_of_md(side: Side, of_md: Coefficient | None, *, accepted: bool) -> Side:
+    """Add D over the fit window of the MD."""
+    if of_md is None:
+        return side
+    found = fit_diffusion(side.dynamics, window_ps=of_md.window_ps, accept_poor_model=accepted)
+    return replace(side, window_of_md=found.total or Refused(found.refused or ""))
 
 
 class _WholePaths:

@@ -7,12 +7,12 @@ from typing import Any, Self
 import numpy as np
 
 from mdgan_hpc.analysis.fidelity import FidelityResult
-from mdgan_hpc.analysis.fit.results import Coefficient, Diffusion, Refused
-from mdgan_hpc.analysis.fit.transport import Ensemble
+from mdgan_hpc.analysis.fit.results import Coefficient, Diffusion, Ensemble, Refused
 from mdgan_hpc.analysis.results import Dynamics
 from mdgan_hpc.analysis.sites import DensitySlices, HopStatistics
 from mdgan_hpc.report.system import System
 from mdgan_hpc.results import Result
+from mdgan_hpc.verdict import Verdict
 
 
 @dataclass(frozen=True)
@@ -46,25 +46,6 @@ class Displacements(Result):
 
 
 @dataclass(frozen=True)
-class Models(Result):
-    """D of each of several models: one generated trajectory, one model.
-
-    Attributes
-    ----------
-    d_angstrom2_per_ps : array, [n]
-        Of those whose motion is diffusive.
-    refused : int
-        Number of the others.
-    ensemble : Ensemble, optional
-        Where there are two or more.
-    """
-
-    d_angstrom2_per_ps: np.ndarray
-    refused: int
-    ensemble: Ensemble | None = None
-
-
-@dataclass(frozen=True)
 class Side(Result):
     """One side of a comparison: MD, what a model generated, or a baseline.
 
@@ -77,8 +58,6 @@ class Side(Result):
         D over the fit window of the MD.
     paths : IonPaths, optional
     displacements : Displacements, optional
-    models : Models, optional
-        Where there are several.
     """
 
     dynamics: Dynamics
@@ -86,7 +65,6 @@ class Side(Result):
     window_of_md: Coefficient | Refused | None = None
     paths: IonPaths | None = None
     displacements: Displacements | None = None
-    models: Models | None = None
 
     @property
     def label(self) -> str:
@@ -96,7 +74,7 @@ class Side(Result):
     @property
     def ensemble(self) -> Ensemble | None:
         """D over several models, if there are."""
-        return None if self.models is None else self.models.ensemble
+        return self.diffusion.ensemble
 
     def to_tree(self) -> dict[str, Any]:
         """Return the result tree, the dynamics at its root."""
@@ -287,6 +265,8 @@ class Comparison(Result):
         In a crystal.
     pairs : Pairs, optional
         Where generated ions saw each other.
+    verdict : Verdict, optional
+        Whether the model moves as this MD does.
     provenance : dict
     key : str
         Changes when the inputs or the configuration do.
@@ -309,5 +289,6 @@ class Comparison(Result):
     sites: SitesCompared | None = None
     density: DensitySlices | None = None
     pairs: Pairs | None = None
+    verdict: Verdict | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
     key: str = ""

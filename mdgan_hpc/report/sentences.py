@@ -3,26 +3,19 @@
 from mdgan_hpc.analysis.fidelity import FidelityResult
 from mdgan_hpc.report.results import Comparison, Side
 from mdgan_hpc.report.text import haven_line, with_error
+from mdgan_hpc.report.verdict import verdict_lines
 
 
 def sentences(found: Comparison) -> list[str]:
     """Return the results in sentences."""
     name = found.generated.label
-    lines = [*_coefficient(found.md), *_coefficient(found.generated)]
-    together = found.generated.ensemble
-    if together is not None:
-        lines.append(f"D over {together.n_models} models ({name}) = {with_error(together)}")
-    else:
+    lines = verdict_lines(found)
+    lines += [*_coefficient(found.md), *_coefficient(found.generated)]
+    if found.generated.diffusion.total is not None:
         lines.append(
-            f"The error of {name} is that of the generated ions alone; the error that the training "
-            "data leave needs models of bootstrap replicas (several --generated)."
+            f"The error of {name} is that of the generated ions alone"
+            + (", all models as one." if found.generated.ensemble else ".")
         )
-    ceiling = found.ceiling
-    lines.append(
-        f"The MD data hold about {ceiling.n_effective:.0f} effective hops of "
-        f"{ceiling.hop_length:.2g} Å; by the rule of He et al. (2018) D is known from them to "
-        f"about {100 * ceiling.relative_error:.0f} %, however many ions are generated."
-    )
     ratio = found.msd_ratio
     lines.append(
         f"MSD of {name} over MD, from {ratio.lag_ps[0]:.3g} to {ratio.lag_ps[-1]:.3g} ps: "

@@ -25,6 +25,10 @@ class ReportConfig:
         128, "Records in a training sample, where the generated file does not tell.", least=1
     )
 
+    accept_poor_model: bool = key(
+        False, "Give D also of a model that does not move as the MD does."
+    )
+
     def __post_init__(self) -> None:
         if not self.md or not self.generated:
             raise UsageError("a report needs at least one --md and one --generated file")

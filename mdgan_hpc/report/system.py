@@ -12,6 +12,7 @@ from mdgan_hpc.report.numbers import formula
 from mdgan_hpc.results import Result
 from mdgan_hpc.trajectory import Trajectory
 from mdgan_hpc.trajectory.species import symbol
+from mdgan_hpc.trajectory.temperature import temperature_of
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class System(Result):
     cell : array, [3, 3], optional
         Rows are the cell vectors, Angstrom; of the first record of the first run.
     temperature_k : float, optional
-        Mean over the runs.
+        Mean over the runs of what their thermostats were set to, or else of what was measured.
     """
 
     species: str
@@ -44,9 +45,8 @@ class System(Result):
         temperatures = []
         for path in paths:
             with Trajectory(path, species or None) as trajectory:
-                values = trajectory.observable("temperature")
-                if values is not None and np.isfinite(values).any():
-                    temperatures.append(float(np.nanmean(values)))
+                temperatures.append(temperature_of(trajectory).k)
+        known = [temperature for temperature in temperatures if temperature is not None]
         with Trajectory(paths[0], species or None) as first:
             framework = first.framework
             atoms = [*first.species, *([] if framework is None else framework.species)]
@@ -55,7 +55,7 @@ class System(Result):
                 material=_reduced(Counter(map(int, atoms))) if framework is not None else "",
                 ions=first.n_particles,
                 cell=_first_cell(first),
-                temperature_k=float(np.mean(temperatures)) if temperatures else None,
+                temperature_k=float(np.mean(known)) if known else None,
             )
 
     @property

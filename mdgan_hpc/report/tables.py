@@ -25,10 +25,10 @@ def diffusion(found: Comparison) -> Table:
     rows += [[k, *diffusion_cells(found.baselines[k].diffusion)] for k in BASELINES]
     return Table(
         "Diffusion coefficient",
-        "± is the standard error. The motion is diffusive over the fit window where the log-log "
-        "slope of the MSD is 1 within its error. Block bootstrap and Gaussian process are "
-        "extrapolations of the MD that need no network.",
-        ("", "D (Å²/ps)", "95 % interval", "D (cm²/s)", "fit window (ps)", "log-log slope"),
+        "1 Å²/ps = 10⁻⁴ cm²/s = 10⁻⁸ m²/s; ± is the standard error. The motion is diffusive over "
+        "the fit window where the log-log slope of the MSD is 1 within its error. Block bootstrap "
+        "and Gaussian process are extrapolations of the MD that need no network.",
+        ("", "D (Å²/ps)", "95 % interval", "fit window (ps)", "log-log slope"),
         rows,
     )
 

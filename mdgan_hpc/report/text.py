@@ -8,6 +8,7 @@ from typing import Protocol
 from mdgan_hpc.analysis.fit.results import Coefficient, Collective, Diffusion, Refused
 from mdgan_hpc.report.numbers import between, measured
 from mdgan_hpc.units import CM2_PER_S, M2_PER_S
+from mdgan_hpc.verdict import verdict_line
 
 
 class Interval(Protocol):
@@ -37,11 +38,19 @@ def with_error(found: Interval) -> str:
     )
 
 
+def short(found: Interval) -> str:
+    """Return D in Angstrom^2/ps with its 95 % interval."""
+    return (
+        f"{found.d_angstrom2_per_ps:.3g} A^2/ps (95 %: {found.low_angstrom2_per_ps:.3g} to "
+        f"{found.high_angstrom2_per_ps:.3g})"
+    )
+
+
 def diffusion_lines(diffusion: Diffusion, name: str = "D") -> list[str]:
     """Return what to print of a diffusion coefficient."""
-    total = diffusion.total
+    total, judged = diffusion.total, judgement(diffusion)
     if total is None:
-        return [f"{name}: {diffusion.refused}"]
+        return [*judged, f"{name}: {diffusion.refused}"]
     start, stop = total.window_ps
     compared = (
         "ordinary least squares "
@@ -54,7 +63,9 @@ def diffusion_lines(diffusion: Diffusion, name: str = "D") -> list[str]:
             f"{measured(counted.d_angstrom2_per_ps, counted.error_angstrom2_per_ps)}"
         )
     lines = [
-        f"{name} = {with_error(total)}",
+        *judged,
+        *ensemble_lines(diffusion, name),
+        f"{name} = {with_error(total)}{_of_ions(diffusion)}",
         f"  fitted from {start:.3g} to {stop:.3g} ps ({total.window_chosen}); log-log slope "
         f"{measured(total.slope, total.slope_error)}; about "
         f"{total.n_independent:.0f} independent observations",
@@ -63,6 +74,35 @@ def diffusion_lines(diffusion: Diffusion, name: str = "D") -> list[str]:
     if diffusion.collective is not None:
         lines.append(f"  {haven_line(diffusion.collective)}")
     return lines
+
+
+def judgement(diffusion: Diffusion) -> list[str]:
+    """Return the verdict on the model that made the trajectories, if one did."""
+    return [verdict_line(diffusion.verdict)] if diffusion.generated else []
+
+
+def ensemble_lines(diffusion: Diffusion, name: str = "D") -> list[str]:
+    """Return D over several models with its whole interval, if there are."""
+    found = diffusion.ensemble
+    if found is None:
+        return []
+    low, high = found.low68_angstrom2_per_ps, found.high68_angstrom2_per_ps
+    refused = f", {found.refused} more give none" if found.refused else ""
+    return [
+        f"{name} of {found.n_models} models = {with_error(found)}",
+        f"  68 %: {low:.3g} to {high:.3g} A^2/ps; of the error, data and training "
+        f"{found.models_error_angstrom2_per_ps:.2g}, number of generated ions "
+        f"{found.ions_error_angstrom2_per_ps:.2g}{refused}",
+    ]
+
+
+def _of_ions(diffusion: Diffusion) -> str:
+    """Return what the error of D leaves out."""
+    if not diffusion.generated:
+        return ""
+    if diffusion.ensemble is not None:
+        return ", all models as one: error of the number of generated ions alone"
+    return ", error of the number of generated ions alone: no interval of the data (--replicas)"
 
 
 def haven_line(collective: Collective | Refused) -> str:
@@ -77,11 +117,11 @@ def haven_line(collective: Collective | Refused) -> str:
 
 
 def diffusion_cells(found: Interval | Diffusion | Refused) -> list[str]:
-    """Return D, interval, D in cm2/s, window and slope as cells of a table row."""
+    """Return D and interval in Angstrom^2/ps, window and slope as cells of a table row."""
     if isinstance(found, Diffusion):
         found = found.total or Refused(found.refused or "")
     if isinstance(found, Refused):
-        return [found.refused, "", "", "", ""]
+        return [found.refused, "", "", ""]
     d, error = found.d_angstrom2_per_ps, found.error_angstrom2_per_ps
     window, slope = "", ""
     if isinstance(found, Coefficient):
@@ -90,7 +130,6 @@ def diffusion_cells(found: Interval | Diffusion | Refused) -> list[str]:
     return [
         measured(d, error),
         between(found.low_angstrom2_per_ps, found.high_angstrom2_per_ps, error),
-        measured(d * CM2_PER_S, error * CM2_PER_S),
         window,
         slope,
     ]

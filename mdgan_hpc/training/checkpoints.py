@@ -15,6 +15,8 @@ from mdgan_hpc.errors import DataError, DataWarning
 from mdgan_hpc.inputs import read_bytes
 from mdgan_hpc.outputs import written_whole
 
+#: Folder of the checkpoints in a run folder.
+CHECKPOINTS = "checkpoints"
 _NAME = re.compile(r"step-(\d{9})\.pt")
 
 

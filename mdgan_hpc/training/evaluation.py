@@ -11,14 +11,16 @@ import torch
 from torch import Tensor
 
 from mdgan_hpc.analysis.fidelity import Fidelity
-from mdgan_hpc.errors import DataWarning
+from mdgan_hpc.analysis.fidelity.judge import judge
+from mdgan_hpc.errors import DataError, DataWarning
 from mdgan_hpc.models.base import FreeRun, Generator, rollout
 from mdgan_hpc.parallel import share
 from mdgan_hpc.training.distributed import Processes
+from mdgan_hpc.verdict import Verdict
 
 _log = logging.getLogger(__name__)
-#: Ions in free runs: to show how a training goes, and to choose the model.
-_SHOWN_IONS, _CHOOSING_IONS = 256, 1024
+#: Ions in free runs: to show how a training goes, to choose the model, and to judge it.
+_SHOWN_IONS, _CHOOSING_IONS, _JUDGED_IONS = 256, 1024, 1024
 _BURN_IN_PS = 1.0
 
 
@@ -106,6 +108,29 @@ class Evaluation:
         )
         numbers = self._compare(path) if self._reference else {}
         return self._processes.broadcast(numbers)
+
+    def judge(
+        self, generator: Generator, rng: torch.Generator, *, kept_out: bool
+    ) -> Verdict | None:
+        """Return the verdict on a model on all ranks; None where MD and model cannot be compared.
+
+        Parameters
+        ----------
+        generator : Generator
+        rng : torch.Generator
+            Not that of the comparisons by which it was chosen: their noise helped to choose it.
+        kept_out : bool
+            Whether the MD was kept out of training.
+        """
+        run = shared_free_run(generator, self._processes, rng)
+        path = free_run(generator, _JUDGED_IONS, self._records, self._interval_ps, run)
+        verdict = None
+        if self._reference is not None:
+            try:
+                verdict, _ = judge(self._reference, path, self._interval_ps, kept_out=kept_out)
+            except DataError as error:
+                _log.warning("The model is not judged: %s", error.what)
+        return self._processes.broadcast(verdict)
 
     def _compare(self, positions: np.ndarray) -> dict[str, float]:
         assert self._reference is not None

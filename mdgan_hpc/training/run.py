@@ -11,12 +11,13 @@ from mdgan_hpc.config import as_mapping
 from mdgan_hpc.errors import DataError, UsageError
 from mdgan_hpc.inputs import read_json
 from mdgan_hpc.models.file import MODEL_NAME, Model, save_model
-from mdgan_hpc.outputs import written_whole
-from mdgan_hpc.provenance import provenance
+from mdgan_hpc.outputs import check_output, claimed_by_ranks, is_temporary, sweep, written_whole
+from mdgan_hpc.parallel import require_same, together
+from mdgan_hpc.provenance import identity, provenance
 from mdgan_hpc.stopping import StopRequest
 from mdgan_hpc.training.advised import resolved
 from mdgan_hpc.training.build import build_trainer, symmetry_of
-from mdgan_hpc.training.checkpoints import Checkpoints
+from mdgan_hpc.training.checkpoints import CHECKPOINTS, Checkpoints
 from mdgan_hpc.training.data.dataset import Dataset
 from mdgan_hpc.training.distributed import Processes
 from mdgan_hpc.training.evaluation import Evaluation
@@ -24,7 +25,9 @@ from mdgan_hpc.training.loop import run_loop
 from mdgan_hpc.training.randomness import stream
 from mdgan_hpc.training.settings import ConfigLike, TrainingConfig, read_config
 from mdgan_hpc.training.trainer import Trainer
+from mdgan_hpc.trajectory.opening import all_files
 from mdgan_hpc.units import FS_PER_PS
+from mdgan_hpc.verdict import verdict_line
 
 _log = logging.getLogger(__name__)
 CONFIG_NAME = "config.json"
@@ -49,9 +52,10 @@ def train(
 
     Parameters
     ----------
-    config : TrainingConfig, path, name, mapping or None
+    config : TrainingConfig, path, name, mapping, function or None
         What is trained and how: a configuration, a TOML file, the name of one of those that come
-        with the program (``lizr2po43``), the keys of one as a mapping, or None for the defaults.
+        with the program (``lizr2po43``), the keys of one as a mapping, a function that gives one,
+        or None for the defaults.
     data : Dataset, path, or sequence of paths
         The runs to learn from.
     out : path
@@ -79,31 +83,49 @@ def train(
     DataError
         If the runs do not belong together, or do not suit the configuration.
     """
-    settings, folder = read_config(config), Path(out)
-    seed = settings.train.seed + _REPLICA_SEED * replica
-    known: dict[str, Any] = {"config": as_mapping(settings), "replica": replica}
-    _refuse_other_training(folder, known)
-    dataset = data if isinstance(data, Dataset) else Dataset.read(data, species)
-    settings = resolved(settings, dataset)
-    known["config"] = as_mapping(settings)
-    record = provenance(config=known["config"], seed=seed, inputs=dataset.inputs)
-    record |= {"replica": replica, "species": dataset.species, "system": dataset.system}
-    record["temperature_k"] = dataset.temperature_k
-    _refuse_other_training(folder, record)
-    model = folder / MODEL_NAME
-    if model.exists():
-        _log.info("%s: finished already, nothing to do", folder)
-        return model
-    shared = dataclasses.replace(settings.train, seed=seed)
-    settings = dataclasses.replace(settings, train=shared)
-    processes = Processes(folder)
-    record["ranks"] = processes.size
-    try:
-        with StopRequest(wall_time_min) as stop:
+    folder = Path(out)
+    with Processes(folder) as processes:
+        settings = together(processes, lambda: read_config(config))
+        known: dict[str, Any] = {"config": as_mapping(settings), "replica": replica}
+        together(processes, lambda: _refuse_other_training(folder, known))
+        files = all_files(_paths(data))
+        told = known | {"species": species, "out": str(folder)}
+        require_same(processes, lambda: identity(told, files))
+        dataset = together(processes, lambda: _dataset(data, species))
+        settings = together(processes, lambda: resolved(settings, dataset))
+        known["config"] = as_mapping(settings)
+        seed = settings.train.seed + _REPLICA_SEED * replica
+        record = provenance(config=known["config"], seed=seed, inputs=dataset.inputs)
+        record |= {"replica": replica, "species": dataset.species, "system": dataset.system}
+        record |= {"temperature_k": dataset.temperature_k, "ranks": processes.size}
+        shared = dataclasses.replace(settings.train, seed=seed)
+        settings = dataclasses.replace(settings, train=shared)
+        together(processes, lambda: _refuse_other_training(folder, record))
+        if (folder / MODEL_NAME).exists():
+            _log.info("%s: finished already, nothing to do", folder)
+            return folder / MODEL_NAME
+        with (
+            claimed_by_ranks(folder / "training", processes),
+            StopRequest(wall_time_min) as stop,
+        ):
+            # What a training that was killed left; another one may have ended meanwhile.
+            if processes.rank == 0:
+                sweep(folder)
+                sweep(folder / CHECKPOINTS)
+            together(processes, lambda: _refuse_other_training(folder, record))
             _train(settings, dataset, folder, record, processes, stop)
-    finally:
-        processes.close()
-    return model
+    return folder / MODEL_NAME
+
+
+def _paths(data: DataLike) -> Sequence[str | Path]:
+    """Return the files to read; none where the runs are in memory."""
+    if isinstance(data, Dataset):
+        return []
+    return [data] if isinstance(data, str | Path) else data
+
+
+def _dataset(data: DataLike, species: int | str | None) -> Dataset:
+    return data if isinstance(data, Dataset) else Dataset.read(data, species)
 
 
 def _train(
@@ -116,25 +138,32 @@ def _train(
 ) -> None:
     """Build, go on from the newest checkpoint if there is one, run, and write the model."""
     trainer = build_trainer(config, data, processes, replica=record["replica"])
-    if processes.rank == 0:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not (folder / CONFIG_NAME).exists():
-            with written_whole(folder / CONFIG_NAME) as partial:
-                partial.write_text(json.dumps(record, indent=1))
+    if processes.rank == 0 and not (folder / CONFIG_NAME).exists():
+        with written_whole(folder / CONFIG_NAME) as partial:
+            partial.write_text(json.dumps(record, indent=1))
     processes.barrier()
     _go_on(trainer, folder)
     _log.info("%s", _first_line(trainer, data))
-    run_loop(trainer, folder, stop, _evaluation(trainer, data))
+    evaluation = _evaluation(trainer, data)
+    run_loop(trainer, folder, stop, _evaluate(trainer, evaluation))
     record["training_time_s"] = round(trainer.seconds, 1)
     chosen = trainer.selection.step
     record["chosen_step"] = trainer.step if chosen < 0 else chosen
+    generator = trainer.best_generator()
+    verdict = evaluation.judge(
+        generator,
+        stream(config.train.seed, trainer.step, "verdict"),
+        kept_out=config.data.validation != "none",
+    )
+    _log.info("%s", verdict_line(verdict))
     model = Model(
-        trainer.best_generator(),
+        generator,
         data.record_interval_ps(config.data.step_skip),
         data.species,
         data.cell,
         data.span_ps,
         record,
+        verdict=verdict,
     )
     if processes.rank == 0:
         save_model(folder / MODEL_NAME, model)
@@ -143,7 +172,7 @@ def _train(
 
 def _go_on(trainer: Trainer, folder: Path) -> None:
     kept = trainer.config.train.checkpoints_kept
-    found = Checkpoints(folder / "checkpoints", kept).load_newest()
+    found = Checkpoints(folder / CHECKPOINTS, kept).load_newest()
     if found is None:
         return
     try:
@@ -199,19 +228,24 @@ def _minimised(trainer: Trainer) -> list[str]:
     ]
 
 
-def _evaluation(trainer: Trainer, data: Dataset) -> Callable[[], dict[str, float]] | None:
-    """Return what compares the generator of now with MD and lets the best be kept."""
+def _evaluation(trainer: Trainer, data: Dataset) -> Evaluation:
+    """Return what compares a generator with MD: that kept out of training, where some is."""
     config = trainer.config
-    if not config.train.evaluate_every:
-        return None
     _, validation = data.split(config.data.validation)
-    compare = Evaluation(
+    return Evaluation(
         validation.runs,
         data.interval_ps,
         data.record_interval_ps(config.data.step_skip),
         symmetry_of(config, data).primitive,
         trainer.processes,
     )
+
+
+def _evaluate(trainer: Trainer, compare: Evaluation) -> Callable[[], dict[str, float]] | None:
+    """Return what compares the generator of now with MD and lets the best be kept."""
+    config = trainer.config
+    if not config.train.evaluate_every:
+        return None
 
     def evaluate() -> dict[str, float]:
         loss, generator = trainer.validation_loss(), trainer.ready_generator()
@@ -229,8 +263,9 @@ def _evaluation(trainer: Trainer, data: Dataset) -> Callable[[], dict[str, float
 def _refuse_other_training(folder: Path, record: Mapping[str, Any]) -> None:
     """Raise `UsageError` if a folder holds something else than what `record` tells of."""
     file = folder / CONFIG_NAME
+    check_output(folder / "training", force=True)
     if not file.exists():
-        if folder.exists() and any(folder.iterdir()):
+        if folder.is_dir() and not all(is_temporary(name) for name in _names(folder)):
             raise UsageError(
                 "is not empty and holds no training",
                 where=folder,
@@ -250,6 +285,11 @@ def _refuse_other_training(folder: Path, record: Mapping[str, Any]) -> None:
             where=folder,
             remedy="choose another folder for --out, or train with what is in its config.json",
         )
+
+
+def _names(folder: Path) -> list[str]:
+    """Return what a folder holds; a folder of checkpoints without one counts as nothing."""
+    return [p.name for p in folder.iterdir() if p.name != CHECKPOINTS or any(p.iterdir())]
 
 
 def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:

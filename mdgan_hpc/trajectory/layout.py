@@ -44,6 +44,10 @@ GENERATION_TIME = "generation_time_s"
 GROWING = (f"/{LEDGER}/completed_records", f"/{LEDGER}/carry")
 CHANGING = (GENERATION_TIME,)
 DIGEST = "sha256"
+#: Name among the parameters: the verdict on the model that made the trajectory.
+VERDICT = "model_verdict"
+#: Name among the parameters: the number of the model that made each particle, [N].
+MODELS = "model_of_particle"
 
 LENGTH_UNIT = "Angstrom"
 TIME_UNIT = "ps"

@@ -4,7 +4,7 @@
 positions are judged by what the file stores of them; everything else is judged by their shape.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -280,6 +280,27 @@ def _require_part(part: Path, name: str, extent: tuple[int, ...], path: Path) ->
                 where=hdf5.place(found),
             )
         hdf5.require_stored(found)
+
+
+def files_of(path: str | Path) -> list[Path]:
+    """Return the files that a trajectory is made of: itself, and the parts of a virtual dataset.
+
+    Of a file that cannot be read, only itself.
+    """
+    path = Path(path)
+    try:
+        elements = Elements(path)
+    except DataError:
+        return [path]
+    with elements.file:
+        sources = elements.position.virtual_sources() if elements.position.is_virtual else ()
+        names = {source.file_name for source in sources}
+    return [path, *(path.parent / name for name in sorted(names) if name != ".")]
+
+
+def all_files(paths: Iterable[str | Path]) -> list[Path]:
+    """Return the files that trajectories are made of; see `files_of`."""
+    return [file for path in paths for file in files_of(path)]
 
 
 # Parameters -----------------------------------------------------------------------------------

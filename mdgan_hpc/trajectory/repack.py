@@ -7,11 +7,12 @@ import h5py
 import numpy as np
 
 from mdgan_hpc.errors import DataError
-from mdgan_hpc.outputs import refuse_existing, written_whole
+from mdgan_hpc.hdf5_output import hdf5_written
+from mdgan_hpc.outputs import check_output, written_whole
 from mdgan_hpc.progress import Progress
 from mdgan_hpc.provenance import as_json
 from mdgan_hpc.trajectory import layout
-from mdgan_hpc.trajectory.opening import seal_parameters
+from mdgan_hpc.trajectory.opening import files_of, seal_parameters
 from mdgan_hpc.trajectory.reader import Trajectory
 
 #: Parameters that describe the parts, not the trajectory.
@@ -38,12 +39,12 @@ def repack(source: str | Path, target: str | Path, *, force: bool = False) -> No
     DataError
         If what was written reads back differently.
     """
-    refuse_existing(target, force=force)
-    with Trajectory(source) as trajectory, written_whole(target) as partial:
+    check_output(target, force=force, inputs=files_of(source))
+    with Trajectory(source) as trajectory, written_whole(target, force=force) as partial:
         names = ["position"] + (["velocity"] if trajectory.has_velocities else [])
         count = trajectory.n_records * trajectory.n_particles * len(names)
         with (
-            h5py.File(partial, "w") as file,
+            hdf5_written(partial) as file,
             Progress("Compressing", count, "records") as progress,
         ):
             group = layout.write_identity(file)

@@ -9,9 +9,9 @@ from mdgan_hpc.analysis.dynamics import summarise
 from mdgan_hpc.analysis.fit.coefficient import fit_coefficient
 from mdgan_hpc.analysis.fit.covariance import Sampling, msd_covariance, sampling_of
 from mdgan_hpc.analysis.fit.diffusion import fit_diffusion
+from mdgan_hpc.analysis.fit.ensemble import ensemble
 from mdgan_hpc.analysis.fit.transport import (
     arrhenius,
-    ensemble,
     information_ceiling,
     nernst_einstein,
 )

@@ -279,6 +279,8 @@ class _Prepared:
             float(ions["second"][:, -1].mean() / self.pool["second"][:, -1].mean()),
             float(self.plan.lags[-1] * self.plan.interval_ps),
             _drift_z(positions, group_size),
+            self.plan.lags * self.plan.interval_ps,
+            ions["second"].mean(0) / np.maximum(self.pool["second"].mean(0), 1e-300),
         )
 
     def _distances_to_pool(self, ions: Means) -> dict[str, float]:

@@ -1,6 +1,6 @@
 """The outcome of a comparison with MD."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,8 @@ class FidelityResult(Result):
         MSD of all generated ions over that of the MD at the longest lag, a quarter of an MD run.
     msd_ps : float
         That lag.
+    lag_ps, msd_ratios : array, [L]
+        Lags up to that one, and the same ratio at each.
     drift_z : array, [3]
         Mean displacement from first to last record over its standard error, each axis; where
         there are many groups the size of an MD run, from those: ions of one cell move together.
@@ -39,6 +41,8 @@ class FidelityResult(Result):
     msd_ratio: float
     msd_ps: float
     drift_z: np.ndarray
+    lag_ps: np.ndarray = field(default_factory=lambda: np.ones(0))
+    msd_ratios: np.ndarray = field(default_factory=lambda: np.ones(0))
 
     @property
     def median(self) -> float:

@@ -1,6 +1,7 @@
 """Diffusion coefficients of a `Dynamics`: in all directions, along axes, of all ions together."""
 
 from dataclasses import fields, replace
+from typing import TypedDict
 
 import numpy as np
 
@@ -10,12 +11,26 @@ from mdgan_hpc.analysis.fit.coefficient import (
     widened_by_samples,
 )
 from mdgan_hpc.analysis.fit.covariance import Sampling, sampling_of
+from mdgan_hpc.analysis.fit.ensemble import ensemble_of
 from mdgan_hpc.analysis.fit.results import Coefficient, Collective, Diffusion, Refused
 from mdgan_hpc.analysis.fit.window import NotDiffusiveError, choose_window
 from mdgan_hpc.analysis.results import Dynamics
+from mdgan_hpc.verdict import OPTION, Verdict
 
 
-def fit_diffusion(dynamics: Dynamics, *, window_ps: tuple[float, float] | None = None) -> Diffusion:
+class Made(TypedDict):
+    """What is known of what made the trajectories."""
+
+    generated: bool
+    verdict: Verdict | None
+
+
+def fit_diffusion(
+    dynamics: Dynamics,
+    *,
+    window_ps: tuple[float, float] | None = None,
+    accept_poor_model: bool = False,
+) -> Diffusion:
     """Return D in all directions and along each axis, or why there is none.
 
     Parameters
@@ -23,18 +38,23 @@ def fit_diffusion(dynamics: Dynamics, *, window_ps: tuple[float, float] | None =
     dynamics : Dynamics
     window_ps : tuple of float, optional
         First and last lag of the fit; by rule (`window.choose_window`) if not given.
+    accept_poor_model : bool
+        Give D also of a model that does not move as the MD does.
 
     Returns
     -------
     Diffusion
         ``total`` with its error widened by the scatter of independent samples: of the blocks of
-        cells in a run, or else of the runs.
+        cells in a run, or else of the runs of MD. Of several models also `Ensemble`.
 
     Raises
     ------
     UsageError
         If the given window holds fewer than three lags.
     """
+    made: Made = {"generated": dynamics.generated, "verdict": dynamics.verdict}
+    if dynamics.verdict is not None and dynamics.verdict.is_poor and not accept_poor_model:
+        return Diffusion(refused=f"none is given ({OPTION} gives it)", **made)
     curves, sampling = dynamics.curves, sampling_of(dynamics)
     lag, choice = curves.lag_ps, None
     try:
@@ -44,13 +64,8 @@ def fit_diffusion(dynamics: Dynamics, *, window_ps: tuple[float, float] | None =
             start, stop = window_ps
         total = fit_coefficient(lag, curves.msd, sampling, window_ps=(start, stop))
     except NotDiffusiveError as error:
-        return Diffusion(refused=error.what)
-    samples, parts = dynamics.replicas.msd, sampling
-    if dynamics.blocks is not None:
-        blocks = dynamics.blocks
-        samples = blocks.msd
-        parts = replace(sampling, n_particles=blocks.n_particles, span_ps=blocks.span_ps)
-    total = widened_by_samples(total, lag, samples, parts)
+        return Diffusion(refused=error.what, **made)
+    total = _widened(dynamics, total, sampling)
     counted = None
     if curves.fourth_moment is not None:
         counted = independent_observations(curves, sampling, (start, stop))
@@ -59,7 +74,27 @@ def fit_diffusion(dynamics: Dynamics, *, window_ps: tuple[float, float] | None =
         collective = fit_collective(dynamics, total)
     x, y, z = (_along(dynamics, axis, (start, stop)) for axis in range(3))
     chosen = "by rule" if window_ps is None else "given"
-    return Diffusion(replace(total, window_chosen=chosen), choice, counted, collective, x, y, z)
+    return Diffusion(
+        replace(total, window_chosen=chosen),
+        choice,
+        counted,
+        collective,
+        *(x, y, z),
+        ensemble=ensemble_of(dynamics, total),
+        **made,
+    )
+
+
+def _widened(dynamics: Dynamics, total: Coefficient, sampling: Sampling) -> Coefficient:
+    """Widen the error of D by the scatter of blocks or runs; models are another matter."""
+    samples, parts = dynamics.replicas.msd, sampling
+    if dynamics.blocks is not None:
+        blocks = dynamics.blocks
+        samples = blocks.msd
+        parts = replace(sampling, n_particles=blocks.n_particles, span_ps=blocks.span_ps)
+    elif dynamics.models is not None:
+        return total
+    return widened_by_samples(total, dynamics.curves.lag_ps, samples, parts)
 
 
 def _along(dynamics: Dynamics, axis: int, window_ps: tuple[float, float]) -> Coefficient | Refused:

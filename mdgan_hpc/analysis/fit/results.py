@@ -8,6 +8,7 @@ import numpy as np
 from mdgan_hpc.errors import DataError
 from mdgan_hpc.results import Result
 from mdgan_hpc.units import CM2_PER_S, M2_PER_S
+from mdgan_hpc.verdict import Verdict
 
 
 @dataclass(frozen=True)
@@ -163,6 +164,41 @@ class Conductivity(Result):
 
 
 @dataclass(frozen=True)
+class Ensemble(Result):
+    """D of several models: their mean with its whole interval.
+
+    Attributes
+    ----------
+    n_models : int
+    d_angstrom2_per_ps, error_angstrom2_per_ps : float
+        Mean, and standard deviation over the models.
+    low_angstrom2_per_ps, high_angstrom2_per_ps : float
+        Bounds of the 95 % interval.
+    low68_angstrom2_per_ps, high68_angstrom2_per_ps : float
+        Bounds of the 68 % interval.
+    models_error_angstrom2_per_ps : float
+        Share of the error that data and training have.
+    ions_error_angstrom2_per_ps : float
+        Share that the number of generated ions of a model has.
+    d_of_models : array, [n]
+    refused : int
+        Models whose motion gives no D.
+    """
+
+    n_models: int
+    d_angstrom2_per_ps: float
+    error_angstrom2_per_ps: float
+    low_angstrom2_per_ps: float
+    high_angstrom2_per_ps: float
+    low68_angstrom2_per_ps: float
+    high68_angstrom2_per_ps: float
+    models_error_angstrom2_per_ps: float
+    ions_error_angstrom2_per_ps: float
+    d_of_models: np.ndarray
+    refused: int = 0
+
+
+@dataclass(frozen=True)
 class Diffusion(Result):
     """The diffusion coefficient of a `Dynamics`, in all directions and along each axis.
 
@@ -181,6 +217,13 @@ class Diffusion(Result):
         Along an axis, over the same window.
     nernst_einstein, conductivity : Conductivity, optional
         As if ions moved independently, and of all ions together.
+    ensemble : Ensemble, optional
+        Over the models, where several made the trajectories.
+    generated : bool
+        Whether a model made the trajectories: the error of `total` is then that of the number of
+        generated ions alone.
+    verdict : Verdict, optional
+        Whether that model moves as the MD does.
     """
 
     total: Coefficient | None = None
@@ -193,6 +236,9 @@ class Diffusion(Result):
     refused: str | None = None
     nernst_einstein: Conductivity | None = None
     conductivity: Conductivity | None = None
+    ensemble: Ensemble | None = None
+    generated: bool = False
+    verdict: Verdict | None = None
 
     def require(self) -> Coefficient:
         """Return `total`.

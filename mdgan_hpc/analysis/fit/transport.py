@@ -1,14 +1,12 @@
-"""What is made of diffusion coefficients: their information ceiling, ensembles of models, the
-Arrhenius law, the Nernst-Einstein estimate of the conductivity.
+"""What is made of diffusion coefficients: their information ceiling, the Arrhenius law, the
+Nernst-Einstein estimate of the conductivity.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import stdtrit
 
-from mdgan_hpc.analysis.fit.coefficient import CONFIDENCE
 from mdgan_hpc.analysis.fit.covariance import gls
 from mdgan_hpc.analysis.fit.results import Coefficient, Conductivity
 from mdgan_hpc.errors import UsageError
@@ -37,40 +35,6 @@ def information_ceiling(
     """
     n_effective = n_particles * longest_msd / hop_length**2
     return n_effective, 3.43 / np.sqrt(n_effective) + 0.04
-
-
-@dataclass(frozen=True)
-class Ensemble(Result):
-    """D of several models, and their mean with its spread.
-
-    Attributes
-    ----------
-    n_models : int
-    d_angstrom2_per_ps, error_angstrom2_per_ps : float
-    low_angstrom2_per_ps, high_angstrom2_per_ps : float
-        Bounds of the 95 % interval.
-    """
-
-    n_models: int
-    d_angstrom2_per_ps: float
-    error_angstrom2_per_ps: float
-    low_angstrom2_per_ps: float
-    high_angstrom2_per_ps: float
-
-
-def ensemble(values: Sequence[float]) -> Ensemble:
-    """Return mean, error and 95 % interval of D over models trained on bootstrap replicas.
-
-    The spread over the models is the error: it comes from the data the models saw, not from the
-    number of generated ions. The statistical error of each model's own D is part of that spread.
-    """
-    d = np.asarray(values, float)
-    if len(d) < 2:
-        raise UsageError("an ensemble needs the D of at least two models")
-    error = float(d.std(ddof=1))
-    half = float(stdtrit(len(d) - 1, 0.5 + CONFIDENCE / 2)) * error
-    mean = float(d.mean())
-    return Ensemble(len(d), mean, error, max(0.0, mean - half), mean + half)
 
 
 @dataclass(frozen=True)

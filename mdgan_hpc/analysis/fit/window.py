@@ -19,6 +19,15 @@ START_ERROR = 0.07
 #: it must stay near one at longer lags, as far as it is known this well.
 SLOPE_ERROR = 0.1
 
+#: Motion is ballistic above the one log-log slope, and in a cage below the other, each by two
+#: standard errors.
+BALLISTIC, CAGED = 1.2, 0.8
+#: On its way from ballistic motion to a cage the slope passes one, and it rises slowly after. So
+#: diffusion counts from so many times the last lag in the cage on, and so many times the lag of the
+#: least slope; and only if the lags reach so many times beyond that. Without a cage they must reach
+#: so many times beyond ballistic motion.
+CAGE_LEFT, CAGE_FORGOTTEN, STRETCH, NO_CAGE = 2.0, 10.0, 3.0, 30.0
+
 #: Of the starts that pass, the first is taken from which on a line fits: the chi-squared of the
 #: fit, with its covariance, has at least this probability. Lags where the motion is on its way to
 #: diffusion would otherwise pull the slope, being known best.
@@ -50,7 +59,8 @@ def choose_window(
     """Choose the fit window by the log-log slope of the MSD.
 
     The window starts at the first lag where the slope over a factor of two in lag is within
-    `SLOPE_TOLERANCE` of one and known to within `START_ERROR`, and from which on it stays there,
+    `SLOPE_TOLERANCE` of one and known to within `START_ERROR`, well beyond ballistic motion and a
+    cage (`BALLISTIC`, `CAGED`), and from which on it stays there,
     give or take two standard errors, as far as it is known to within `SLOPE_ERROR`, and from which
     on a line fits (`LINE_PROBABILITY`; the best fit if none does). It ends at the
     longest lag: the covariance gives the noisy long lags the little weight they deserve.
@@ -90,6 +100,7 @@ def choose_window(
     stays = off <= SLOPE_TOLERANCE + 2 * error
     stays |= ~known
     near = (off <= SLOPE_TOLERANCE) & (error <= START_ERROR)
+    near &= time >= _earliest(time, slope, error, known, float(lag_ps[-1]))
     starts = [i for i in np.flatnonzero(near) if stays[i:].all()]
     if not starts:
         at = int(np.flatnonzero(known).max())
@@ -100,6 +111,53 @@ def choose_window(
         )
     first = _first_that_fits(lag_ps, msd, sampling, time[starts])
     return first, float(lag_ps[-1]), choice
+
+
+def _earliest(
+    time: np.ndarray, slope: np.ndarray, error: np.ndarray, known: np.ndarray, longest_ps: float
+) -> float:
+    """Return the lag in ps from which on diffusion can be told from ballistic motion and a cage.
+
+    Parameters
+    ----------
+    time, slope, error : array, [n]
+        Lags in ps, the log-log slope of the MSD there, and its standard error.
+    known : array of bool, [n]
+        Where it is known well enough.
+    longest_ps : float
+        Longest lag.
+
+    Raises
+    ------
+    NotDiffusiveError
+        If the lags do not reach so far.
+    """
+    ballistic = np.flatnonzero(known & (slope - 2 * error > BALLISTIC))
+    caged = np.flatnonzero(known & (slope + 2 * error < CAGED))
+    if len(caged):
+        last = caged[-1]
+        # Of a flat plateau the beginning: its least slope is anywhere.
+        flat = slope[caged] <= slope[caged].min() + 2 * error[caged]
+        deepest = caged[np.flatnonzero(flat)[0]]
+        start_ps = max(CAGE_LEFT * float(time[last]), CAGE_FORGOTTEN * float(time[deepest]))
+        if STRETCH * start_ps > longest_ps:
+            raise NotDiffusiveError(
+                f"the motion is not diffusive within the run: the ions are in a cage up to "
+                f"{time[last]:.3g} ps (log-log slope of the MSD {slope[last]:.2f} +- "
+                f"{error[last]:.2f}), so that lags up to {STRETCH * start_ps:.3g} ps are needed, "
+                f"and the longest is {longest_ps:.3g} ps; no diffusion coefficient"
+            )
+        return start_ps
+    if len(ballistic):
+        last_ps = float(time[ballistic[-1]])
+        if NO_CAGE * last_ps > longest_ps:
+            raise NotDiffusiveError(
+                f"the motion is not diffusive within the run: it is ballistic up to {last_ps:.3g} "
+                f"ps, and lags up to {longest_ps:.3g} ps do not show whether a cage or diffusion "
+                "follows; no diffusion coefficient"
+            )
+        return last_ps
+    return 0.0
 
 
 def _first_that_fits(

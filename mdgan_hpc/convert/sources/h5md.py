@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from ase.data import atomic_masses, chemical_symbols
+from ase.data import atomic_masses
 
 from mdgan_hpc.convert.frames import Frames, piece_records
 from mdgan_hpc.convert.settings import ConvertConfig
@@ -18,6 +18,7 @@ from mdgan_hpc.convert.sources.foreign import (
     existing,
     named_species,
     refuse_siesta_options,
+    run_of_file,
     stated_times,
 )
 from mdgan_hpc.convert.streams import Files
@@ -121,19 +122,5 @@ def open_source(path: Path, config: ConvertConfig, files: Files) -> ForeignRun:
         stated_interval_fs=file.interval_fs(),
         unwrapped=file.unwrapped,
     )
-    return ForeignRun(
-        where=path,
-        label=path.stem,
-        kind="H5MD",
-        name=path.name,
-        inputs=[path],
-        atomic_numbers=numbers,
-        labels=[chemical_symbols[z] for z in numbers],
-        masses=file.masses(numbers),
-        cell=None,
-        time_line=time_line,
-        time_step_fs=time_line.rules.interval_fs,
-        unwrapped=file.unwrapped,
-        read=file.frames,
-        read_cells=file.cells,
-    )
+    masses = file.masses(numbers)
+    return run_of_file(path, "H5MD", file, time_line, numbers, masses, unwrapped=file.unwrapped)

@@ -81,6 +81,8 @@ def against_length(found: Comparison, folder: Path) -> Drawn:
     )
 
     def plot(fig: Any, axes: Sequence[Any]) -> None:
+        from matplotlib.ticker import LogLocator, NullFormatter
+
         (ax,) = axes
         for name, curve, style, aside in both:
             d = curve.d_angstrom2_per_ps
@@ -91,6 +93,10 @@ def against_length(found: Comparison, folder: Path) -> Drawn:
                     aside * curve.span_ps, d, yerr=around, fmt="o", capsize=3, ms=4, **marks
                 )
         ax.set_xscale("log")
+        # A trajectory rarely spans decades: powers of ten alone would be one label or none.
+        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.xaxis.set_major_formatter("{x:g}")
+        ax.xaxis.set_minor_formatter(NullFormatter())
         ax.set_ylim(bottom=0)
         ax.set_xlabel("length of the trajectory (ps)")
         ax.set_ylabel("D (Å²/ps = 10⁻⁴ cm²/s)")

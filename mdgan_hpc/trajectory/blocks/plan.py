@@ -142,9 +142,17 @@ def plan_parts(
 
 
 def parts_folder(master: str | Path) -> Path:
-    """Return the folder of the part files of a master file."""
+    """Return the folder of the part files of a master file: one for each name."""
     master = Path(master)
-    return master.with_name(f"{master.stem}.shards")
+    return master.with_name(
+        f"{master.stem}.shards" if master.suffix == ".h5" else f"{master.name}.parts"
+    )
+
+
+def next_part(master: str | Path) -> int:
+    """Return the first number of a part file that is free, and above those in use."""
+    used = [int(p.stem[5:]) for p in parts_folder(master).glob("part-*.h5") if p.stem[5:].isdigit()]
+    return max(used, default=-1) + 1
 
 
 def read_plan(path: str | Path) -> tuple[BlockPlan, dict[str, Any]]:

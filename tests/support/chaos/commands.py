@@ -66,19 +66,26 @@ class Commands:
     """The process whose forks run commands; use as a context manager."""
 
     def __enter__(self) -> Self:
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "MDGAN_LAUNCHER": "single"}
+        environment = os.environ | {
+            "OMP_NUM_THREADS": "1",
+            "MDGAN_LAUNCHER": "single",
+            "PYTHONPATH": str(Path(__file__).parents[3]),
+        }
+        # A damaged option may be the name of an output: a file that is then written here.
+        self._scratch = tempfile.TemporaryDirectory()
         self._server = subprocess.Popen(
             [sys.executable, "-m", __name__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             env=environment,
-            cwd=Path(__file__).parents[3],
+            cwd=self._scratch.name,
         )
         return self
 
     def __exit__(self, *_: object) -> None:
         self._server.communicate()
+        self._scratch.cleanup()
 
     def __call__(self, command: str, *arguments: object, timeout_s: float = 180.0) -> Outcome:
         """Run ``mdgan-command`` with arguments."""

@@ -1,0 +1,87 @@
+"""What a reader must know first: may the result be believed, and which number is to be quoted?"""
+
+from mdgan_hpc.report.results import Comparison
+from mdgan_hpc.report.text import Interval, ensemble_lines, short
+from mdgan_hpc.verdict import verdict_line
+
+#: Relative error of D above which the data are called too few.
+_TOO_FEW = 0.5
+
+
+def verdict_lines(found: Comparison) -> list[str]:
+    """Return the verdict on a comparison: the model, the data, D, and which D to quote."""
+    lines = [verdict_line(found.verdict)]
+    if found.verdict is not None and not found.verdict.is_poor:
+        lines += [f"Doubtful: {doubt}" for doubt in found.verdict.doubts]
+    return [
+        *lines,
+        _data(found),
+        *_inside(found),
+        *ensemble_lines(found.generated.diffusion),
+        _to_quote(found),
+    ]
+
+
+def _data(found: Comparison) -> str:
+    """Tell whether the MD data are enough."""
+    relative, hops = found.ceiling.relative_error, found.ceiling.n_effective
+    enough = "are enough for a D" if relative <= _TOO_FEW else "are too few for a D"
+    shown = ""
+    if found.md.diffusion.total is None:
+        enough = "do not show diffusion themselves"
+        shown = f" ({found.md.diffusion.refused})"
+    return (
+        f"The MD data {enough}{shown}: about {hops:.0f} effective hops, which tell D to about "
+        f"{100 * relative:.0f} % (He et al. 2018)."
+    )
+
+
+def _inside(found: Comparison) -> list[str]:
+    """Tell whether the D of the model lies where the MD allows it."""
+    md, made = found.md.diffusion.total, best(found)
+    if md is None or made is None:
+        return []
+    low, high = md.low_angstrom2_per_ps, md.high_angstrom2_per_ps
+    d = made.d_angstrom2_per_ps
+    where = "inside" if low <= d <= high else "outside"
+    return [
+        f"D of {found.generated.label}, {d:.3g} A^2/ps, lies {where} the 95 % interval of the fit "
+        f"to the MD itself, {low:.3g} to {high:.3g}."
+    ]
+
+
+def best(found: Comparison) -> Interval | None:
+    """Return D of the generated trajectories: over the models, where there are several."""
+    diffusion = found.generated.diffusion
+    return diffusion.ensemble or diffusion.total
+
+
+def _to_quote(found: Comparison) -> str:
+    """Tell which D to quote, and why."""
+    md, verdict = found.md.diffusion.total, found.verdict
+    models = found.generated.ensemble
+    of_md = "none" if md is None else f"that of the fit to the MD, {short(md)}"
+    if verdict is not None and verdict.is_poor:
+        return f"Quote: {of_md}, because the model does not move as the MD does."
+    if found.generated.diffusion.total is None:
+        return f"Quote: {of_md}, because the generated motion gives none."
+    if models is None:
+        return (
+            f"Quote: {of_md}, because a single model has no interval of the data; models of "
+            "bootstrap replicas give one (mdgan-train --replicas 8)."
+        )
+    if md is None:
+        return (
+            f"Quote: that of the models, {short(models)}, as an extrapolation: the MD itself does "
+            "not show diffusion."
+        )
+    widths = [i.high_angstrom2_per_ps - i.low_angstrom2_per_ps for i in (models, md)]
+    if widths[0] <= widths[1]:
+        return (
+            f"Quote: that of the models, {short(models)}, because its interval holds the scatter "
+            "of data and training and is narrower than that of the fit to the MD."
+        )
+    return (
+        f"Quote: {of_md}, because the models scatter more than the fit to the MD: train longer, "
+        "or give more data."
+    )
