@@ -5,19 +5,23 @@ BIN := .venv/bin
 RUN := env OMP_NUM_THREADS=1 $(BIN)/mpiexec -n 2
 DATA := tests/data/long
 DEMO := demo
+# Tests side by side: as many as there are cores to spare.
+JOBS ?= 2
+TEST := $(BIN)/python -m pytest --numprocesses $(JOBS)
 
-.PHONY: help venv lock demo test test-slow reference test-cluster lint format benchmarks clean \
-    image-cpu image-cuda image-rocm image-cpu-test
+.PHONY: help venv lock demo test test-slow test-chaos reference test-cluster lint format benchmarks clean \
+    image-cpu image-cpu-docker image-cuda image-rocm image-cpu-test
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo          set up .venv, then SIESTA runs -> model -> trajectories -> D, with figures"
-	@echo "make test          set up .venv, then all tests but the long ones"
-	@echo "make test-slow     known answers: processes whose D is known (ten minutes)"
+	@echo "make test          set up .venv, then all tests but the long ones; JOBS=8 for eight at once"
+	@echo "make test-slow     known answers: processes whose D is known (twelve minutes)"
+	@echo "make test-chaos    damaged inputs, kills, two writers: thousands of each (half an hour)"
 	@echo "make test-cluster  every job script on a real Slurm (root, Debian)"
 	@echo "make lint          ruff, mypy, import-linter, shellcheck"
 	@echo "make benchmarks    speed against peers, one table"
-	@echo "make image-cpu     an Apptainer image (also image-cuda, image-rocm); image-cpu-test tries it"
+	@echo "make image-cpu     an Apptainer image (also image-cpu-docker, -cuda, -rocm); image-cpu-test tries it"
 	@echo "make reference     renew docs/reference from the commands and configurations"
 	@echo "make lock          renew requirements.lock"
 	@echo "make clean         remove .venv and the demo"
@@ -58,7 +62,7 @@ $(DEMO)/model/model.pt: $(RUNS) configs/demo.toml
 
 $(DEMO)/generated.done: $(DEMO)/model/model.pt
 	@echo "== generate"
-	@$(RUN) $(BIN)/mdgan-generate $(DEMO)/model -o $(DEMO)/generated.h5 --particles 1024 --records 5000 --seed 1
+	@$(RUN) $(BIN)/mdgan-generate $(DEMO)/model -o $(DEMO)/generated.h5 --particles 512 --records 20000 --seed 1
 	@touch $@
 
 $(DEMO)/msd.json: $(DEMO)/generated.done
@@ -66,11 +70,15 @@ $(DEMO)/msd.json: $(DEMO)/generated.done
 	@$(RUN) $(BIN)/mdgan-msd $(DEMO)/generated.h5 -o $@ --force
 
 test: .venv/installed
-	$(BIN)/python -m pytest -m "not benchmark and not slow"
+	$(TEST) --dist loadfile -m "not benchmark and not slow and not chaos"
 
-# Processes whose D and alpha2 are known, learned and generated: about ten minutes of two cores.
+# Processes whose D and alpha2 are known, learned and generated: about twelve minutes of two cores.
 test-slow: .venv/installed
-	$(BIN)/python -m pytest -m slow tests/training/test_known_answers.py
+	$(TEST) --dist load -m slow tests/training/test_known_answers.py
+
+# Inputs damaged by chance, kills, writers at once: less than half an hour of two cores.
+test-chaos: .venv/installed
+	$(BIN)/python -m pytest -s -m chaos tests/chaos
 
 # The reference pages, from the commands and configuration classes themselves.
 reference: .venv/installed
@@ -81,7 +89,7 @@ test-cluster: .venv/installed
 	tests/cluster/install.sh
 	$(BIN)/python -m pytest -m slow tests/cluster
 
-image-cpu image-cuda image-rocm:
+image-cpu image-cpu-docker image-cuda image-rocm:
 	containers/build.sh $(patsubst image-%,%,$@)
 
 image-cpu-test: .venv/installed

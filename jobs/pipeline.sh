@@ -42,14 +42,20 @@ if [ "$first" = convert ]; then
     for run in "${runs[@]}"; do
         [ -e "$run" ] || fail "$run: no such run folder"
     done
+    twice=$(for run in "${runs[@]}"; do basename "$(realpath "$run")"; done | sort | uniq -d | head -n 1)
+    [ -z "$twice" ] || fail "two run folders are called $twice and would become one file; convert them one by one with -o"
 fi
 
-# shellcheck source=jobs/sites/default.sh
-. jobs/sites/default.sh
-site=jobs/sites/${MDGAN_SITE:-default}.sh
-[ -f "$site" ] || fail "MDGAN_SITE=${MDGAN_SITE:-}: no file $site"
-# shellcheck disable=SC1090  # the user's choice
-. "$site"
+# shellcheck source=jobs/lib/runtime.sh
+. jobs/lib/runtime.sh
+load_site
+slurm=""
+if command -v sbatch >/dev/null && [ "${MDGAN_SITE:-}" != workstation ]; then slurm=yes; fi
+# What would end a stage after hours is found here, before anything is submitted.
+if [ -z "$dry_run" ]; then
+    load_runtime
+    if [ -n "$slurm" ]; then choose_mpi 4; fi
+fi
 
 previous=""
 for stage in "${stages[@]}"; do
@@ -57,7 +63,7 @@ for stage in "${stages[@]}"; do
     [ -z "$first" ] || continue
     script=(jobs/"$stage".slurm)
     [ "$stage" != convert ] || script+=("${runs[@]}")
-    if command -v sbatch >/dev/null && [ "${MDGAN_SITE:-}" != workstation ]; then
+    if [ -n "$slurm" ]; then
         case $stage in
             train | generate) options=("${site_gpu[@]}") ;;
             *) options=("${site_cpu[@]}") ;;

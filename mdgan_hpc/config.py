@@ -9,6 +9,7 @@ section whose keys depend on a choice is a class with ``from_tree``, ``as_tree``
 
 import dataclasses
 import difflib
+import math
 import tomllib
 import types
 import typing
@@ -16,7 +17,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from mdgan_hpc.errors import ConfigError
+from mdgan_hpc.errors import ConfigError, DataError
+from mdgan_hpc.inputs import read_toml
 
 Config = TypeVar("Config")
 #: The number that ``"auto"`` is in a configuration: a count that is left to the program.
@@ -72,6 +74,7 @@ def require_ranges(config: Any, prefix: str = "") -> None:
         if isinstance(value, bool) or not isinstance(value, int | float):
             continue
         name = prefix + field.name
+        _require_usual(value, name)
         if told.get("least") is not None:
             require(value >= told["least"], name, value, f"at least {told['least']}")
         if told.get("above") is not None:
@@ -80,10 +83,18 @@ def require_ranges(config: Any, prefix: str = "") -> None:
             require(value <= told["most"], name, value, f"at most {told['most']}")
 
 
+def _require_usual(value: float, name: str) -> None:
+    """Raise `ConfigError` for a number that no computer word holds, or that is none."""
+    if isinstance(value, int):
+        require(-(2**63) <= value < 2**64, name, value, "of at most 64 bits")
+    else:
+        require(math.isfinite(value), name, value, "a finite number")
+
+
 def require(condition: bool, name: str, value: object, rule: str) -> None:
     """Raise `ConfigError` unless `condition`: ``name = value must be <rule>``."""
     if not condition:
-        raise ConfigError(f"{name} = {value!r} must be {rule}")
+        raise ConfigError(f"{name} = {_short(value)} must be {rule}")
 
 
 def require_choice(config: Any, name: str) -> None:
@@ -119,14 +130,12 @@ def load_config(
     """
     tree: dict[str, Any] = {}
     if path is not None:
+        if not Path(path).exists():
+            raise ConfigError("no such configuration file", where=path)
         try:
-            tree = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise ConfigError("no such configuration file", where=path) from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"cannot be read ({error})", where=path) from None
-        except tomllib.TOMLDecodeError as error:
-            raise ConfigError(f"is not TOML ({error})", where=path) from None
+            tree = read_toml(path)
+        except DataError as error:
+            raise ConfigError(error.what, where=error.where) from None
     for override in overrides:
         name, equals, text = override.partition("=")
         if not equals or not name.strip():
@@ -145,7 +154,7 @@ def _set(cls: type[Any], tree: dict[str, Any], name: str, value: Any) -> None:
     if rest and _row_class(typing.get_type_hints(cls).get(section)) is not None:
         rows = branch.setdefault(section, [{}])
         branch[section] = rows = rows if isinstance(rows, list) else [rows]
-        number = int(rest.pop(0)) if rest[0].isdigit() else None
+        number = int(rest.pop(0)) if rest[0].isdecimal() and len(rest[0]) < 6 else None
         if number is None and len(rows) > 1:
             raise ConfigError(
                 f"--set {name}: there are {len(rows)} tables [[{section}]]",
@@ -175,9 +184,22 @@ def _row_class(hint: Any) -> type[Any] | None:
 
 def _override_value(text: str) -> Any:
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        return tomllib.loads(f"value = {text}").get("value", text)
     except tomllib.TOMLDecodeError:
         return text
+    except (ValueError, RecursionError, OverflowError):
+        raise ConfigError(
+            f"--set {_short(text)} is no value", remedy="give a shorter one"
+        ) from None
+
+
+def _short(value: Any) -> str:
+    """Return a value as a message shows it."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # whole numbers of thousands of digits, deep nesting
+        return f"a {type(value).__name__}"
+    return text if len(text) <= 100 else f"{text[:80]}..."
 
 
 def from_mapping(cls: type[Config], tree: Mapping[str, Any], prefix: str = "") -> Config:
@@ -202,7 +224,7 @@ def from_mapping(cls: type[Config], tree: Mapping[str, Any], prefix: str = "") -
             near = difflib.get_close_matches(name, sorted(names), n=1, cutoff=0.5)
             known = f"known: {', '.join(sorted(names))}"
             remedy = f"did you mean {prefix}{near[0]}?" if near else known
-            raise ConfigError(f"unknown key {prefix}{name}", remedy=remedy)
+            raise ConfigError(f"unknown key {prefix}{_shown_key(name)}", remedy=remedy)
     automatic = {field.name for field in dataclasses.fields(cls) if field.metadata.get("auto")}
     values = {
         name: AUTO
@@ -211,6 +233,10 @@ def from_mapping(cls: type[Config], tree: Mapping[str, Any], prefix: str = "") -
         for name, value in tree.items()
     }
     return typing.cast(Config, cls(**values))
+
+
+def _shown_key(name: object) -> str:
+    return _short(name)[1:-1] if isinstance(name, str) else _short(name)
 
 
 def _has(tree: Any, name: str) -> bool:
@@ -225,34 +251,36 @@ def _checked(hint: Any, value: Any, name: str) -> Any:
     origin, options = typing.get_origin(hint), typing.get_args(hint)
     if dataclasses.is_dataclass(hint):
         if not isinstance(value, Mapping):
-            raise ConfigError(f"{name} = {value!r} must be a section of keys")
+            raise ConfigError(f"{name} = {_short(value)} must be a section of keys")
         return from_mapping(typing.cast(type[Any], hint), value, f"{name}.")
     row = _row_class(hint)
     if row is not None:
         rows = [value] if isinstance(value, Mapping) else value
         if not isinstance(rows, Sequence) or isinstance(rows, str) or not rows:
-            raise ConfigError(f"{name} = {value!r} must be tables [[{name}]]")
+            raise ConfigError(f"{name} = {_short(value)} must be tables [[{name}]]")
         return tuple(_checked(row, one, f"{name}.{n}") for n, one in enumerate(rows, 1))
     if origin is typing.Literal:
         if value not in options:
             near = difflib.get_close_matches(str(value), [str(o) for o in options], n=1)
             raise ConfigError(
-                f"{name} = {value!r} is not one of {', '.join(map(str, options))}",
+                f"{name} = {_short(value)} is not one of {', '.join(map(str, options))}",
                 remedy=f"did you mean {near[0]}?" if near else "",
             )
         return value
     if origin is list:
         if not isinstance(value, list):
-            raise ConfigError(f"{name} = {value!r} must be a list")
+            raise ConfigError(f"{name} = {_short(value)} must be a list")
         return [_checked(options[0], item, name) for item in value]
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in options:
             return None
         return _checked(next(o for o in options if o is not type(None)), value, name)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        _require_usual(value, name)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise ConfigError(f"{name} = {value!r} must be of type {hint.__name__}")
+        raise ConfigError(f"{name} = {_short(value)} must be of type {hint.__name__}")
     return value
 
 

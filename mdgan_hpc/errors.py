@@ -5,6 +5,8 @@ Every error carries the exit status of the command it ends.
 
 EXIT_DATA = 1
 EXIT_USAGE = 2
+#: The program itself is at fault: EX_SOFTWARE of sysexits.h.
+EXIT_SOFTWARE = 70
 #: Stopped on request (signal or wall-time limit) with everything saved: start again to go on.
 #: The value is EX_TEMPFAIL of sysexits.h, which no interpreter or MPI launcher uses by itself.
 EXIT_STOPPED = 75

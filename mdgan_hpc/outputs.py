@@ -1,63 +1,275 @@
-"""Outputs are never overwritten unasked and never half-replaced."""
+"""How every file of the product is written: claimed, put together beside, then renamed.
 
+A writer of NAME claims it by a lock on ``.NAME.lock``, which the kernel frees when the writer ends
+in any way. It writes to a temporary file of its own, ``.NAME.HOST-TOKEN.partial`` in the same
+folder, brings that to the disk and renames it. So NAME is at any moment the old file or the new
+one, whole; a second writer is told in one line; and what a killed writer left is removed by the
+next one. On a file system without locks both writers go on, each in its own temporary file.
+"""
+
+import contextlib
+import fcntl
+import hashlib
 import os
+import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+import stat
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from mdgan_hpc.errors import DataError, OutputExistsError
+from mdgan_hpc.errors import DataError, MdganError, OutputExistsError, UsageError
+from mdgan_hpc.parallel import Ranks, together
+
+#: A writer that was just killed lets go of its claim within this time.
+_PATIENCE_S = 2.0
+#: A temporary file that another host made counts as left behind after this time: where locks hold
+#: on one host alone, its writer may live.
+_ABANDONED_S = 86_400.0
+#: Ranks on other hosts see a new file within this time.
+_VISIBLE_S = 30.0
+#: Longer names are shortened to a digest in the names of temporary files.
+_LONGEST = 160
+_HOST = re.sub(r"[^A-Za-z0-9]", "_", os.uname().nodename.partition(".")[0])[:32]
+_PARTIAL = re.compile(r"\.(?P<name>.+)\.(?P<host>\w*)-[0-9a-f]{8}\.partial")
+_LOCK = re.compile(r"\.(?P<name>.+)\.lock")
+_ROOM = "make room, or choose another place"
 
 
-def refuse_existing(path: str | Path, *, force: bool) -> None:
-    """Raise unless `path` is free or may be replaced.
+def check_output(path: str | Path, *, force: bool, inputs: Iterable[str | Path] = ()) -> None:
+    """Raise unless a file can be written to `path`; nothing is made or changed.
+
+    Parameters
+    ----------
+    path : path
+    force : bool
+        A file that is there may be replaced.
+    inputs : paths
+        Files that are read, and must stay.
 
     Raises
     ------
     OutputExistsError
         If something is at `path` and `force` is false.
+    UsageError
+        If `path` is one of the inputs, a folder or a device.
+    DataError
+        If the folder cannot be written to.
     """
-    if os.path.lexists(path) and not force:
+    there = _status(path)
+    if there is not None and not force:
         raise OutputExistsError(
             "exists already", where=path, remedy="choose another path or use --force"
         )
+    refuse_input(path, inputs)
+    if os.path.isdir(path):
+        raise UsageError("is a folder", where=path, remedy="name a file")
+    if there is not None and not (stat.S_ISREG(there.st_mode) or stat.S_ISLNK(there.st_mode)):
+        raise UsageError("is no regular file", where=path, remedy="choose another path")
+    _require_place(Path(path).absolute().parent)
 
 
-def require_directory_for(path: str | Path) -> None:
-    """Make the directory that will hold `path`.
+def refuse_input(path: str | Path, inputs: Iterable[str | Path]) -> None:
+    """Raise `UsageError` if `path` is one of `inputs`, by name, by a link or as the same file."""
+    for file in inputs:
+        same = os.path.realpath(path) == os.path.realpath(file)
+        with contextlib.suppress(OSError):
+            same = same or os.path.samefile(path, file)
+        if same:
+            raise UsageError(
+                "is read by this command, and would be replaced by its output",
+                where=path,
+                remedy="choose another output",
+            )
+
+
+def _status(path: str | Path) -> os.stat_result | None:
+    try:
+        return os.lstat(path)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise UsageError(
+            f"cannot be a name ({error.strerror})", where=path, remedy="choose another path"
+        ) from None
+
+
+def _require_place(folder: Path) -> None:
+    """Raise `DataError` unless `folder` can be written to, or made."""
+    there = next(p for p in (folder, *folder.parents) if os.path.lexists(p))
+    if not there.is_dir():
+        raise DataError("is no folder", where=there, remedy="check the path")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise DataError("the folder is not writable", where=there, remedy="choose another")
+
+
+def write_error(error: OSError, path: str | Path) -> DataError:
+    """Return what a user is told where writing `path` failed."""
+    return DataError(f"cannot be written ({error.strerror or error})", where=path, remedy=_ROOM)
+
+
+@contextmanager
+def claimed(path: str | Path, *, patience_s: float = _PATIENCE_S) -> Iterator[str]:
+    """Be the only writer of `path`; what dead writers of it left is removed first.
+
+    The folder is made where it is missing, and goes again if nothing comes into it. For a run
+    folder, claim a name in it. Gives what the claim file says: this host, process and a token.
 
     Raises
     ------
     DataError
-        If it cannot be made or written to.
+        If another process writes it still after `patience_s`, or the folder cannot be made.
     """
-    parent = Path(path).absolute().parent
+    path = Path(path)
+    made = _made_folders(path.absolute().parent)
+    lock = path.with_name(f".{_short(path.name)}.lock")
     try:
-        parent.mkdir(parents=True, exist_ok=True)
+        descriptor, exclusive = _locked(lock, path, patience_s)
+        try:
+            text = _signed(descriptor, path)
+            _remove_partials(path.absolute().parent, _short(path.name), everyone=exclusive)
+            yield text
+        finally:
+            with contextlib.suppress(OSError):
+                lock.unlink()
+            os.close(descriptor)
+    finally:
+        for folder in made:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+
+
+def _made_folders(folder: Path) -> list[Path]:
+    """Make `folder`; return what was made, the innermost first."""
+    missing = [p for p in (folder, *folder.parents) if not os.path.lexists(p)]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(
-            f"cannot make the folder ({error.strerror})", where=parent, remedy="check the path"
+            f"cannot make the folder ({error.strerror})", where=folder, remedy="check the path"
         ) from error
-    if not os.access(parent, os.W_OK):
-        raise DataError("the folder is not writable", where=parent, remedy="choose another")
+    return missing
 
 
-def partial_path(path: str | Path) -> Path:
-    """Where the content of `path` is put together until it is complete."""
-    path = Path(path)
-    return path.with_name(f".{path.name}.partial")
+def _locked(lock: Path, path: Path, patience_s: float) -> tuple[int, bool]:
+    """Return a descriptor of the claim file, and whether the file system knows locks at all."""
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            raise write_error(error, path) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(descriptor, 200).decode(errors="replace").partition(",")[0]
+            os.close(descriptor)
+            if time.monotonic() >= deadline:
+                raise DataError(
+                    f"another run is writing it ({holder or 'unknown'})",
+                    where=path,
+                    remedy="wait for it or end it",
+                ) from None
+            time.sleep(0.05)
+            continue
+        except OSError:
+            return descriptor, False
+        # The one before may have removed the file between our opening and locking it.
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), os.stat(lock)):
+                return descriptor, True
+        os.close(descriptor)
 
 
-def commit(partial: Path, path: str | Path) -> None:
-    """Put the finished file `partial` in the place of `path`: on the disk, then renamed."""
-    with open(partial, "rb") as stream:
-        os.fsync(stream.fileno())
-    os.replace(partial, path)
-    directory = os.open(Path(path).absolute().parent, os.O_RDONLY)
+def _signed(descriptor: int, path: Path) -> str:
+    """Write into a claim file whose it is; returns the text."""
+    text = f"process {os.getpid()} on {os.uname().nodename}, {os.urandom(8).hex()}\n"
     try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+        os.truncate(descriptor, 0)
+        os.write(descriptor, text.encode())
+    except OSError as error:
+        raise write_error(error, path) from error
+    return text
+
+
+def _short(name: str) -> str:
+    raw = os.fsencode(name)
+    return name if len(raw) <= _LONGEST else hashlib.sha256(raw).hexdigest()[:32]
+
+
+def _remove_partials(folder: Path, short: str, *, everyone: bool) -> None:
+    """Remove the temporary files of dead writers of a name whose claim is held."""
+    for entry in os.scandir(folder):
+        found = _PARTIAL.fullmatch(entry.name)
+        if found is None or found["name"] != short:
+            continue
+        with contextlib.suppress(OSError):
+            old = time.time() - entry.stat(follow_symlinks=False).st_mtime > _ABANDONED_S
+            if old or (everyone and found["host"] == _HOST):
+                _remove(Path(entry.path))
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file name is that of a claim or of a temporary file."""
+    return bool(_LOCK.fullmatch(name) or _PARTIAL.fullmatch(name))
+
+
+def sweep(folder: Path) -> None:
+    """Remove what dead writers left in a folder of our own, of whatever name."""
+    if not folder.is_dir():
+        return
+    found = [_PARTIAL.fullmatch(n) or _LOCK.fullmatch(n) for n in sorted(os.listdir(folder))]
+    for name in {match["name"] for match in found if match}:
+        with contextlib.suppress(MdganError), claimed(folder / name, patience_s=0.0):
+            pass
+
+
+@contextmanager
+def claimed_by_ranks(
+    path: str | Path, ranks: Ranks, *, patience_s: float = _PATIENCE_S
+) -> Iterator[None]:
+    """Let rank 0 claim `path` for all ranks, which must see its claim: one folder for all.
+
+    Raises
+    ------
+    DataError
+        On all ranks, if another run writes it, or a rank looks into another folder.
+    """
+    with ExitStack() as stack:
+
+        def claim() -> str:
+            return stack.enter_context(claimed(path, patience_s=patience_s))
+
+        token = ranks.allgather(together(ranks, claim if ranks.rank == 0 else str))[0]
+        lock = Path(path).with_name(f".{_short(Path(path).name)}.lock")
+        together(ranks, lambda: _require_claim(lock, token, path))
+        yield
+
+
+def _require_claim(lock: Path, token: str, path: str | Path) -> None:
+    deadline, seen = time.monotonic() + _VISIBLE_S, ""
+    while seen != token:
+        with contextlib.suppress(OSError):
+            seen = lock.read_text()
+        # An empty or missing file may be on its way to this host; another text is another folder.
+        if (seen and seen != token) or time.monotonic() > deadline:
+            raise DataError(
+                "is not in the folder that rank 0 writes to",
+                where=Path(path).absolute(),
+                remedy="start all ranks in one folder that all of them see",
+            )
+        if not seen:
+            if not lock.parent.exists():
+                deadline = min(deadline, time.monotonic() + 2.0)
+            time.sleep(0.05)
 
 
 @contextmanager
@@ -68,16 +280,41 @@ def written_whole(path: str | Path, *, force: bool = True) -> Iterator[Path]:
     ------
     OutputExistsError
         If `path` exists and `force` is false.
+    DataError
+        If another process writes `path`, or it cannot be written, as on a full disk.
     """
-    refuse_existing(path, force=force)
-    require_directory_for(path)
-    partial = partial_path(path)
+    check_output(path, force=force)
+    with claimed(path):
+        check_output(path, force=force)  # the writer before may have just finished
+        with replaced(path) as partial:
+            yield partial
+
+
+@contextmanager
+def replaced(path: str | Path) -> Iterator[Path]:
+    """Do what `written_whole` does, for one who has claimed `path` or a folder above it."""
+    path = Path(path)
+    partial = path.with_name(f".{_short(path.name)}.{_HOST}-{os.urandom(4).hex()}.partial")
     try:
         yield partial
-        commit(partial, path)
-    except BaseException:
-        if partial.is_dir():
-            shutil.rmtree(partial, ignore_errors=True)
-        else:
-            partial.unlink(missing_ok=True)
+        _commit(partial, path)
+    except OSError as error:
+        _remove(partial)
+        if error.filename in (None, str(partial), str(path)):
+            raise write_error(error, path) from error
         raise
+    except BaseException:
+        _remove(partial)
+        raise
+
+
+def _commit(partial: Path, path: Path) -> None:
+    """Put a finished file in its place: on the disk, then renamed."""
+    with open(partial, "rb") as stream:
+        os.fsync(stream.fileno())
+    os.replace(partial, path)
+    directory = os.open(path.absolute().parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

@@ -7,14 +7,17 @@ step of its own, whose variables they inherit. MDGAN_LAUNCHER=torchrun|slurm|ope
 overrides.
 """
 
+import logging
 import os
 import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
-from mdgan_hpc.errors import LaunchError, MdganError, StoppedError
+from mdgan_hpc.errors import EXIT_DATA, EXIT_SOFTWARE, LaunchError, MdganError, StoppedError
+
+_log = logging.getLogger(__name__)
 
 _LAUNCHERS: dict[str, tuple[str, str, str]] = {
     # launcher: variables of rank, number of ranks, rank on this host
@@ -84,11 +87,42 @@ def _srun_speaks_pmi(env: Mapping[str, str]) -> bool:
     )
 
 
-class Communicator(Protocol):
-    """The collective calls that the stages use; every rank must make the same ones."""
+def gpus_given(environment: Mapping[str, str] | None = None) -> str:
+    """Return the variable by which this process was given GPUs, as ``NAME=VALUE``, or nothing."""
+    env = os.environ if environment is None else environment
+    visible = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
+    if any(env.get(name) in ("", "-1") for name in visible):
+        return ""  # they were hidden on purpose
+    for name in ("SLURM_JOB_GPUS", "SLURM_STEP_GPUS", "SLURM_GPUS_ON_NODE", *visible):
+        none = ("", "0") if name == "SLURM_GPUS_ON_NODE" else ("", "NoDevFiles")
+        if env.get(name, "") not in none:
+            return f"{name}={env[name]}"
+    return ""
+
+
+def warn_of_unseen_gpus(seen: bool) -> None:
+    """Tell once that GPUs were given to this job and PyTorch sees none of them."""
+    given = gpus_given()
+    if given and not seen:
+        _log.warning(
+            "This job was given GPUs (%s), but PyTorch sees none: it computes on processors. Check "
+            "the driver, that PyTorch was built for these GPUs, and --nv or --rocm of a container.",
+            given,
+        )
+
+
+class Ranks(Protocol):
+    """Ranks that can tell each other something small."""
 
     rank: int
     size: int
+
+    def allgather(self, value: Any) -> list[Any]:
+        """Give every rank the values of all ranks, in their order."""
+
+
+class Communicator(Ranks, Protocol):
+    """The collective calls that the stages use; every rank must make the same ones."""
 
     def barrier(self) -> None:
         """Wait for all ranks."""
@@ -98,9 +132,6 @@ class Communicator(Protocol):
 
     def gather(self, value: Any) -> list[Any] | None:
         """Give rank 0 the values of all ranks, in their order; the others get None."""
-
-    def allgather(self, value: Any) -> list[Any]:
-        """Give every rank the values of all ranks, in their order."""
 
     def sum_to_root(self, values: Any) -> Any:
         """Give rank 0 the sum over ranks of an array of equal shape; the others keep theirs."""
@@ -231,12 +262,71 @@ def share(total: int, rank: int, size: int, *, aside: int = 0) -> range:
     return range(*(max(bound, 0) for bound in bounds))
 
 
+Found = TypeVar("Found")
+
+
+def together(ranks: Ranks, work: Callable[[], Found]) -> Found:
+    """Do `work` on every rank; where it fails on one, all raise its error.
+
+    For what comes before the long work: all ranks then end in good order, with one message.
+
+    Raises
+    ------
+    MdganError
+        The first rank's that has one; it says which rank, unless all have the same.
+    """
+    if ranks.size == 1:
+        return work()
+    mine: MdganError | None = None
+    try:
+        found = work()
+    except MdganError as error:
+        mine = error
+    errors = ranks.allgather((mine, os.uname().nodename))
+    if not any(error for error, _ in errors):
+        return found
+    rank, host, first = next((r, h, e) for r, (e, h) in enumerate(errors) if e)
+    if all(str(error) == str(first) for error, _ in errors):
+        raise first
+    raise type(first)(f"{first} (rank {rank} of {ranks.size}, on {host})")
+
+
+def require_same(ranks: Ranks, see: Callable[[], Mapping[str, str]]) -> None:
+    """Compare what the ranks were told and what they see, before they work on it.
+
+    Parameters
+    ----------
+    ranks : Ranks
+    see : callable
+        Returns texts by the names of what they tell of: digests of inputs, versions, options.
+
+    Raises
+    ------
+    LaunchError
+        On all ranks, naming what differs and where.
+    MdganError
+        On all ranks, if `see` raises it on one.
+    """
+    if ranks.size == 1:
+        return
+    everyone = ranks.allgather((os.uname().nodename, dict(together(ranks, see))))
+    host, first = everyone[0]
+    for rank, (other_host, other) in enumerate(everyone):
+        for name in {**first, **other}:
+            if other.get(name) != first.get(name):
+                raise LaunchError(
+                    f"rank {rank} (on {other_host}) has another {name} than rank 0 (on {host})",
+                    remedy="start all ranks in one folder, with the same files, options and "
+                    "installation",
+                )
+
+
 def run_together(work: Callable[[], None], *, debug: bool = False) -> None:
     """Run the body of a command so that a failure on one rank ends all of them.
 
     An `MdganError` becomes one line on standard error and its exit status. Rank 0 speaks at
     once; the others wait a moment before they end the run, so that a mistake seen by all ranks
-    is told once.
+    is told once. An exception that nobody foresaw becomes a line and exit status 70.
     """
     launch = Launch("single")
     try:
@@ -255,16 +345,71 @@ def run_together(work: Callable[[], None], *, debug: bool = False) -> None:
         _end_all(launch, f"Error: {error}", error.exit_status)
     except KeyboardInterrupt:
         _end_all(launch, "Interrupted; start again to go on from what was saved before.", 130)
-    except Exception:
-        if launch.size == 1:
-            raise
-        import traceback
+    except BrokenPipeError:
+        raise  # who reads what is printed has gone: click ends without a word
+    except Exception as error:
+        if debug:
+            import traceback
 
-        traceback.print_exc()
-        _end_all(launch, f"Error on rank {launch.rank} of {launch.size}", 1)
+            traceback.print_exc()
+        _end_all(launch, *_unexpected(error, launch))
+
+
+def _unexpected(error: Exception, launch: Launch) -> tuple[str, int]:
+    """Return the line and the exit status of an exception that no part of the package foresaw."""
+    on = f" on rank {launch.rank} of {launch.size}" if launch.size > 1 else ""
+    if isinstance(error, MemoryError):
+        return (
+            f"Error{on}: out of memory; use a machine with more, or a part of the data",
+            EXIT_DATA,
+        )
+    told = " ".join(f"{error}".split())[:500]
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"Error{on}: {error.filename}: {error.strerror}", EXIT_DATA
+    at = " < ".join(_places(error)[:4])
+    return (
+        f"Error{on}: unexpected {type(error).__name__} ({at}): {told or 'no message'}; please "
+        "report it with the traceback that --debug shows",
+        EXIT_SOFTWARE,
+    )
+
+
+def _places(error: Exception) -> list[str]:
+    """Return files and lines that an exception came through, the innermost first.
+
+    A job of hours is not soon run again with --debug.
+    """
+    places, trace = [], error.__traceback__
+    while trace is not None:
+        name = os.path.basename(trace.tb_frame.f_code.co_filename)
+        places.append(f"{name}:{trace.tb_lineno}")
+        trace = trace.tb_next
+    return places[::-1]
+
+
+class Group(Protocol):
+    """Ranks that met without MPI, and can end each other."""
+
+    def fail(self, status: int) -> bool:
+        """Let all ranks end with this status; true where this rank is the first, and tells why."""
+
+
+_group: Group | None = None
+
+
+def join_group(group: Group | None) -> None:
+    """Let a failure of this rank, told by `run_together`, end those of `group`."""
+    global _group
+    _group = group
 
 
 def _end_all(launch: Launch, line: str, status: int) -> None:
+    if _group is not None:
+        if _group.fail(status):
+            _tell(line)
+        time.sleep(1.5)  # the others see it meanwhile
+        sys.stderr.flush()
+        os._exit(status)
     if launch.rank != 0:
         time.sleep(1.0 + 0.01 * launch.rank)
     _tell(line)

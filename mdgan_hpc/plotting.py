@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from mdgan_hpc.outputs import written_whole
+
 #: Okabe and Ito's palette: blue for MD, vermilion for MD-GAN; line styles differ as well.
 MD = {"color": "#0072B2", "linestyle": "-"}
 GENERATED = {"color": "#D55E00", "linestyle": "--"}
@@ -46,5 +48,8 @@ def save(fig: Any, folder: Path, name: str) -> str:
     """Write a figure as PNG and PDF; return its name."""
     for suffix in ("png", "pdf"):
         options = {"metadata": {"CreationDate": None}} if suffix == "pdf" else {}
-        fig.savefig(folder / f"{name}.{suffix}", **options)
+        with written_whole(folder / f"{name}.{suffix}") as partial:
+            fig.savefig(partial, format=suffix, **options)
+        # What has been laid out once stays as it is: half of the time of a figure.
+        fig.set_layout_engine("none")
     return name

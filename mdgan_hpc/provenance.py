@@ -16,7 +16,9 @@ from typing import Any, Self
 
 from mdgan_hpc import __version__
 from mdgan_hpc.errors import DataError
+from mdgan_hpc.inputs import require_file
 
+_ENDS_BYTES = 65_536
 _LIBRARIES = ("numpy", "h5py", "torch", "mpi4py", "ase", "spglib")
 
 
@@ -63,13 +65,58 @@ def file_sha256(path: str | Path) -> str:
     DataError
         If it is missing or cannot be read.
     """
+    require_file(path)
     try:
         with open(path, "rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"cannot be read ({error.strerror})", where=path) from None
+
+
+def identity(
+    options: Mapping[str, Any], files: Iterable[str | Path], text: str = ""
+) -> dict[str, str]:
+    """Return what all ranks of a run must agree on, by what it is called (`require_same`).
+
+    A file is known by its size and by its first and last 64 KiB.
+
+    Parameters
+    ----------
+    options : mapping
+        The configuration of the command.
+    files : paths
+        What it reads.
+    text : str
+        Anything else.
+
+    Raises
+    ------
+    DataError
+        If a file is missing or cannot be read.
+    """
+    seen = {
+        "version of mdgan_hpc": __version__,
+        "versions of libraries": as_json(library_versions()),
+    }
+    seen |= {"configuration": as_json(options) + text}
+    return seen | {f"file {path}": _ends(path) for path in files}
+
+
+def _ends(path: str | Path) -> str:
+    """Return size and digest of the first and last piece of a file."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise DataError("is no regular file", where=path)
+    try:
+        with open(path, "rb") as stream:
+            size = os.fstat(stream.fileno()).st_size
+            digest = hashlib.sha256(stream.read(_ENDS_BYTES))
+            stream.seek(max(0, size - _ENDS_BYTES))
+            digest.update(stream.read(_ENDS_BYTES))
     except FileNotFoundError:
         raise DataError("no such file", where=path) from None
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror})", where=path) from None
+    return f"{size} {digest.hexdigest()}"
 
 
 class Fingerprints:
@@ -90,7 +137,7 @@ class Fingerprints:
             list(paths.items()) if isinstance(paths, Mapping) else [(path, None) for path in paths]
         )
         self._found: dict[str, str] = {}
-        self._error: OSError | None = None
+        self._error: DataError | OSError | None = None
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
@@ -107,6 +154,7 @@ class Fingerprints:
             for path, descriptor in self._paths:
                 digest = hashlib.sha256()
                 if descriptor is None:
+                    require_file(path)
                     with open(path, "rb", buffering=0) as stream:
                         finished = self._read(stream.fileno(), digest)
                 else:
@@ -114,7 +162,7 @@ class Fingerprints:
                 if not finished:
                     return
                 self._found[str(path)] = digest.hexdigest()
-        except OSError as error:
+        except (DataError, OSError) as error:
             self._error = error
 
     def _read(self, descriptor: int, digest: "hashlib._Hash") -> bool:
@@ -136,6 +184,8 @@ class Fingerprints:
             If a file cannot be read.
         """
         self._thread.join()
+        if isinstance(self._error, DataError):
+            raise self._error
         if self._error is not None:
             raise DataError(f"cannot be read ({self._error.strerror})", where=self._error.filename)
         return self._found

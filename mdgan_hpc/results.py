@@ -15,11 +15,18 @@ from typing import Any, Self
 
 import numpy as np
 
+from mdgan_hpc import digests
 from mdgan_hpc.errors import DataError, UsageError
+from mdgan_hpc.hdf5_output import hdf5_written
+from mdgan_hpc.inputs import parse_json, read_json
 from mdgan_hpc.outputs import written_whole
 
 Tree = Mapping[str, Any]
 
+#: Where a file keeps the digest of its tree: a key (JSON), or an attribute of the root (HDF5).
+DIGEST = "sha256"
+
+_CHANGED = f"make it again; if it was changed on purpose, take its {DIGEST} out"
 SUFFIXES = (".h5", ".json", ".csv")
 
 
@@ -49,6 +56,8 @@ class Result:
         DataError
             Naming the entries that are missing.
         """
+        if not isinstance(tree, Mapping):
+            raise DataError(f"is a {type(tree).__name__}, not a {cls.__name__} result")
         missing = cls._required().difference(tree)
         if missing:
             raise DataError(f"holds no {', '.join(sorted(missing))}: not a {cls.__name__} result")
@@ -56,7 +65,10 @@ class Result:
         for item in dataclasses.fields(cls):  # type: ignore[arg-type]
             value = tree.get(item.metadata.get("stored", item.name))
             if value is not None:
-                values[item.name] = _as_type(hints[item.name], value)
+                try:
+                    values[item.name] = _as_type(hints[item.name], value)
+                except (TypeError, ValueError, AttributeError, OverflowError) as error:
+                    raise DataError(f"holds a {item.name} of another type ({error})") from error
         return cls(**values)
 
     @classmethod
@@ -123,13 +135,14 @@ def save_results(path: str | Path, tree: Tree, *, force: bool = True, table: str
     with written_whole(path, force=force) as partial:
         suffix = Path(path).suffix
         if suffix == ".h5":
-            import h5py
-
             # In the order of the tree, as it is drawn and printed.
-            with h5py.File(partial, "w", track_order=True) as file:
+            with hdf5_written(partial, track_order=True) as file:
                 _write_group(file, tree)
+                file.attrs[DIGEST] = digests.of_tree(_read_group(file))
         elif suffix == ".json":
-            partial.write_text(json.dumps(plain(tree), indent=1) + "\n", encoding="utf-8")
+            told = plain(tree)
+            told[DIGEST] = digests.of_tree(told)
+            partial.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
         else:
             partial.write_text(_as_csv(tree, table), encoding="utf-8")
 
@@ -143,17 +156,20 @@ def load_results(path: str | Path) -> dict[str, Any]:
         If the file is missing or holds no result tree.
     """
     path = Path(path)
-    if not path.exists():
-        raise DataError("no such file", where=path)
-    try:
-        if path.suffix == ".json":
-            return {k: _revived(v) for k, v in json.loads(path.read_text(encoding="utf-8")).items()}
-        import h5py
+    if path.suffix == ".json":
+        told = read_json(path)
+        digest = told.pop(DIGEST, None)
+        digests.require_digest(told, digest, path, remedy=_CHANGED)
+        try:
+            return {name: _revived(value) for name, value in told.items()}
+        except RecursionError:
+            raise DataError("is JSON nested too deep", where=path) from None
+    from mdgan_hpc import hdf5
 
-        with h5py.File(path, "r") as file:
-            return _read_group(file)
-    except (OSError, ValueError, AttributeError) as error:
-        raise DataError(f"is not a results file ({error})", where=path) from error
+    with hdf5.open_file(path, remedy="give a result of mdgan-msd (.json or .h5)") as file:
+        tree = _read_group(file)
+        digests.require_digest(tree, hdf5.attribute(file, DIGEST), path, remedy=_CHANGED)
+        return tree
 
 
 def plain(value: Any) -> Any:
@@ -177,7 +193,7 @@ def _revived(value: Any) -> Any:
     if isinstance(value, list):
         try:
             array = np.array(value, np.float64)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             return [_revived(v) for v in value]
         return array
     return value
@@ -215,23 +231,22 @@ def _named(name: str) -> str:
     return name.replace("%2F", "/").replace("%25", "%")
 
 
-def _read_group(group: Any) -> dict[str, Any]:
+def _read_group(group: Any, depth: int = 16) -> dict[str, Any]:
     import h5py
 
+    from mdgan_hpc import hdf5
+
     tree: dict[str, Any] = {}
-    for name, item in group.items():
+    for name in hdf5.names(group):
+        item = hdf5.find(group, name)
         if isinstance(item, h5py.Group):
-            tree[_named(name)] = _read_group(item)
-        elif item.shape is None:
-            tree[_named(name)] = None
-        else:
-            value = item[()]
-            if isinstance(value, bytes):
-                value = value.decode()
-                if item.attrs.get("json", False):
-                    value = json.loads(value)
-            elif isinstance(value, np.generic):
-                value = value.item()
+            if not depth:
+                raise DataError("is nested too deep", where=hdf5.place(item))
+            tree[_named(name)] = _read_group(item, depth - 1)
+        elif item is not None:
+            value = hdf5.value(item)
+            if isinstance(value, str) and hdf5.attribute(item, "json"):
+                value = parse_json(f'{{"value": {value}}}', hdf5.place(item))["value"]
             tree[_named(name)] = value
     return tree
 

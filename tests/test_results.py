@@ -51,7 +51,7 @@ def test_what_is_wrong_is_told(tmp_path):
     with pytest.raises(DataError, match="no such file"):
         load_results(tmp_path / "no.h5")
     (tmp_path / "bad.h5").write_text("text")
-    with pytest.raises(DataError, match="not a results file"):
+    with pytest.raises(DataError, match="not an HDF5 file"):
         load_results(tmp_path / "bad.h5")
 
 

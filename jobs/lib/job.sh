@@ -5,56 +5,7 @@
 # Exit status of a command that saved everything and stopped on request (mdgan_hpc/errors.py).
 readonly STOPPED=75
 
-die() {
-    echo "Error: $1" >&2
-    exit 2
-}
-
-# The defaults, then the site's own file on top.
-load_site() {
-    # shellcheck source=jobs/sites/default.sh
-    . jobs/sites/default.sh
-    local file=jobs/sites/${MDGAN_SITE:-default}.sh
-    if [ ! -f "$file" ]; then
-        local known
-        known=$(cd jobs/sites && echo *.sh)
-        die "MDGAN_SITE=$MDGAN_SITE: no file $file; known: ${known//.sh/}"
-    fi
-    # shellcheck disable=SC1090  # the user's choice
-    . "$file"
-}
-
-# Sets `inside`: what to put before a command so that it runs in the image or environment.
-load_runtime() {
-    inside=()
-    if [ -z "${MDGAN_RUNTIME:-}" ]; then
-        if [ -n "${MDGAN_IMAGE:-}" ]; then MDGAN_RUNTIME=apptainer; else MDGAN_RUNTIME=venv; fi
-    fi
-    case $MDGAN_RUNTIME in
-        apptainer)
-            local program
-            program=$(command -v apptainer || command -v singularity) ||
-                die "MDGAN_RUNTIME=apptainer: neither apptainer nor singularity is found; load its module in the site file"
-            [ -e "${MDGAN_IMAGE:-}" ] ||
-                die "MDGAN_IMAGE='${MDGAN_IMAGE:-}' is no image; build one (docs/how-to/cluster.md) and export MDGAN_IMAGE"
-            mkdir -p "$MDGAN_WORK" || die "cannot make $MDGAN_WORK; set MDGAN_WORK"
-            inside=("$program" exec --bind "$PWD" --bind "$(cd "$MDGAN_WORK" && pwd)"
-                "${site_container[@]}" "$MDGAN_IMAGE")
-            ;;
-        venv)
-            local folder=${MDGAN_VENV:-.venv}
-            [ -x "$folder/bin/python" ] ||
-                die "no Python environment in $folder; make one (make venv), set MDGAN_VENV, or export MDGAN_IMAGE"
-            PATH=$(cd "$folder" && pwd)/bin:$PATH
-            ;;
-        module)
-            site_modules
-            command -v mdgan-train >/dev/null ||
-                die "MDGAN_RUNTIME=module: mdgan-train is not found after site_modules of jobs/sites/${MDGAN_SITE:-default}.sh"
-            ;;
-        *) die "MDGAN_RUNTIME=$MDGAN_RUNTIME is not known; use apptainer, venv or module" ;;
-    esac
-}
+. jobs/lib/runtime.sh
 
 # Where the ranks of PyTorch meet: the first node, and a port of this job alone.
 meeting_place() {
@@ -82,9 +33,13 @@ load_launcher() {
     local cpus=${SLURM_CPUS_PER_TASK:-1}
     export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$cpus}
     local srun=(srun --nodes="$nodes" --kill-on-bad-exit=1 --unbuffered)
+    if [ "$launcher" = srun ]; then
+        choose_mpi "$ranks"
+        [ "$mpi_type" != mpiexec ] || launcher=mpiexec
+    fi
     case $launcher in
         srun)
-            start=("${srun[@]}" "${site_srun[@]}" --ntasks="$ranks" --cpus-per-task="$cpus" --mpi="$MDGAN_MPI"
+            start=("${srun[@]}" "${site_srun[@]}" --ntasks="$ranks" --cpus-per-task="$cpus" --mpi="$mpi_type"
                 jobs/lib/rank.sh "${inside[@]}")
             ;;
         torchrun)

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mdgan_hpc.errors import MdganError
-from mdgan_hpc.parallel import Launch, detect_launch
+from mdgan_hpc.parallel import Launch, detect_launch, gpus_given
 
 OK, NOTE, BAD = "ok", "note", "FAILS"
 MIB = 1024 * 1024
@@ -105,7 +105,7 @@ def check_gpu(launch: Launch) -> Finding:
     import torch
 
     if not torch.cuda.is_available():
-        asked = os.environ.get("SLURM_GPUS_ON_NODE") or os.environ.get("SLURM_JOB_GPUS")
+        asked = gpus_given()
         return (
             NOTE,
             f"PyTorch {torch.__version__} sees no GPU",

@@ -10,8 +10,9 @@ site_srun=(--cpu-bind=cores)
 site_container=()
 # Appended to the first node's name where its fast network has a name of its own.
 site_master_suffix=""
-# What the launcher of MPI speaks: pmix, pmi2, cray_shasta (srun --mpi=list shows it).
-: "${MDGAN_MPI:=pmix}"
+# What srun speaks with the ranks: pmix, pmi2, cray_shasta (srun --mpi=list shows it); auto: what the
+# MPI of the environment speaks, or its own mpiexec where srun offers nothing that fits.
+: "${MDGAN_MPI:=auto}"
 # Loads the modules of MDGAN_RUNTIME=module.
 site_modules() { :; }
 

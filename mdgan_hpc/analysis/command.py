@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 import numpy as np
 
-from mdgan_hpc.analysis.diffusion import charges_of, with_conductivity
+from mdgan_hpc.analysis.diffusion import Charges, charges_of, with_conductivity
 from mdgan_hpc.analysis.dynamics import lags_of, measure_dynamics
 from mdgan_hpc.analysis.fit.coefficient import lags_in_window
 from mdgan_hpc.analysis.fit.diffusion import fit_diffusion
@@ -13,10 +13,11 @@ from mdgan_hpc.analysis.fit.transport import Arrhenius, arrhenius
 from mdgan_hpc.analysis.results import Coefficient, Diffusion, MsdResult
 from mdgan_hpc.analysis.settings import MsdConfig
 from mdgan_hpc.errors import DataError, UsageError
-from mdgan_hpc.outputs import refuse_existing
-from mdgan_hpc.parallel import world
-from mdgan_hpc.provenance import Fingerprints, provenance
+from mdgan_hpc.outputs import check_output
+from mdgan_hpc.parallel import require_same, together, world
+from mdgan_hpc.provenance import Fingerprints, identity, provenance
 from mdgan_hpc.results import check_suffix, load_results, save_results
+from mdgan_hpc.trajectory.opening import all_files
 
 
 def measure(config: MsdConfig) -> MsdResult | None:
@@ -34,20 +35,10 @@ def measure(config: MsdConfig) -> MsdResult | None:
     DataError
         If a file cannot be used.
     """
-    check_suffix(config.output)
-    refuse_existing(config.output, force=config.force)
     communicator, options = world(), config.dynamics
     # What the user may have got wrong comes first: the analysis may take long.
-    if not options.full and (config.window_ps or config.charge is not None):
-        raise UsageError(
-            "--msd-only gives no D, so --fit and --nernst-einstein have no use",
-            remedy="leave out --msd-only",
-        )
-    if config.window_ps is not None:
-        lags_in_window(lags_of(config.files, options), config.window_ps)
-    charges = None
-    if config.charge is not None:
-        charges = charges_of(config.files[0], options.species, config.charge, config.temperature_k)
+    charges = together(communicator, lambda: _checked(config))
+    require_same(communicator, lambda: identity(asdict(config), all_files(config.files)))
     with Fingerprints(config.files if communicator.rank == 0 else ()) as fingerprints:
         found = measure_dynamics(config.files, options, communicator)
         if found is None:
@@ -69,6 +60,23 @@ def measure(config: MsdConfig) -> MsdResult | None:
     return result
 
 
+def _checked(config: MsdConfig) -> Charges | None:
+    """Return the charges of the ions, if asked for; raises where the choices cannot work."""
+    options = config.dynamics
+    check_suffix(config.output)
+    check_output(config.output, force=config.force, inputs=all_files(config.files))
+    if not options.full and (config.window_ps or config.charge is not None):
+        raise UsageError(
+            "--msd-only gives no D, so --fit and --nernst-einstein have no use",
+            remedy="leave out --msd-only",
+        )
+    if config.window_ps is not None:
+        lags_in_window(lags_of(config.files, options), config.window_ps)
+    if config.charge is None:
+        return None
+    return charges_of(config.files[0], options.species, config.charge, config.temperature_k)
+
+
 def fit_arrhenius(
     results: Sequence[tuple[float, str]], output: str, *, force: bool = False
 ) -> Arrhenius:
@@ -87,7 +95,7 @@ def fit_arrhenius(
         If a result holds no D.
     """
     check_suffix(output)
-    refuse_existing(output, force=force)
+    check_output(output, force=force, inputs=[path for _, path in results])
     found = [_coefficient(path) for _, path in results]
     d = [one.d_angstrom2_per_ps for one in found]
     errors = [one.error_angstrom2_per_ps for one in found]

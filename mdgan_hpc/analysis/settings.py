@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from mdgan_hpc.config import key
+from mdgan_hpc.config import key, require_ranges
 from mdgan_hpc.errors import UsageError
 
 
@@ -85,3 +85,6 @@ class MsdConfig:
     )
     dynamics: DynamicsConfig = field(default_factory=DynamicsConfig)
     force: bool = key(False, "true or false | replace outputs that exist")
+
+    def __post_init__(self) -> None:
+        require_ranges(self)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import math
 import sys
 import time
 import types
@@ -79,6 +80,13 @@ def _speaks() -> bool:
         return detect_launch().rank == 0
     except LaunchError:
         return True  # told by the guard of the command
+
+
+def say(line: str) -> None:
+    """Print a line of results, in the characters that every terminal has."""
+    from mdgan_hpc.report.numbers import plain_text
+
+    click.echo(plain_text(line))
 
 
 class _OnStandardError(logging.Handler):
@@ -214,6 +222,19 @@ def _click_type(hint: Any, told: Any) -> Any:
     # Where a value stands for the program's choice, its range would say what the user may not type.
     if hint in (int, float) and ranged and not told.get("empty"):
         low = above if least is None else least
-        kind = click.IntRange if hint is int else click.FloatRange
+        kind = click.IntRange if hint is int else FiniteRange
         return kind(min=low, max=most, min_open=above is not None)
-    return hint
+    return FiniteRange() if hint is float else hint
+
+
+class FiniteRange(click.FloatRange):
+    """A range of numbers without infinity and NaN, which compare with nothing."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the number that a text is."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number", param, ctx)
+        return number

@@ -14,20 +14,28 @@ from mdgan_hpc.convert.settings import ConvertConfig
 @click.option(
     "-o",
     "--output",
-    type=PATH,
+    "named",
+    type=click.Path(),
     help="File to make, or folder for several runs [default: NAME.h5 of each RUN, here].",
 )
 @options_of(ConvertConfig)
 @click.option(
     "--export", type=click.Choice(["extxyz", "npz"]), help="Write our file RUN in this format."
 )
+@click.option(
+    "--skip-finished",
+    is_flag=True,
+    help="Leave outputs alone that were converted from the same RUN before; those of another run "
+    "are an error.",
+)
 @click.option("--info", is_flag=True, help="Tell what our files RUN hold; convert nothing.")
 @dry_run_option
 @force_option
 def main(
     runs: tuple[Path, ...],
-    output: Path | None,
+    named: str | None,
     export: str | None,
+    skip_finished: bool,
     info: bool,
     dry_run: bool,
     force: bool,
@@ -46,13 +54,21 @@ def main(
       mdgan-convert run1.h5 --export extxyz -o run1.xyz
       mdgan-convert run1.h5 --info
     """
+    from mdgan_hpc.convert import batch
     from mdgan_hpc.errors import UsageError
     from mdgan_hpc.parallel import world
     from mdgan_hpc.trajectory.export import describe
     from mdgan_hpc.trajectory.export import export as write_export
 
+    # A slash at its end, which a Path drops, makes it a folder.
+    output = Path(named) if named else None
     if not (info or export):
-        _convert(runs, output, ConvertConfig(**options), dry_run=dry_run, force=force)
+        if skip_finished and force:
+            raise UsageError("--skip-finished and --force contradict each other")
+        config = ConvertConfig(**options)
+        outputs = batch.output_paths(runs, output, to_folder=(named or "").endswith("/"))
+        tasks = list(zip(runs, outputs, strict=True))
+        _convert(tasks, config, skip=skip_finished, dry_run=dry_run, force=force)
     elif info:
         if world().rank == 0:
             click.echo("\n\n".join(describe(path) for path in runs))
@@ -66,10 +82,10 @@ def main(
 
 
 def _convert(
-    runs: tuple[Path, ...],
-    output: Path | None,
+    tasks: list[tuple[Path, Path]],
     config: ConvertConfig,
     *,
+    skip: bool,
     dry_run: bool,
     force: bool,
 ) -> None:
@@ -77,8 +93,15 @@ def _convert(
     from mdgan_hpc.errors import DataError
     from mdgan_hpc.parallel import world
 
-    outputs = batch.output_paths(runs, output, to_folder=str(output or "").endswith("/"))
-    tasks = list(zip(runs, outputs, strict=True))
+    if skip:
+        found = batch.finished(tasks) if world().rank == 0 else []
+        finished = world().bcast(found)
+        if world().rank == 0:
+            for _, done in finished:
+                click.echo(f"{done}: finished already, nothing to do")
+        tasks = [task for task in tasks if task not in finished]
+        if not tasks:
+            return
     if dry_run:
         if world().rank == 0:
             click.echo("\n".join(batch.plan(run, target, config) for run, target in tasks))

@@ -5,7 +5,15 @@ from typing import Any
 
 import click
 
-from mdgan_hpc.cli.common import PATH, command, dry_run_option, force_option, given, options_of
+from mdgan_hpc.cli.common import (
+    PATH,
+    command,
+    dry_run_option,
+    force_option,
+    given,
+    options_of,
+    say,
+)
 from mdgan_hpc.generate.settings import GenerateConfig
 
 
@@ -45,8 +53,10 @@ def main(
     from mdgan_hpc.analysis.streaming import MultiTauAnalysis
     from mdgan_hpc.errors import DataError, UsageError
     from mdgan_hpc.generate.run import ANALYSIS_SUFFIX, config_of, generate
-    from mdgan_hpc.outputs import refuse_existing
+    from mdgan_hpc.models.file import MODEL_NAME
+    from mdgan_hpc.outputs import check_output
     from mdgan_hpc.parallel import world
+    from mdgan_hpc.trajectory.opening import files_of
 
     if resume and not output.exists():
         raise DataError("nothing to resume", where=output, remedy="leave --resume out to begin")
@@ -62,7 +72,8 @@ def main(
             click.echo("\n".join(lines))
         return
     if repack is not None:
-        refuse_existing(repack, force=config.force)
+        file = model / MODEL_NAME if model.is_dir() else model
+        check_output(repack, force=config.force, inputs=[file, output, *files_of(output)])
     generate(model, output, **options)
     if world().rank != 0:
         return
@@ -82,7 +93,9 @@ def _tell(result: Path) -> None:
     from mdgan_hpc.results import load_results
 
     diffusion = Diffusion.from_tree(load_results(result)["diffusion"])
-    click.echo("\n".join([*diffusion_lines(diffusion), f"Written to {result}"]))
+    for line in diffusion_lines(diffusion):
+        say(line)
+    click.echo(f"Written to {result}")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mdgan_hpc.analysis.settings import DynamicsConfig, MsdConfig
-from mdgan_hpc.cli.common import PATH, command, force_option, help_of, options_of
+from mdgan_hpc.cli.common import PATH, command, force_option, help_of, options_of, say
 
 if TYPE_CHECKING:
     from mdgan_hpc.analysis.results import Diffusion
@@ -77,12 +77,13 @@ def main(
         if result is None:
             return
         for line in _lines(result.diffusion):
-            click.echo(line)
+            say(line)
     click.echo(f"Written to {output}")
 
 
 def _lines(diffusion: "Diffusion | None") -> list[str]:
     """Return what is printed of D and of the conductivity."""
+    from mdgan_hpc.report.numbers import measured
     from mdgan_hpc.report.text import diffusion_lines
 
     if diffusion is None:
@@ -92,13 +93,13 @@ def _lines(diffusion: "Diffusion | None") -> list[str]:
     if independent is not None:
         lines.append(
             "Nernst-Einstein estimate of the conductivity, as if ions moved independently: "
-            f"{independent.sigma_s_per_cm:.3g} +- {independent.error_s_per_cm:.2g} S/cm at "
+            f"{measured(independent.sigma_s_per_cm, independent.error_s_per_cm)} S/cm at "
             f"{independent.temperature_k:.0f} K"
         )
     if together is not None:
         lines.append(
             "Conductivity from the motion of all ions together: "
-            f"{together.sigma_s_per_cm:.3g} +- {together.error_s_per_cm:.2g} S/cm"
+            f"{measured(together.sigma_s_per_cm, together.error_s_per_cm)} S/cm"
         )
     return lines
 
@@ -111,7 +112,7 @@ def _point(text: str) -> tuple[float, str]:
         temperature = float(kelvin)
     except ValueError:
         temperature = 0.0
-    if not equals or temperature <= 0:
+    if not equals or not 0 < temperature < float("inf"):
         raise UsageError(f"--arrhenius {text} is not KELVIN=RESULT", remedy="as in 900=msd900.json")
     return temperature, path
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from mdgan_hpc.cli.common import PATH, command, force_option, options_of
+from mdgan_hpc.cli.common import PATH, command, force_option, options_of, say
 from mdgan_hpc.report.settings import ReportConfig
 
 
@@ -47,7 +47,7 @@ def main(
     if done is None:
         return
     for line in done[1]:
-        click.echo(line)
+        say(line)
     click.echo(f"Figures and tables: {output / PAGE}")
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from mdgan_hpc.cli.common import PATH, command
+from mdgan_hpc.cli.common import PATH, FiniteRange, command
 
 
 @command("mdgan-train")
@@ -33,7 +33,7 @@ from mdgan_hpc.cli.common import PATH, command
     "--replica",
     default=0,
     show_default=True,
-    type=click.IntRange(min=0),
+    type=click.IntRange(min=0, max=10**6),
     help="Bootstrap replica: 1, 2, ... resample runs and ions; 0 takes them as they are.",
 )
 @click.option(
@@ -50,7 +50,7 @@ from mdgan_hpc.cli.common import PATH, command
 )
 @click.option(
     "--wall-time",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     metavar="MIN",
     help="Save and stop after so many minutes (exit status 75).",
 )
@@ -99,23 +99,27 @@ def main(
     """
     from mdgan_hpc.config import as_toml
     from mdgan_hpc.errors import UsageError
-    from mdgan_hpc.training.settings import read_config
+    from mdgan_hpc.training.settings import TrainingConfig, read_config
 
-    settings = read_config(config, overrides)
+    def settings() -> TrainingConfig:
+        return read_config(config, overrides)
+
     if show_config:
+        shown = settings()
         if data:
             from mdgan_hpc.training.advised import resolved
             from mdgan_hpc.training.data.dataset import Dataset
 
-            settings = resolved(settings, Dataset.read(data, species))
-        click.echo("\n".join(as_toml(settings)))
+            shown = resolved(shown, Dataset.read(data, species))
+        click.echo("\n".join(as_toml(shown)))
         return
     if not data:
         raise UsageError("--data is missing", remedy="name the trajectory of each run")
     if figure is not None and (not advise or figure.suffix not in (".png", ".pdf")):
         raise UsageError("--figure goes with --advise and ends in .png or .pdf")
     if advise:
-        _advise(data, species, figure, settings.data.step_skip, settings.data.records)
+        asked = settings().data
+        _advise(data, species, figure, asked.step_skip, asked.records)
         return
     if out is None:
         raise UsageError("--out is missing", remedy="name the run folder")
@@ -146,7 +150,7 @@ def _advise(
     for line in advice.lines(step_skip, records):
         click.echo(line)
     if figure is not None:
-        from mdgan_hpc.report.figures.published import draw_samples
+        from mdgan_hpc.report.figures.coefficients import draw_samples
 
         draw_samples(advice.samples, figure)
         click.echo(f"figure: {figure}")

@@ -1,6 +1,7 @@
 """Many runs in one call, over the ranks, and the table of what became of them."""
 
 import math
+import os
 from collections.abc import Sequence
 from itertools import chain
 from operator import itemgetter
@@ -10,9 +11,11 @@ from mdgan_hpc.convert.conversion import Summary, chosen_atoms, convert_run
 from mdgan_hpc.convert.settings import ConvertConfig
 from mdgan_hpc.convert.sources import open_source
 from mdgan_hpc.convert.streams import Files
-from mdgan_hpc.errors import MdganError, UsageError
-from mdgan_hpc.outputs import refuse_existing
+from mdgan_hpc.errors import MdganError, OutputExistsError, UsageError
+from mdgan_hpc.outputs import check_output
 from mdgan_hpc.parallel import Communicator
+from mdgan_hpc.provenance import file_sha256
+from mdgan_hpc.trajectory.opening import read_provenance
 
 
 def output_paths(runs: Sequence[Path], output: Path | None, *, to_folder: bool) -> list[Path]:
@@ -31,7 +34,7 @@ def output_paths(runs: Sequence[Path], output: Path | None, *, to_folder: bool) 
     UsageError
         If several runs would become one file.
     """
-    if output is not None and len(runs) == 1 and not (to_folder or output.is_dir()):
+    if output is not None and len(runs) == 1 and not (to_folder or os.path.isdir(output)):
         return [output]
     if output is not None and len(runs) > 1 and output.is_file():
         raise UsageError("is a file", where=output, remedy="several runs need a folder for -o")
@@ -48,6 +51,41 @@ def output_paths(runs: Sequence[Path], output: Path | None, *, to_folder: bool) 
             )
         found[path] = run
     return list(found)
+
+
+def finished(tasks: Sequence[tuple[Path, Path]]) -> list[tuple[Path, Path]]:
+    """Return those of (run, output) whose output was converted from the same run before.
+
+    Raises
+    ------
+    OutputExistsError
+        If an output was made from something else.
+    """
+    found = []
+    for run, output in tasks:
+        if not output.exists():
+            continue
+        try:
+            inputs = read_provenance(output)["inputs"]
+        except (OSError, KeyError, ValueError):
+            inputs = {}
+        if not any(_belongs(Path(path), digest, run) for path, digest in inputs.items()):
+            made = f"was made from {next(iter(inputs))}" if inputs else "is no converted run"
+            raise OutputExistsError(
+                f"exists already and {made}, not from {run}",
+                where=output,
+                remedy="choose another output (-o), or another folder (MDGAN_WORK)",
+            )
+        found.append((run, output))
+    return found
+
+
+def _belongs(path: Path, digest: str, run: Path) -> bool:
+    """Tell whether a file is one of a run: it lies there, or one of the same content does."""
+    if path.resolve().is_relative_to(run.resolve()):
+        return True
+    here = run / path.name if run.is_dir() else run
+    return here.is_file() and file_sha256(here) == digest
 
 
 def convert_all(
@@ -76,7 +114,7 @@ def convert_all(
         On rank 0, in the order of `tasks`; None on the others.
     """
     for _, output in tasks:
-        refuse_existing(output, force=force)
+        check_output(output, force=force, inputs=[run for run, _ in tasks])
     mine = []
     for number in range(world.rank, len(tasks), world.size):
         run, output = tasks[number]

@@ -8,7 +8,6 @@ step s + 1, but velocities, temperature and energies of step s. Here they are br
 that everything in one stored frame is of the same instant; the last frame has no velocities.
 """
 
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -18,8 +17,9 @@ import numpy as np
 
 from mdgan_hpc.convert.frames import Frames, TimedFrames
 from mdgan_hpc.convert.motion import goes_on, rms
+from mdgan_hpc.convert.told import tell, tell_other_trajectory
 from mdgan_hpc.convert.wrapping import lattice_jumps
-from mdgan_hpc.errors import DataError, DataWarning
+from mdgan_hpc.errors import DataError
 from mdgan_hpc.units import FS_PER_PS
 
 #: Beyond this multiple of the usual displacement, and this length in Angstrom, atoms have jumped.
@@ -433,14 +433,10 @@ class Chain:
         )
 
     def _told_other(self, record: int) -> None:
-        start = self._skipped[0] if self._skipped else record
-        self._mend(
-            f"record {start} begins another trajectory; only the {start} records before it are "
-            f"used (for the rest: --records {start}:)"
-        )
+        tell_other_trajectory(self.rules.where, self._skipped[0] if self._skipped else record)
 
     def _note(self, text: str) -> None:
         self.notes.append(text)
 
     def _mend(self, text: str) -> None:
-        warnings.warn(f"{self.rules.where}: {text}", DataWarning, stacklevel=2)
+        tell(self.rules.where, text)

@@ -17,7 +17,7 @@ from mdgan_hpc.convert.sources import open_source
 from mdgan_hpc.convert.streams import Files
 from mdgan_hpc.convert.wrapping import Unwrapper
 from mdgan_hpc.errors import DataError, DataWarning, MdganError, UsageError
-from mdgan_hpc.outputs import refuse_existing
+from mdgan_hpc.outputs import check_output, refuse_input
 from mdgan_hpc.progress import Progress
 from mdgan_hpc.provenance import Fingerprints, provenance
 from mdgan_hpc.trajectory import TrajectoryWriter
@@ -98,7 +98,7 @@ def convert_run(
     ------
     UsageError, DataError
     """
-    refuse_existing(output, force=force)
+    check_output(output, force=force, inputs=[source])
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("error" if config.strict else "always", DataWarning)
         try:
@@ -150,6 +150,7 @@ class _Conversion:
     ) -> Summary:
         """Write the file, and return what became of it."""
         run, config = self._run, self._config
+        refuse_input(self._output, run.inputs)
         writer = self._writer(force)
         with (
             writer,

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from mdgan_hpc.errors import DataError, DataWarning, UsageError
+from mdgan_hpc.inputs import require_file
 
 COMPRESSED = (".gz", ".xz", ".bz2", ".zst")
 
@@ -27,6 +28,7 @@ def plain_name(path: Path) -> str:
 
 
 def _opened(path: Path) -> io.FileIO:
+    require_file(path)
     try:
         raw = io.FileIO(path)
     except OSError as error:

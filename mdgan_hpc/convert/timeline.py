@@ -4,7 +4,6 @@ Steps need not be evenly apart: times follow them. Where the numbers go back, th
 why: a restart repeats what is there already, or the numbers began anew and the run goes on.
 """
 
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -12,8 +11,9 @@ from typing import Protocol
 import numpy as np
 
 from mdgan_hpc.convert.frames import Frames, TimedFrames
+from mdgan_hpc.convert.told import tell, tell_other_trajectory
 from mdgan_hpc.convert.wrapping import nearest_image
-from mdgan_hpc.errors import DataError, DataWarning
+from mdgan_hpc.errors import DataError
 from mdgan_hpc.units import FS_PER_PS
 
 #: Beyond this multiple of the usual displacement, and this length in Angstrom, atoms have jumped.
@@ -285,13 +285,10 @@ class StatedTimes:
     def _tell(self, piece: Frames, row: int) -> None:
         record = self._skipped[0] if self._skipped else int(piece.record[row])
         self._skipped = []
-        self._mend(
-            f"record {record} begins another trajectory; only the {record} records before it are "
-            f"used (for the rest: --records {record}:)"
-        )
+        tell_other_trajectory(self.rules.where, record)
 
     def _mend(self, text: str) -> None:
-        warnings.warn(f"{self.rules.where}: {text}", DataWarning, stacklevel=3)
+        tell(self.rules.where, text)
 
 
 @dataclass

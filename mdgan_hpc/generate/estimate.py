@@ -7,7 +7,7 @@ import sys
 import time
 
 from mdgan_hpc.generate.job import Analysis, make_rollout
-from mdgan_hpc.generate.prepare import Preparation
+from mdgan_hpc.generate.prepare import Preparation, space_of
 from mdgan_hpc.generate.processes import one_thread
 from mdgan_hpc.generate.resources import choose_storage, require_space, worker_count
 from mdgan_hpc.generate.rollout import Rollout
@@ -36,7 +36,7 @@ def estimate(config: GenerateConfig, *, analysis: Analysis | None = None) -> lis
     ranks = world().size
     model = load_model(config.model)
     preparation = Preparation(config, model, analysis, ranks)
-    done = 0
+    done = freed = 0
     if os.path.lexists(config.output) and not config.force:
         plan, settings = preparation.check()
         done = sum(p.completed for p in read_progress(config.output, plan))
@@ -47,8 +47,8 @@ def estimate(config: GenerateConfig, *, analysis: Analysis | None = None) -> lis
     else:
         settings = preparation.settings()
         plan = preparation.plan(settings, choose_storage(config.storage, ranks))
-        needed = file_bytes(plan)
-    require_space(config.output, needed)
+        needed, freed = file_bytes(plan), space_of(config.output)
+    require_space(config.output, needed, freed=freed)
 
     processes = worker_count(config, plan.n_blocks, ranks, settings["device"])
     before = _memory()

@@ -1,8 +1,8 @@
 """Beginning, reopening and extending the output, on one rank, before the work is shared out."""
 
+import contextlib
 import logging
 import os
-import shutil
 import warnings
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -21,26 +21,28 @@ from mdgan_hpc.generate.resources import (
 )
 from mdgan_hpc.generate.settings import GenerateConfig
 from mdgan_hpc.models.file import Model, model_files
-from mdgan_hpc.outputs import refuse_existing
+from mdgan_hpc.outputs import check_output, sweep
 from mdgan_hpc.provenance import as_json, file_sha256, library_versions, provenance
-from mdgan_hpc.trajectory.blocks.clock import GENERATION_TIME, read_time_s
+from mdgan_hpc.trajectory.blocks.clock import read_time_s
 from mdgan_hpc.trajectory.blocks.files import (
     Description,
     extend_whole_file,
     make_master,
     make_part,
 )
-from mdgan_hpc.trajectory.blocks.ledger import read_progress
+from mdgan_hpc.trajectory.blocks.ledger import mend_counts, read_progress
 from mdgan_hpc.trajectory.blocks.plan import (
     BlockPlan,
     Part,
     chunk_shape,
     file_bytes,
+    next_part,
     parts_folder,
     plan_parts,
     read_plan,
 )
-from mdgan_hpc.trajectory.layout import MODELS, VERDICT
+from mdgan_hpc.trajectory.layout import GENERATION_TIME, MODELS, VERDICT
+from mdgan_hpc.trajectory.opening import read_provenance
 from mdgan_hpc.trajectory.temperature import TARGET
 
 _log = logging.getLogger(__name__)
@@ -93,14 +95,12 @@ def prepare(config: GenerateConfig, model: Model, analysis: Analysis | None, ran
     DataError
         If the output is damaged or the disk cannot hold it.
     """
-    exists = os.path.lexists(config.output)
-    if exists and config.force:
-        remove_output(config.output)
-        exists = False
+    exists = os.path.lexists(config.output) and not config.force
     preparation = Preparation(config, model, analysis, ranks)
     if exists:
         plan, settings = preparation.reopen()
         progress = read_progress(config.output, plan)
+        mend_counts(config.output, plan, progress)
         completed = [p.completed for p in progress]
         damaged = sum(p.damaged for p in progress)
         if damaged:
@@ -121,14 +121,6 @@ def prepare(config: GenerateConfig, model: Model, analysis: Analysis | None, ran
         done_records=sum(completed),
         analysis=analysis,
     )
-
-
-def remove_output(output: Path) -> None:
-    """Remove a generated file together with its parts."""
-    if output.is_dir():
-        raise UsageError("is a folder", where=output, remedy="choose another output")
-    output.unlink()
-    shutil.rmtree(parts_folder(output), ignore_errors=True)
 
 
 class Preparation:
@@ -204,7 +196,8 @@ class Preparation:
         rows, n_blocks = config.stored_records, -(-config.particles // p)
         if storage == "shards":
             n_files = self._n_files(n_blocks, settings)
-            parts = plan_parts(config.output, range(rows), range(n_blocks), n_files)
+            number = next_part(config.output) if os.path.lexists(config.output) else 0
+            parts = plan_parts(config.output, range(rows), range(n_blocks), n_files, number=number)
         else:
             parts = [Part(config.output.name, 0, rows, 0, n_blocks)]
         chunk = chunk_shape(p, max(1, settings["block_records"] // config.every))
@@ -226,17 +219,18 @@ class Preparation:
         return config.files or worker_count(config, n_blocks, self.ranks, settings["device"])
 
     def create(self) -> tuple[BlockPlan, Settings]:
-        """Make the files of a new output."""
+        """Make the files of a new output; those that it replaces go when it stands."""
         config = self.config
         settings = self.settings()
         storage = choose_storage(config.storage, self.ranks)
         plan = self.plan(settings, storage)
-        require_space(config.output, file_bytes(plan))
+        require_space(config.output, file_bytes(plan), freed=space_of(config.output))
         self._tell_storage(plan)
         if storage == "shards":
             for part in plan.parts:
                 make_part(config.output, plan, part, {}, config.placement)
         make_master(config.output, plan, self.describe(settings), config.placement)
+        remove_other_parts(config.output, plan)
         return plan, settings
 
     def _tell_storage(self, plan: BlockPlan) -> None:
@@ -295,6 +289,7 @@ class Preparation:
     def reopen(self) -> tuple[BlockPlan, Settings]:
         """Check that the output is of the same run, and extend it where more is asked for."""
         plan, settings = self.check()
+        remove_other_parts(self.config.output, plan)
         if self.config.stored_records > plan.n_records or self.config.particles > plan.n_particles:
             plan = self._extend(plan, settings)
         return plan, settings
@@ -311,7 +306,7 @@ class Preparation:
         try:
             plan, found = read_plan(output)
         except DataError:
-            refuse_existing(output, force=False)
+            check_output(output, force=False)
             raise
         libraries = found.pop("libraries", {})
         settings = self.settings(found)
@@ -372,18 +367,19 @@ class Preparation:
             return replace(longer, parts=(whole,))
         n_files = self._n_files(longer.n_blocks, settings)
         parts = list(plan.parts)
+        number = next_part(output)
         for records, own in (
             (range(plan.n_records, rows), range(plan.n_blocks)),
             (range(rows), range(plan.n_blocks, longer.n_blocks)),
         ):
             if len(records) and len(own):
-                parts += plan_parts(output, records, own, n_files, number=len(parts))
+                parts += plan_parts(
+                    output, records, own, n_files, number=number + len(parts) - len(plan.parts)
+                )
         return replace(longer, parts=tuple(parts))
 
     def _extend(self, plan: BlockPlan, settings: Settings) -> BlockPlan:
         """Add the part files of a longer plan; a single file is copied into a longer one."""
-        from mdgan_hpc.trajectory.reader import read_provenance
-
         output, placement = self.config.output, self.config.placement
         longer = self.longer(plan, settings)
         description = self.describe(settings, read_provenance(output), read_time_s(output))
@@ -398,6 +394,25 @@ class Preparation:
             make_part(output, longer, part, carries, placement)
         make_master(output, longer, description, placement)
         return longer
+
+
+def space_of(output: Path) -> int:
+    """Return the bytes on the disk of a file and its parts, which go when it is replaced."""
+    parts = sorted(parts_folder(output).glob("part-*.h5"))
+    files = [path for path in (output, *parts) if path.is_file()]
+    return sum(512 * path.stat().st_blocks for path in files)
+
+
+def remove_other_parts(output: Path, plan: BlockPlan) -> None:
+    """Remove parts that no longer belong to the file: replaced, or of a run that was killed."""
+    folder = parts_folder(output)
+    sweep(folder)
+    own = {(output.parent / part.name).name for part in plan.parts}
+    for path in folder.glob("part-*.h5"):
+        if path.name not in own:
+            path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        folder.rmdir()  # where it is empty now
 
 
 def _temperature(model: Model) -> dict[str, float]:

@@ -5,6 +5,7 @@ Every process computes on one thread, so that its arithmetic does not depend on 
 
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +18,7 @@ import torch
 
 from mdgan_hpc.errors import DataError, MdganError
 from mdgan_hpc.generate.job import Job
-from mdgan_hpc.generate.lock import shared_lock
+from mdgan_hpc.generate.orphans import run_under
 from mdgan_hpc.generate.work import work
 from mdgan_hpc.models.file import Model
 from mdgan_hpc.parallel import Communicator, detect_launch, share
@@ -101,13 +102,16 @@ def run_local(job: Job, load: Callable[[], Model], n: int) -> str:
     context = multiprocessing.get_context("spawn")
     stop, counts = context.Event(), context.Array("q", n)
     waiting: dict[Any, Any] = {}
+    call = pickle.dumps((_worker, (job, load)))
     processes, p, reasons = [], job.plan.block_particles, []
     try:
         with StopRequest(job.config.wall_time_min) as request, _progress(job) as bar:
             for index in range(n):
                 ours, theirs = context.Pipe(duplex=False)
                 process = context.Process(
-                    target=_worker, args=(job, load, index, n, stop, counts, theirs), daemon=True
+                    target=run_under,
+                    args=(os.getpid(), call, index, n, stop, counts, theirs),
+                    daemon=True,
                 )
                 with _main_left_alone():
                     process.start()
@@ -159,27 +163,20 @@ def _worker(
     # A terminal and Slurm send their signals to all: the parent decides when to stop.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
-    parent = os.getppid()
     torch.set_num_threads(1)
-
-    def asked() -> str:
-        if os.getppid() != parent:
-            os._exit(1)  # the parent was killed
-        return "asked" if stop.is_set() else ""
 
     def report(records: int) -> None:
         counts[index] += records
 
-    with shared_lock(job.config.output):
-        try:
-            result: Any = work(
-                job,
-                job.rollout(load(), index),
-                _share(job, index, n),
-                lambda progress: ShardWriter(job.config.output, job.plan, progress),
-                stop=asked,
-                report=report,
-            )
-        except MdganError as error:
-            result = error
-        end.send(result)
+    try:
+        result: Any = work(
+            job,
+            job.rollout(load(), index),
+            _share(job, index, n),
+            lambda progress: ShardWriter(job.config.output, job.plan, progress),
+            stop=lambda: "asked" if stop.is_set() else "",
+            report=report,
+        )
+    except MdganError as error:
+        result = error
+    end.send(result)

@@ -8,6 +8,7 @@ import torch
 
 from mdgan_hpc.errors import DataError, UsageError
 from mdgan_hpc.generate.settings import GenerateConfig
+from mdgan_hpc.parallel import warn_of_unseen_gpus
 
 
 def worker_count(config: GenerateConfig, n_blocks: int, ranks: int, device: str) -> int:
@@ -54,6 +55,7 @@ def device_kind(device: str) -> str:
     """
     kind = device.partition(":")[0]
     if kind == "auto":
+        warn_of_unseen_gpus(torch.cuda.is_available())
         return "cuda" if torch.cuda.is_available() else "cpu"
     if kind not in ("cpu", "cuda"):
         raise UsageError(f"--device {device} is not known", remedy="use auto, cpu or cuda")
@@ -62,15 +64,15 @@ def device_kind(device: str) -> str:
     return kind
 
 
-def require_space(output: Path, needed: int) -> None:
-    """Raise unless the disk can hold `needed` more bytes.
+def require_space(output: Path, needed: int, *, freed: int = 0) -> None:
+    """Raise unless the disk can hold `needed` more bytes, where `freed` will go.
 
     Raises
     ------
     DataError
         Saying how much is there.
     """
-    free = shutil.disk_usage(output.absolute().parent).free
+    free = shutil.disk_usage(output.absolute().parent).free + freed
     if needed > free:
         raise DataError(
             f"needs {needed / 1e9:.3g} GB, the disk has {free / 1e9:.3g} GB free",

@@ -1,5 +1,6 @@
 """A generation run from the options to the finished file: begin, go on, or extend."""
 
+import dataclasses
 import functools
 import logging
 import time
@@ -11,19 +12,22 @@ import numpy as np
 
 from mdgan_hpc.errors import StoppedError, UsageError
 from mdgan_hpc.generate.job import Analysis, Job, unpack_state
-from mdgan_hpc.generate.lock import locked
 from mdgan_hpc.generate.prepare import options_of_output, prepare
 from mdgan_hpc.generate.processes import run_local, run_rank
 from mdgan_hpc.generate.resources import worker_count
 from mdgan_hpc.generate.settings import GenerateConfig
-from mdgan_hpc.models.file import Model, load_model
-from mdgan_hpc.parallel import Communicator, world
+from mdgan_hpc.models.file import Model, load_model, model_files
+from mdgan_hpc.outputs import check_output, claimed_by_ranks, refuse_input
+from mdgan_hpc.parallel import Communicator, require_same, together, world
+from mdgan_hpc.provenance import identity
 from mdgan_hpc.results import save_results
 from mdgan_hpc.trajectory.blocks.clock import add_time_s
 from mdgan_hpc.trajectory.blocks.ledger import read_progress
 from mdgan_hpc.verdict import Verdict, refuse_poor, verdict_line
 
 _log = logging.getLogger(__name__)
+#: Processes of a launch that was killed end within this time.
+_PATIENCE_S = 15.0
 #: Ending of the file beside the output that holds what was measured while generating.
 ANALYSIS_SUFFIX = ".msd.json"
 
@@ -92,6 +96,11 @@ def config_of(
         raise UsageError(
             "without stored positions (--no-store) nothing is kept", remedy="use it with --analyse"
         )
+    if analyse and config.stored_records < 2:
+        raise UsageError(
+            "a single stored record shows no motion to analyse",
+            remedy="ask for more --records, or leave --analyse out",
+        )
     return config, bool(analyse)
 
 
@@ -99,20 +108,25 @@ def run(config: GenerateConfig, analysis: Analysis | None = None) -> dict[str, A
     """Do what `generate` does; return the result of the analysis on rank 0, if there is one."""
     communicator = world()
     begin = time.monotonic()
-    with locked(config.output, communicator):
-        model = load_model(config.model)
-        _heed(model.verdict, config)
-        job: Job | None = None
-        if communicator.rank == 0:
-            job = prepare(config, model, analysis, communicator.size)
-        job = communicator.bcast(job)
+    files = together(communicator, lambda: model_files(config.model))
+    together(communicator, lambda: _check(config, files))
+    require_same(communicator, lambda: identity(dataclasses.asdict(config), files))
+    with claimed_by_ranks(config.output, communicator, patience_s=_PATIENCE_S):
+        model = together(communicator, lambda: load_model(config.model))
+        together(communicator, lambda: _heed(model.verdict, config))
+
+        def begin_or_go_on() -> Job | None:
+            leads = communicator.rank == 0
+            return prepare(config, model, analysis, communicator.size) if leads else None
+
+        job = communicator.bcast(together(communicator, begin_or_go_on))
         assert job is not None
         if job.unfinished:
             started = time.monotonic()
             try:
                 _compute(job, model, communicator)
             finally:
-                if communicator.rank == 0:
+                if communicator.rank == 0 and config.output.exists():
                     add_time_s(config.output, time.monotonic() - started)
         if communicator.rank != 0:
             return None
@@ -123,6 +137,12 @@ def run(config: GenerateConfig, analysis: Analysis | None = None) -> dict[str, A
             end = f"all {size} are there; nothing to do"
         _log.info("%s: %s", config.output, end)
         return _analysed(job, model)
+
+
+def _check(config: GenerateConfig, models: list[Path]) -> None:
+    """Raise unless the output can be written, and replaces nothing that is read."""
+    check_output(config.output, force=True, inputs=models)
+    refuse_input(config.output.with_suffix(ANALYSIS_SUFFIX), models)
 
 
 def _heed(verdict: Verdict | None, config: GenerateConfig) -> None:

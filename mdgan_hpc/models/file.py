@@ -1,5 +1,9 @@
-"""The trained model as a file: weights and all that defines it, loaded without pickle."""
+"""The trained model as a file: weights and all that defines it, loaded without pickle, sealed."""
 
+import io
+import math
+import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +14,9 @@ from torch import Tensor
 
 from mdgan_hpc import __version__
 from mdgan_hpc.config import as_mapping, from_mapping
+from mdgan_hpc.digests import seal, unsealed
 from mdgan_hpc.errors import ConfigError, DataError
+from mdgan_hpc.inputs import read_bytes
 from mdgan_hpc.models import registry
 from mdgan_hpc.models.base import Generator
 from mdgan_hpc.outputs import written_whole
@@ -21,6 +27,11 @@ FORMAT_1 = "mdgan_hpc model 1"
 MODEL_NAME = "model.pt"
 #: Folder of the replicas in that of an ensemble, and the file there that tells their number.
 REPLICAS, _COUNT = "replicas", "number"
+#: What a generator raises for a configuration, arguments or weights that are not its own.
+_UNFIT = (
+    *(RuntimeError, TypeError, KeyError, ValueError, AttributeError, IndexError),
+    *(ArithmeticError, MemoryError, AssertionError),
+)
 _OTHER_VERSION = "use the version of mdgan_hpc that trained it, or train again"
 
 
@@ -127,8 +138,12 @@ def save_model(path: str | Path, model: Model) -> None:
         "provenance": model.provenance,
         "verdict": None if model.verdict is None else model.verdict.to_plain(),
     }
+    # Through memory: torch makes no OSError of a full disk.
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    body = buffer.getvalue()
     with written_whole(path) as partial:
-        torch.save(content, partial)
+        partial.write_bytes(body + seal(body))
 
 
 def load_model(path: str | Path) -> Model:
@@ -137,8 +152,8 @@ def load_model(path: str | Path) -> Model:
     Raises
     ------
     DataError
-        If there is none, it is not a model of this package, this version would move its ions
-        differently, or a replica is not trained yet.
+        If there is none, it is not a model of this package, is damaged, this version would move its
+        ions differently, or a replica is not trained yet.
     """
     path = Path(path)
     file, *others = model_files(path)
@@ -172,6 +187,7 @@ def _form(model: Model) -> tuple[Any, ...]:
 
 def _load_one(path: Path, file: Path) -> Model:
     content = _read(path, file)
+    _require_meaning(content, file)
     generator = _generator(content, file)
     generator.eval().requires_grad_(False)
     cell, verdict = content["cell"], content.get("verdict")
@@ -192,8 +208,10 @@ def _read(path: Path, file: Path) -> dict[str, Any]:
     if not file.exists():
         what = "no model here" if path.is_dir() else "no such file"
         raise DataError(what, where=path, remedy=remedy)
+    body = unsealed(read_bytes(file, remedy=remedy), file, remedy=remedy)
     try:
-        content: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+        _require_plain(body)
+        content: dict[str, Any] = torch.load(io.BytesIO(body), "cpu", weights_only=True)
         form = content["format"]
     except Exception as error:
         raise DataError("is not a model file, or is damaged", where=file, remedy=remedy) from error
@@ -202,6 +220,53 @@ def _read(path: Path, file: Path) -> dict[str, Any]:
             f"has the format {form!r}, not {FORMAT!r}", where=file, remedy=_OTHER_VERSION
         )
     return content
+
+
+def _require_plain(body: bytes) -> None:
+    """Raise `ValueError` where unpacking would give more bytes than there are."""
+    with zipfile.ZipFile(io.BytesIO(body)) as archive:
+        members = archive.infolist()
+    packed = any(member.compress_type != zipfile.ZIP_STORED for member in members)
+    if packed or sum(member.file_size for member in members) > len(body):
+        raise ValueError("claims more than it holds")
+
+
+def _require_meaning(content: dict[str, Any], file: Path) -> None:
+    """Raise `DataError` for a value that cannot be."""
+    interval: Any = content.get("record_interval_ps")
+    span: Any = content.get("training_span_ps")
+    species, cell = content.get("species"), content.get("cell")
+    rules = {
+        "record_interval_ps": _is_number(interval) and interval > 0,
+        "training_span_ps": _is_number(span) and span >= 0,
+        "species": type(species) is int and 0 <= species <= 118,
+        "cell": cell is None
+        or (
+            isinstance(cell, Tensor)
+            and cell.shape == (3, 3)
+            and cell.is_floating_point()
+            and bool(cell.isfinite().all())
+        ),
+        "label": isinstance(content.get("label", ""), str),
+        "provenance": isinstance(content.get("provenance"), Mapping),
+        "weights": isinstance(content.get("weights"), Mapping)
+        and all(isinstance(weight, Tensor) for weight in content["weights"].values()),
+    }
+    for name, possible in rules.items():
+        if not possible or (name not in content and name != "label"):
+            told = content.get(name)
+            shown = (
+                f"{told!r}" if isinstance(told, int | float | str) else f"a {type(told).__name__}"
+            )
+            raise DataError(
+                f"{name} is {shown}, which cannot be" if name in content else f"holds no {name}",
+                where=file,
+                remedy="train again, or bring back a whole copy of the model",
+            )
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
 
 
 def _generator(content: dict[str, Any], file: Path) -> Generator:
@@ -213,16 +278,18 @@ def _generator(content: dict[str, Any], file: Path) -> Generator:
         If its kind is not known here, or the code has changed.
     """
     old = content["format"] == FORMAT_1
-    kind = content["generator"]["kind"] if old else content["kind"]
     try:
+        kind = str(content["generator"]["kind"] if old else content["kind"])
+        behaviour = 1 if old else content["behaviour"]
         cls = registry.get(kind)
+    except (KeyError, TypeError) as error:
+        raise DataError("tells no generator", where=file, remedy=_OTHER_VERSION) from error
     except ConfigError as error:
         raise DataError(
             f"holds a generator of the kind {kind!r}: {error.what}",
             where=file,
             remedy="install the package that brings it",
         ) from error
-    behaviour = 1 if old else content["behaviour"]
     if behaviour != cls.behaviour:
         version = content.get("version", "0.1")
         raise DataError(
@@ -233,13 +300,27 @@ def _generator(content: dict[str, Any], file: Path) -> Generator:
         )
     try:
         config, arguments, weights = _defined(cls, content)
+        _require_sizes(cls, config, arguments, weights)
         generator = cls.create(config, **arguments)
         generator.load_state_dict(weights)
-    except (RuntimeError, TypeError, KeyError, ValueError, ConfigError) as error:
+    except (*_UNFIT, ConfigError) as error:
         raise DataError(
             "holds a network of another version", where=file, remedy=_OTHER_VERSION
         ) from error
     return generator
+
+
+def _require_sizes(
+    cls: type[Generator], config: Any, arguments: dict[str, Any], weights: dict[str, Tensor]
+) -> None:
+    """Raise `ValueError` if a generator would take memory for other weights than the file holds."""
+    try:
+        with torch.device("meta"):
+            shapes = {k: v.shape for k, v in cls.create(config, **arguments).state_dict().items()}
+    except NotImplementedError:
+        return  # it looks at numbers while it is built
+    if shapes != {name: weight.shape for name, weight in weights.items()}:
+        raise ValueError("weights of other shapes")
 
 
 def _defined(

@@ -27,17 +27,21 @@ from mdgan_hpc.errors import DataError, UsageError
 from mdgan_hpc.parallel import Communicator
 from mdgan_hpc.report.ceiling import ceiling_of
 from mdgan_hpc.report.conditions import conditions, facts_of
+from mdgan_hpc.report.lengths import beginnings, d_against_length
+from mdgan_hpc.report.pairs import compare_pairs
 from mdgan_hpc.report.paths import displacements, ion_paths
 from mdgan_hpc.report.results import (
     Ceiling,
     Comparison,
     Extrapolation,
+    Lengths,
     MsdRatio,
     Side,
     SitesCompared,
 )
 from mdgan_hpc.report.samples import windows_against_step_skip
 from mdgan_hpc.report.settings import ReportConfig
+from mdgan_hpc.report.system import System
 from mdgan_hpc.trajectory import Trajectory
 from mdgan_hpc.trajectory.replicas import require_same_system
 from mdgan_hpc.verdict import Verdict
@@ -54,6 +58,9 @@ COMPARED = 512
 #: Records of an MD run below which there is nothing to compare.
 FEWEST_RECORDS = 32
 
+#: Raised when a report holds what an older one does not.
+_VERSION = 2
+
 #: Name of several generators together.
 SEVERAL = "generated"
 
@@ -66,7 +73,8 @@ def fingerprint(config: ReportConfig) -> str:
             raise DataError("no such file", where=path)
         status = os.stat(path)
         files[str(path)] = [status.st_size, status.st_mtime_ns]
-    return json.dumps({"config": asdict(config), "files": files}, sort_keys=True)
+    told = {"config": asdict(config), "files": files, "version": _VERSION}
+    return json.dumps(told, sort_keys=True)
 
 
 def compare(config: ReportConfig, communicator: Communicator) -> Comparison | None:
@@ -94,18 +102,22 @@ def compare(config: ReportConfig, communicator: Communicator) -> Comparison | No
         _refuse_too_little(md, config)
     times = None if md is None or md.van_hove is None else tuple(md.van_hove.time_ps)
     times = communicator.bcast(times)
+    each_run = _each_run(config, replace(at_md, van_hove_ps=times or ()), communicator)
     at_generated = replace(at_md, stride=strides[1], van_hove_ps=times or ())
     label = _label(config.generated, config.species)
     generated = measure_dynamics(config.generated, at_generated, communicator, label=label)
     if md is None or generated is None:
         return None
     _refuse_other_species(md, generated)
-    left = _side(md, config.md, config.species, md_span)
+    # As many ions of both over the same time, side by side in the pictures.
+    ions = min(DRAWN, int(md.n_particles.sum()), int(generated.n_particles.sum()))
+    span_ps = min(md_span, float(generated.span_ps.max()))
+    left = _side(md, config.md, config.species, span_ps, ions)
     whole = _WholePaths(config, label)
     generated = replace(generated, verdict=_verdict(whole, generated.verdict))
     accepted = config.accept_poor_model
     right = _in_window_of_md(
-        _side(generated, config.generated, config.species, md_span, accepted=accepted),
+        _side(generated, config.generated, config.species, span_ps, ions, accepted=accepted),
         left.diffusion.total,
         accepted=accepted,
     )
@@ -113,8 +125,10 @@ def compare(config: ReportConfig, communicator: Communicator) -> Comparison | No
     facts = facts_of(config)
     training = facts["training"]
     return Comparison(
+        system=System.of_runs(config.md, config.species),
         md=left,
         generated=right,
+        runs=each_run,
         msd_ratio=msd_ratio(md, generated),
         fidelity=fidelity,
         baselines=baselines,
@@ -125,12 +139,14 @@ def compare(config: ReportConfig, communicator: Communicator) -> Comparison | No
             int(training.get("records", config.records)),
             training.get("step_skip"),
         ),
+        lengths=whole.lengths(config),
         training_span_ps=float(training.get("span_ps", md_span)),
         crystal=str(whole.md.crystal),
         conditions=conditions(md, generated, facts),
         extrapolation=_extrapolation(left.diffusion, generated.curves.lag_ps),
         sites=whole.sites(),
         density=whole.density(),
+        pairs=compare_pairs(whole.md.positions, whole.md.cell, config.generated, config.species),
         verdict=generated.verdict,
     )
 
@@ -187,6 +203,20 @@ def _refuse_other_species(md: Dynamics, generated: Dynamics) -> None:
         )
 
 
+def _each_run(
+    config: ReportConfig, measured: DynamicsConfig, communicator: Communicator
+) -> dict[str, Side]:
+    """Return each of several MD runs alone, for the scatter between them; every rank calls it."""
+    if len(config.md) < 2:
+        return {}
+    found = {}
+    for number, path in enumerate(config.md, 1):
+        alone = measure_dynamics([path], measured, communicator, label=f"MD run {number}")
+        if alone is not None:
+            found[str(number)] = Side(alone, fit_diffusion(alone))
+    return found
+
+
 def _verdict(whole: "_WholePaths", of_training: Verdict | None) -> Verdict:
     """Return the verdict on the model by this MD, or that of its training where it is poor."""
     if of_training is not None and of_training.is_poor:
@@ -199,14 +229,15 @@ def _side(
     paths: Sequence[str],
     species: str,
     span_ps: float,
+    ions: int,
     *,
     accepted: bool = False,
 ) -> Side:
     return Side(
         dynamics,
         fit_diffusion(dynamics, accept_poor_model=accepted),
-        paths=ion_paths(paths, species, span_ps=PATH_PS, n_particles=DRAWN),
-        displacements=displacements(paths, species, span_ps=span_ps, n_particles=DRAWN),
+        paths=ion_paths(paths, species, span_ps=min(PATH_PS, span_ps), n_particles=ions),
+        displacements=displacements(paths, species, span_ps=span_ps, n_particles=ions),
     )
 
 
@@ -249,6 +280,14 @@ class _WholePaths:
             moved = dynamics_of_arrays([positions], interval, config, label=name)
             sides[name] = Side(moved, fit_diffusion(moved))
         return sides, fidelity
+
+    def lengths(self, config: ReportConfig) -> Lengths:
+        """Return D against the length of the trajectory of both."""
+        made, interval_ps = beginnings(config.generated, config.species)
+        return Lengths(
+            d_against_length(self.md.positions, self.md.interval_ps),
+            d_against_length(made, interval_ps),
+        )
 
     def sites(self) -> SitesCompared | None:
         """Return the sites and the hops of both, in a crystal."""

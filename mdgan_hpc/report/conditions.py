@@ -9,7 +9,7 @@ import numpy as np
 from mdgan_hpc.analysis.results import Dynamics
 from mdgan_hpc.report.settings import ReportConfig
 from mdgan_hpc.trajectory import Trajectory
-from mdgan_hpc.trajectory.blocks.clock import GENERATION_TIME
+from mdgan_hpc.trajectory.layout import GENERATION_TIME
 from mdgan_hpc.trajectory.replicas import training_of
 from mdgan_hpc.trajectory.temperature import temperature_of
 
@@ -24,9 +24,9 @@ def facts_of(config: ReportConfig) -> dict[str, dict[str, Any]]:
     with Trajectory(config.generated[0], config.species or None) as trajectory:
         provenance = trajectory.provenance
         training: dict[str, Any] = {}
-        span = trajectory.parameter("training_span_ps")
+        span = trajectory.number("training_span_ps")
         if span:
-            training["span_ps"] = float(span)
+            training["span_ps"] = span
         trained = training_of(trajectory)
         settings = trained.get("config", {})
         training |= {k: v for k, v in settings.get("data", {}).items() if k in _OF_SAMPLES}
@@ -61,7 +61,7 @@ def _facts_of_md(config: ReportConfig) -> dict[str, Any]:
 def _constant(path: str, name: str) -> float:
     """Return a number of ``parameters/`` of a file; 0 where it has none."""
     with Trajectory(path) as trajectory:
-        return float(trajectory.parameter(name) or 0.0)
+        return trajectory.number(name) or 0.0
 
 
 def conditions(
@@ -136,7 +136,7 @@ def trained_on(config: ReportConfig, digests: Mapping[str, str]) -> list[list[st
 def _counts(values: np.ndarray) -> str:
     first = f"{int(values[0]):,}".replace(",", " ")
     if (values == values[0]).all():
-        return first if len(values) == 1 else f"{first} x {len(values)}"
+        return first if len(values) == 1 else f"{first} × {len(values)}"
     return " + ".join(str(int(v)) for v in values)
 
 

@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from mdgan_hpc.outputs import written_whole
-from mdgan_hpc.report.figures import evidence, published
-from mdgan_hpc.report.page import write_page
+from mdgan_hpc.report import tables
+from mdgan_hpc.report.figures import coefficients, motion, structure
+from mdgan_hpc.report.page import Folded, Lines, Section, write_page
 from mdgan_hpc.report.results import Comparison
-from mdgan_hpc.report.tables import tables
 from mdgan_hpc.results import plain
 
 PAGE, NUMBERS = "report.html", "report.json"
 
 #: Parts too large for a JSON file that people read; they stay in the analysis file.
-_LARGE = ("paths", "displacements", "density")
+_LARGE = ("paths", "displacements", "density", "runs")
 
 
 def draw_report(found: Comparison, folder: Path, lines: Sequence[str]) -> None:
@@ -29,21 +29,43 @@ def draw_report(found: Comparison, folder: Path, lines: Sequence[str]) -> None:
     lines : sequence of str
         The results in sentences.
     """
-    figures = published.draw(found, folder) + evidence.draw(found, folder)
-    of_species = "" if found.md.dynamics.species == "X" else f" of {found.md.dynamics.species}"
+    name = found.system.name or "Ions"
     with written_whole(folder / PAGE) as partial:
         write_page(
             partial,
-            title=f"Motion{of_species}: {found.md.label} and {found.generated.label}",
-            lines=lines,
-            tables=tables(found),
-            figures=figures,
+            title=f"{name}: {found.generated.label} beside {found.md.label}",
+            facts=found.system.facts,
+            sections=_sections(found, folder, lines),
             folder=folder,
-            provenance=json.dumps(plain(found.provenance), indent=1, sort_keys=True),
         )
     numbers = plain(_without_large(found.to_tree()))
     with written_whole(folder / NUMBERS) as partial:
         partial.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
+
+
+def _sections(found: Comparison, folder: Path, lines: Sequence[str]) -> list[Section]:
+    """Return what the page shows, from what most readers want to what few do."""
+    of_d, of_motion = (
+        coefficients.draw_coefficients(found, folder),
+        motion.draw_motion(found, folder),
+    )
+    of_places = structure.draw_structure(found, folder)
+    sites = [] if found.sites is None else [tables.sites(found.sites, found)]
+    record = json.dumps(plain(found.provenance), indent=1, sort_keys=True)
+    return [
+        Section("In short", [Lines(lines)]),
+        Section("Diffusion coefficient", [tables.diffusion(found), *of_d]),
+        Section("Do the ions move as in the MD?", [tables.fidelity(found), *of_motion]),
+        Section("Where the ions are", [*sites, *of_places]),
+        Section(
+            "How it was made",
+            [
+                tables.conditions(found),
+                coefficients.samples(found, folder),
+                Folded("Provenance: versions, configuration, digests of the inputs", record),
+            ],
+        ),
+    ]
 
 
 def _without_large(tree: Mapping[str, Any]) -> dict[str, Any]:

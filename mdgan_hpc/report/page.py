@@ -1,85 +1,153 @@
-"""The report as one HTML page that needs no other file."""
+"""The report as one HTML page that needs no other file, for wide and narrow screens."""
 
 import base64
 import html
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-_STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 60rem; margin: 2rem auto;
-       padding: 0 1rem; }
-h1 { font-size: 1.6rem; margin-bottom: .2rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
-table { border-collapse: collapse; margin: .5rem 0; }
-th, td { text-align: left; padding: .3rem .9rem; border-bottom: 1px solid #ddd;
-         vertical-align: top; }
-th { background: #f3f3f3; } td:not(:first-child) { font-variant-numeric: tabular-nums; }
-figure { margin: 1.5rem 0; } img { max-width: 100%; height: auto; }
-figcaption { color: #444; font-size: .92rem; max-width: 46rem; }
-td.number { white-space: nowrap; }
-.key { font-size: 1.05rem; } .note { color: #555; font-size: .9rem; }
-pre { white-space: pre-wrap; overflow-wrap: anywhere; background: #f7f7f7; padding: .6rem;
-      font-size: .8rem; }
-"""
+from mdgan_hpc.report.figures.panels import Drawn
+from mdgan_hpc.report.style import NARROW, STYLE
 
-Table = tuple[str, Sequence[str], Sequence[Sequence[str]]]
+#: Scale of figures on a wide screen: one of seven inches fills the page.
+_PIXELS_PER_INCH = 118
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table that explains itself.
+
+    Attributes
+    ----------
+    title : str
+    note : str
+        What the numbers are, and which are good.
+    columns : sequence of str
+        The first is that of the names of the rows.
+    rows : sequence of sequence of str
+    """
+
+    title: str
+    note: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Sentences, each a paragraph."""
+
+    lines: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Folded:
+    """A long text that opens on a click."""
+
+    title: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page under a heading of its own."""
+
+    heading: str
+    blocks: Sequence[Table | Drawn | Lines | Folded]
 
 
 def write_page(
-    path: Path,
-    *,
-    title: str,
-    lines: Sequence[str],
-    tables: Sequence[Table],
-    figures: Sequence[tuple[str, str]],
-    folder: Path,
-    provenance: str,
+    path: Path, *, title: str, facts: Sequence[str], sections: Sequence[Section], folder: Path
 ) -> None:
-    """Write the page.
+    """Write the page; tables and figures are numbered in the order in which they come.
 
     Parameters
     ----------
     path : path
     title : str
-    lines : sequence of str
-        The results in sentences, on top.
-    tables : sequence of (heading, column names, rows)
-    figures : sequence of (name, caption)
-        PNG files in `folder`.
+    facts : sequence of str
+        Below the title, in one line.
+    sections : sequence of Section
     folder : path
-    provenance : str
-        Shown at the end.
+        Of the figures.
     """
     parts = [
         "<!doctype html>",
         '<html lang="en"><head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head><body>",
-        f"<h1>{html.escape(title)}</h1>",
+        '<meta name="color-scheme" content="light dark">',
+        f"<title>{html.escape(title)}</title><style>{STYLE}</style></head><body>",
+        f"<header><h1>{html.escape(title)}</h1>",
+        f'<p class="facts">{html.escape(" · ".join(facts))}</p></header><main>',
     ]
-    parts += [f'<p class="key">{html.escape(line)}</p>' for line in lines]
-    for heading, columns, rows in tables:
-        parts.append(f"<h2>{html.escape(heading)}</h2>")
-        parts.append(_table(columns, rows))
-    parts.append("<h2>Figures</h2>")
-    for name, caption in figures:
-        data = base64.b64encode((folder / f"{name}.png").read_bytes()).decode()
-        text = html.escape(caption)
-        parts.append(
-            f'<figure><img alt="{text}" src="data:image/png;base64,{data}">'
-            f"<figcaption>{text}</figcaption></figure>"
-        )
-    parts.append("<h2>Provenance</h2>")
-    parts.append(f"<pre>{html.escape(provenance)}</pre></body></html>")
+    parts += _body(sections, folder)
+    parts.append("</main></body></html>")
     path.write_text("\n".join(parts), encoding="utf-8")
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    head = "".join(f"<th>{html.escape(c)}</th>" for c in columns)
-    body = "".join("<tr>" + "".join(_cell(str(cell)) for cell in row) + "</tr>" for row in rows)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+def _body(sections: Sequence[Section], folder: Path) -> Iterator[str]:
+    tables = figures = 0
+    for section in sections:
+        yield f"<section><h2>{html.escape(section.heading)}</h2>"
+        for block in section.blocks:
+            if isinstance(block, Lines):
+                yield from (f"<p>{html.escape(line)}</p>" for line in block.lines)
+            elif isinstance(block, Folded):
+                yield f"<details><summary>{html.escape(block.title)}</summary>"
+                yield f"<pre>{html.escape(block.text)}</pre></details>"
+            elif isinstance(block, Table):
+                tables += 1
+                yield _table(block, tables)
+            else:
+                figures += 1
+                yield _figure(block, figures, folder)
+        yield "</section>"
 
 
-def _cell(text: str) -> str:
+def _table(table: Table, number: int) -> str:
+    head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in table.columns)
+    body = "".join(_row(row, table.columns) for row in table.rows)
+    return (
+        f'<div class="table" tabindex="0"><table><caption><b>Table {number}. '
+        f"{html.escape(table.title)}.</b> {html.escape(table.note)}</caption>"
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def _row(row: Sequence[str], columns: Sequence[str]) -> str:
+    name, *cells = row
+    last = max((k for k, cell in enumerate(cells) if cell), default=0)
+    text = [f'<th scope="row">{html.escape(name)}</th>']
+    for k, cell in enumerate(cells[: last + 1]):
+        # A sentence in the last cell that is filled takes the place of the empty ones.
+        span = len(cells) - last if k == last and not _is_number(cell) else 1
+        wide = f' colspan="{span}"' if span > 1 else ""
+        kind = ' class="number"' if _is_number(cell) else ""
+        label = f' data-label="{html.escape(columns[k + 1])}"'
+        text.append(f"<td{kind}{wide}{label}>{html.escape(cell)}</td>")
+    if _is_number(cells[last]):
+        text += ["<td></td>"] * (len(cells) - last - 1)
+    return f"<tr>{''.join(text)}</tr>"
+
+
+def _is_number(cell: str) -> bool:
     # Numbers stay on one line, sentences may break.
-    kind = ' class="number"' if len(text) < 30 else ""
-    return f"<td{kind}>{html.escape(text)}</td>"
+    return len(cell) < 30
+
+
+def _figure(drawn: Drawn, number: int, folder: Path) -> str:
+    wide = _data((folder / f"{drawn.name}.png").read_bytes())
+    alt, width = html.escape(drawn.title), round(_PIXELS_PER_INCH * drawn.width)
+    picture = f'<img loading="lazy" width="{width}" alt="{alt}" src="{wide}">'
+    if drawn.narrow is not None:
+        source = f'<source media="{NARROW}" srcset="{_data(drawn.narrow)}">'
+        picture = f"<picture>{source}{picture}</picture>"
+    return (
+        f'<figure id="{drawn.name}">{picture}<figcaption><b>Figure {number}. '
+        f"{html.escape(drawn.title)}.</b> {html.escape(drawn.caption)} "
+        f'<a href="{drawn.name}.pdf">PDF</a></figcaption></figure>'
+    )
+
+
+def _data(png: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"

@@ -10,6 +10,7 @@ from mdgan_hpc.analysis.fidelity import FidelityResult
 from mdgan_hpc.analysis.fit.results import Coefficient, Diffusion, Ensemble, Refused
 from mdgan_hpc.analysis.results import Dynamics
 from mdgan_hpc.analysis.sites import DensitySlices, HopStatistics
+from mdgan_hpc.report.system import System
 from mdgan_hpc.results import Result
 from mdgan_hpc.verdict import Verdict
 
@@ -181,18 +182,75 @@ class Samples(Result):
 
 
 @dataclass(frozen=True)
+class LengthCurve(Result):
+    """D fitted to the beginnings of trajectories.
+
+    Attributes
+    ----------
+    span_ps : array, [K]
+        Length of the part; parts that give no D are left out.
+    d_angstrom2_per_ps, low_angstrom2_per_ps, high_angstrom2_per_ps : array, [K]
+        D and its 95 % interval.
+    n_particles : int
+        Ions that were looked at.
+    """
+
+    span_ps: np.ndarray
+    d_angstrom2_per_ps: np.ndarray
+    low_angstrom2_per_ps: np.ndarray
+    high_angstrom2_per_ps: np.ndarray
+    n_particles: int
+
+
+@dataclass(frozen=True)
+class Lengths(Result):
+    """D against the length of the trajectory.
+
+    Attributes
+    ----------
+    md, generated : LengthCurve
+    """
+
+    md: LengthCurve
+    generated: LengthCurve
+
+
+@dataclass(frozen=True)
+class Pairs(Result):
+    """Radial distribution functions of the mobile ions.
+
+    Attributes
+    ----------
+    r : array, [R]
+        Angstrom.
+    md, generated : array, [R]
+    md_runs : array, [F, R]
+        Of each MD run.
+    """
+
+    r: np.ndarray
+    md: np.ndarray
+    md_runs: np.ndarray
+    generated: np.ndarray
+
+
+@dataclass(frozen=True)
 class Comparison(Result):
     """MD and generated trajectories side by side.
 
     Attributes
     ----------
+    system : System
     md, generated : Side
+    runs : dict of str to Side
+        Each MD run alone, under its number, where there are several.
     msd_ratio : MsdRatio
     fidelity : dict of str to FidelityResult
         Of the generated trajectories, under their label, and of the baselines.
     baselines : dict of str to Side
     ceiling : Ceiling
     samples : Samples
+    lengths : Lengths
     training_span_ps : float
         Length of a training run.
     crystal : str
@@ -205,6 +263,8 @@ class Comparison(Result):
         In a crystal.
     density : DensitySlices, optional
         In a crystal.
+    pairs : Pairs, optional
+        Where generated ions saw each other.
     verdict : Verdict, optional
         Whether the model moves as this MD does.
     provenance : dict
@@ -212,19 +272,23 @@ class Comparison(Result):
         Changes when the inputs or the configuration do.
     """
 
+    system: System
     md: Side
     generated: Side
+    runs: dict[str, Side]
     msd_ratio: MsdRatio
     fidelity: dict[str, FidelityResult]
     baselines: dict[str, Side]
     ceiling: Ceiling
     samples: Samples
+    lengths: Lengths
     training_span_ps: float
     crystal: str
     conditions: list[list[str]]
     extrapolation: Extrapolation | None = None
     sites: SitesCompared | None = None
     density: DensitySlices | None = None
+    pairs: Pairs | None = None
     verdict: Verdict | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
     key: str = ""

@@ -30,7 +30,7 @@ def sentences(found: Comparison) -> list[str]:
 def _coefficient(side: Side) -> list[str]:
     diffusion = side.diffusion
     if diffusion.total is None:
-        return [f"D of {side.label}: {diffusion.refused}"]
+        return [f"D of {side.label}: {diffusion.refused}."]
     lines = [f"D of {side.label} = {with_error(diffusion.total)}"]
     if diffusion.collective is not None:
         lines.append(f"{side.label}: {haven_line(diffusion.collective)}")

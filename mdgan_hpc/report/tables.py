@@ -1,61 +1,86 @@
 """The tables of a report."""
 
+from mdgan_hpc.report.figures.curves import BASELINES
 from mdgan_hpc.report.page import Table
 from mdgan_hpc.report.results import Comparison, SitesCompared
 from mdgan_hpc.report.text import diffusion_cells
 
-
-def tables(found: Comparison) -> list[Table]:
-    """Return headings, column names and rows."""
-    every = [
-        _diffusion(found),
-        ("Conditions and times", ("", found.md.label, found.generated.label), found.conditions),
-        _fidelity(found),
-    ]
-    if found.sites is not None:
-        every.append(_sites(found.sites, found))
-    return every
+#: Observables of the fidelity that are printed otherwise.
+_NAMES = {"alpha2": "non-Gaussian parameter α₂", "VACF": "velocity autocorrelation (VACF)"}
 
 
-def _diffusion(found: Comparison) -> Table:
+def diffusion(found: Comparison) -> Table:
+    """Return D of MD, generated trajectories and baselines."""
     generated = found.generated
     name = generated.label
-    columns = ("", "D (Å²/ps)", "95 % interval", "D (cm²/s)", "fit window (ps)", "log-log slope")
     rows = [
-        ["MD (linear extrapolation)", *diffusion_cells(found.md.diffusion)],
+        ["MD (linear fit)", *diffusion_cells(found.md.diffusion)],
         [name, *diffusion_cells(generated.diffusion)],
     ]
     if generated.window_of_md is not None:
-        rows.append([f"{name}, window of the MD", *diffusion_cells(generated.window_of_md)])
+        rows.append([f"{name}, fit window of the MD", *diffusion_cells(generated.window_of_md)])
     if generated.ensemble is not None:
         count = generated.ensemble.n_models
         rows.append([f"{name}, {count} models", *diffusion_cells(generated.ensemble)])
-    rows += [[k, *diffusion_cells(side.diffusion)] for k, side in found.baselines.items()]
-    return "Diffusion coefficient", columns, rows
+    rows += [[k, *diffusion_cells(found.baselines[k].diffusion)] for k in BASELINES]
+    return Table(
+        "Diffusion coefficient",
+        "1 Å²/ps = 10⁻⁴ cm²/s = 10⁻⁸ m²/s; ± is the standard error. The motion is diffusive over "
+        "the fit window where the log-log slope of the MSD is 1 within its error. Block bootstrap "
+        "and Gaussian process are extrapolations of the MD that need no network.",
+        ("", "D (Å²/ps)", "95 % interval", "fit window (ps)", "log-log slope"),
+        rows,
+    )
 
 
-def _fidelity(found: Comparison) -> Table:
-    names, results = list(found.fidelity), list(found.fidelity.values())
+def conditions(found: Comparison) -> Table:
+    """Return conditions and times."""
+    columns = ("", found.md.label, found.generated.label)
+    return Table("Conditions and times", "", columns, found.conditions)
+
+
+def fidelity(found: Comparison) -> Table:
+    """Return distances to MD."""
+    names = [found.generated.label, *BASELINES]
+    results = [found.fidelity[name] for name in names]
     rows = [
-        [observable, *(f"{result.ratios[observable]:.2f}" for result in results)]
+        [
+            _NAMES.get(observable, observable),
+            *(f"{result.ratios[observable]:.2f}" for result in results),
+        ]
         for observable in results[0].ratios
     ]
     rows.append(["median", *(f"{result.median:.2f}" for result in results)])
     in_groups = [f"{result.run_median:.2f}" for result in results]
     rows.append(["median, in groups the size of an MD run", *in_groups])
-    return "Fidelity: distance to MD over the distance among MD runs", ("", *names), rows
+    return Table(
+        "Fidelity: distance to the MD, over the distance of MD runs from each other",
+        "Smaller is better. 1: as far from the MD as another MD run would be. Well above 1: this "
+        "is not how the ions of the MD move. In groups the size of an MD run even a perfect model "
+        "has 1.",
+        ("observable", *names),
+        rows,
+    )
 
 
-def _sites(sites: SitesCompared, found: Comparison) -> Table:
+def sites(compared: SitesCompared, found: Comparison) -> Table:
+    """Return what is known of sites and hops."""
+
     def row(name: str, key: str, form: str) -> list[str]:
-        return [name, *(format(getattr(part, key), form) for part in (sites.md, sites.generated))]
+        parts = (compared.md, compared.generated)
+        return [name, *(format(getattr(part, key), form) for part in parts)]
 
     rows = [
-        ["Sites in the primitive cell", str(len(sites.fraction)), ""],
         row("Mean residence time (ps)", "mean_residence_ps", ".3g"),
         row("Hop rate of an ion (1/ps)", "hop_rate_per_ps", ".3g"),
         row("Back-jump probability", "back_jump_probability", ".3f"),
         row("Hop length, rms (Å)", "hop_length", ".3g"),
         row("Hops seen", "n_hops", ".0f"),
     ]
-    return f"Sites and hops ({found.crystal})", ("", found.md.label, found.generated.label), rows
+    return Table(
+        "Sites and hops",
+        f"{len(compared.fraction)} sites in the primitive cell ({found.crystal}). The nearer both "
+        "columns are to each other, the better.",
+        ("", found.md.label, found.generated.label),
+        rows,
+    )

@@ -1,8 +1,12 @@
-"""Numbers with their errors and units, as lines and cells that a scientist reads."""
+"""Numbers with their errors and units, as lines and cells that a scientist reads.
+
+Signs are those of print (Å², ±); `numbers.plain_text` gives what a terminal shows.
+"""
 
 from typing import Protocol
 
 from mdgan_hpc.analysis.fit.results import Coefficient, Collective, Diffusion, Refused
+from mdgan_hpc.report.numbers import between, measured
 from mdgan_hpc.units import CM2_PER_S, M2_PER_S
 from mdgan_hpc.verdict import verdict_line
 
@@ -28,9 +32,9 @@ def with_error(found: Interval) -> str:
     d, error = found.d_angstrom2_per_ps, found.error_angstrom2_per_ps
     low, high = found.low_angstrom2_per_ps, found.high_angstrom2_per_ps
     return (
-        f"{d:.3g} +- {error:.2g} A^2/ps (95 %: {low:.3g} to {high:.3g})"
-        f" = {d * CM2_PER_S:.3g} +- {error * CM2_PER_S:.2g} cm2/s"
-        f" = {d * M2_PER_S:.3g} +- {error * M2_PER_S:.2g} m2/s"
+        f"{measured(d, error)} Å²/ps (95 %: {between(low, high, error)})"
+        f" = {measured(d * CM2_PER_S, error * CM2_PER_S)} cm²/s"
+        f" = {measured(d * M2_PER_S, error * M2_PER_S)} m²/s"
     )
 
 
@@ -49,23 +53,23 @@ def diffusion_lines(diffusion: Diffusion, name: str = "D") -> list[str]:
         return [*judged, f"{name}: {diffusion.refused}"]
     start, stop = total.window_ps
     compared = (
-        f"ordinary least squares {total.d_ols_angstrom2_per_ps:.3g} +- "
-        f"{total.error_ols_angstrom2_per_ps:.2g}"
+        "ordinary least squares "
+        f"{measured(total.d_ols_angstrom2_per_ps, total.error_ols_angstrom2_per_ps)}"
     )
     counted = diffusion.independent_observations
     if counted is not None:
         compared += (
-            f", independent observations (as kinisi) {counted.d_angstrom2_per_ps:.3g} +- "
-            f"{counted.error_angstrom2_per_ps:.2g}"
+            ", independent observations (as kinisi) "
+            f"{measured(counted.d_angstrom2_per_ps, counted.error_angstrom2_per_ps)}"
         )
     lines = [
         *judged,
         *ensemble_lines(diffusion, name),
         f"{name} = {with_error(total)}{_of_ions(diffusion)}",
         f"  fitted from {start:.3g} to {stop:.3g} ps ({total.window_chosen}); log-log slope "
-        f"{total.slope:.2f} +- {total.slope_error:.2f}; about "
+        f"{measured(total.slope, total.slope_error)}; about "
         f"{total.n_independent:.0f} independent observations",
-        f"  to compare with other programs, A^2/ps: {compared}",
+        f"  to compare with other programs, Å²/ps: {compared}",
     ]
     if diffusion.collective is not None:
         lines.append(f"  {haven_line(diffusion.collective)}")
@@ -106,27 +110,26 @@ def haven_line(collective: Collective | Refused) -> str:
     if isinstance(collective, Refused):
         return f"Haven ratio: {collective.refused}"
     return (
-        f"Haven ratio {collective.haven_ratio:.2f} +- {collective.haven_error:.2g}: the ions "
-        f"of a simulation together diffuse with {collective.d_angstrom2_per_ps:.3g} +- "
-        f"{collective.error_angstrom2_per_ps:.2g} A^2/ps"
+        f"Haven ratio {measured(collective.haven_ratio, collective.haven_error)}: the ions of a "
+        "simulation together diffuse with "
+        f"{measured(collective.d_angstrom2_per_ps, collective.error_angstrom2_per_ps)} Å²/ps"
     )
 
 
 def diffusion_cells(found: Interval | Diffusion | Refused) -> list[str]:
-    """Return D, interval, D in cm2/s, window and slope as cells of a table row."""
+    """Return D and interval in Angstrom^2/ps, window and slope as cells of a table row."""
     if isinstance(found, Diffusion):
         found = found.total or Refused(found.refused or "")
     if isinstance(found, Refused):
-        return [found.refused, "", "", "", ""]
+        return [found.refused, "", "", ""]
     d, error = found.d_angstrom2_per_ps, found.error_angstrom2_per_ps
     window, slope = "", ""
     if isinstance(found, Coefficient):
         window = f"{found.window_ps[0]:.3g} to {found.window_ps[1]:.3g}"
-        slope = f"{found.slope:.2f} ± {found.slope_error:.2f}"
+        slope = measured(found.slope, found.slope_error)
     return [
-        f"{d:.3g} ± {error:.2g}",
-        f"{found.low_angstrom2_per_ps:.3g} to {found.high_angstrom2_per_ps:.3g}",
-        f"{d * CM2_PER_S:.3g} ± {error * CM2_PER_S:.2g}",
+        measured(d, error),
+        between(found.low_angstrom2_per_ps, found.high_angstrom2_per_ps, error),
         window,
         slope,
     ]

@@ -1,8 +1,8 @@
 """Checkpoints: atomic, checked by a digest, several kept, never loaded with pickle."""
 
-import hashlib
 import io
 import os
+import pickle
 import re
 import warnings
 from pathlib import Path
@@ -10,17 +10,20 @@ from typing import Any
 
 import torch
 
+from mdgan_hpc.digests import require_sealed, seal
 from mdgan_hpc.errors import DataError, DataWarning
+from mdgan_hpc.inputs import read_bytes
 from mdgan_hpc.outputs import written_whole
 
+#: Folder of the checkpoints in a run folder.
+CHECKPOINTS = "checkpoints"
 _NAME = re.compile(r"step-(\d{9})\.pt")
-_DIGEST_BYTES = 32
 
 
 class Checkpoints:
     """The checkpoints of a run folder.
 
-    A file is what `torch.save` makes followed by its SHA-256, so that damage anywhere is seen.
+    A file is what `torch.save` makes, sealed, so that damage anywhere is seen.
 
     Parameters
     ----------
@@ -50,7 +53,7 @@ class Checkpoints:
         content = buffer.getvalue()
         with written_whole(self.path(step)) as partial, open(partial, "wb") as stream:
             stream.write(content)
-            stream.write(hashlib.sha256(content).digest())
+            stream.write(seal(content))
         for old in self.steps()[: -self.kept]:
             self.path(old).unlink(missing_ok=True)
         return self.path(step)
@@ -65,12 +68,14 @@ class Checkpoints:
         """
         steps = self.steps()
         for step in reversed(steps):
-            content = self.path(step).read_bytes()
-            body, digest = content[:-_DIGEST_BYTES], content[-_DIGEST_BYTES:]
-            if hashlib.sha256(body).digest() == digest:
+            path = self.path(step)
+            try:
+                body = require_sealed(read_bytes(path), path)
                 return step, torch.load(io.BytesIO(body), weights_only=True)
+            except (DataError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError):
+                pass
             warnings.warn(
-                f"{self.path(step)} is damaged, going back to the one before",
+                f"{path} is damaged, going back to the one before",
                 DataWarning,
                 stacklevel=2,
             )

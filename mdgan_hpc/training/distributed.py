@@ -11,34 +11,37 @@ import os
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Self, TypeVar
+from types import TracebackType
+from typing import Any, Self, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from mdgan_hpc.errors import LaunchError
-from mdgan_hpc.parallel import Launch, detect_launch, share
+from mdgan_hpc.errors import LaunchError, StoppedError
+from mdgan_hpc.parallel import Launch, detect_launch, join_group, share, warn_of_unseen_gpus
+from mdgan_hpc.training.meeting import PATIENCE, Meeting, launcher_process
 
 Value = TypeVar("Value")
-#: Ranks wait for each other no longer: the first writes files and compares free runs meanwhile.
-_PATIENCE = timedelta(hours=1)
 #: Groups that work apart wait for each other at the end.
 _END_PATIENCE = timedelta(days=30)
 
 
 class Processes:
-    """The processes of one training and the device of this one.
+    """The processes of one training and the device of this one; a context manager.
+
+    A failure that leaves the context ends all ranks, as soon as `run_together` hears of it.
 
     Parameters
     ----------
     meeting_place : path
-        The run folder: gives a port of its own to every run where MASTER_PORT is not set.
+        The run folder: gives a port of its own to every run where MASTER_PORT is not set, and the
+        launcher cannot be seen.
 
     Raises
     ------
     LaunchError
-        If ranks on several hosts are not told where to meet.
+        If ranks on several hosts are not told where to meet, or do not meet.
     """
 
     def __init__(self, meeting_place: str | Path) -> None:
@@ -59,14 +62,17 @@ class Processes:
                     )
                 os.environ["MASTER_ADDR"] = "127.0.0.1"
             if "MASTER_PORT" not in os.environ:
-                digest = hashlib.sha256(str(Path(meeting_place).absolute()).encode()).digest()
+                place = launcher_process() or str(Path(meeting_place).absolute())
+                digest = hashlib.sha256(place.encode()).digest()
                 os.environ["MASTER_PORT"] = str(20_000 + int.from_bytes(digest[:4]) % 20_000)
+            self._meeting = Meeting(launch)
+            join_group(self._meeting)
             dist.init_process_group(
                 "nccl" if self.device.type == "cuda" else "gloo",
-                init_method="env://",
+                store=self._meeting.store,
                 rank=self.rank,
                 world_size=self.size,
-                timeout=_PATIENCE,
+                timeout=PATIENCE,
             )
 
     def split(self, n_groups: int) -> tuple[Self, int, int]:
@@ -95,15 +101,37 @@ class Processes:
             group.rank, group.size = self.rank - parts[mine].start, len(parts[mine])
         return group, mine, n_groups
 
-    def wait_for_groups(self) -> None:
-        """Wait until all groups are done, which may take long."""
-        if self._everyone is not None:
-            dist.barrier(self._everyone)
+    def end_of_groups(self, flag: bool) -> bool:
+        """Wait until all groups are done, which may take long; return whether any gives `flag`."""
+        if self._everyone is None:
+            return flag
+        flags: list[Any] = [None] * self.size
+        dist.all_gather_object(flags, flag, group=self._everyone)
+        return any(flags)
 
-    def close(self) -> None:
-        """Leave the group."""
-        if self.size > 1:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Leave the group together; after a failure stay in it, so that it can be told."""
+        if self.size > 1 and (kind is None or issubclass(kind, StoppedError)):
+            dist.barrier()
+            join_group(None)
+            self._meeting.leave()
             dist.destroy_process_group()
+
+    def allgather(self, value: Any) -> list[Any]:
+        """Give every rank the values of all ranks, in their order."""
+        if self.size == 1:
+            return [value]
+        values: list[Any] = [None] * self.size
+        dist.all_gather_object(values, value, group=self._group)
+        return values
 
     def average_gradients(self, parameters: Iterable[Tensor], flag: float = 0.0) -> float:
         """Average the gradients over all ranks, in place.
@@ -221,6 +249,7 @@ class Processes:
 
 
 def _device(launch: Launch) -> torch.device:
+    warn_of_unseen_gpus(torch.cuda.is_available())
     if not torch.cuda.is_available():
         return torch.device("cpu")
     # With one GPU visible to each task, every task's own is device 0.

@@ -102,29 +102,38 @@ def _over_ranks(
     species: int | str | None,
 ) -> None:
     """Share the trainings out over groups of ranks."""
-    begin, processes = time.monotonic(), Processes(folder)
-    try:
+    begin, stopped = time.monotonic(), None
+    with Processes(folder) as processes:
         if processes.rank == 0:
             write_replicas(folder, replicas)
         todo = processes.broadcast(_unfinished(folder, replicas) or [0])
         group, number, n_groups = processes.split(len(todo))
-        for k in todo[number::n_groups]:
-            left = wall_time_min
-            if left is not None:
-                left = max(left - (time.monotonic() - begin) / 60, 1e-3)
-            where = _home(folder, k)
-            train(
-                settings,
-                files,
-                where,
-                replica=k,
-                wall_time_min=left,
-                species=species,
-                processes=group,
-            )
-        processes.wait_for_groups()
-    finally:
-        processes.close()
+        try:
+            for k in todo[number::n_groups]:
+                left = wall_time_min
+                if left is not None:
+                    left = max(left - (time.monotonic() - begin) / 60, 1e-3)
+                train(
+                    settings,
+                    files,
+                    _home(folder, k),
+                    replica=k,
+                    wall_time_min=left,
+                    species=species,
+                    ranks=group,
+                )
+        except StoppedError as error:
+            stopped = error
+        if processes.end_of_groups(stopped is not None):
+            raise stopped or _stopped(folder, "by another rank")
+
+
+def _stopped(folder: Path, why: str) -> StoppedError:
+    return StoppedError(
+        f"stopped on request ({why}), saved",
+        where=folder,
+        remedy="run the same command again to go on",
+    )
 
 
 class _Workers:
@@ -214,7 +223,7 @@ class _Workers:
         """
         name = f"replica {number}" if number else "the model of all data"
         if status == EXIT_STOPPED:
-            self._raise_stopped("a training was asked to")
+            raise _stopped(self.folder, "a training was asked to")
         if status:
             said = self._log_file(number).read_text(errors="replace").strip().splitlines()
             raise DataError(
@@ -231,14 +240,7 @@ class _Workers:
                 process.send_signal(signal.SIGTERM)
         for process, _ in going.values():
             process.wait()
-        self._raise_stopped(why)
-
-    def _raise_stopped(self, why: str) -> None:
-        raise StoppedError(
-            f"stopped on request ({why}), saved",
-            where=self.folder,
-            remedy="run the same command again to go on",
-        )
+        raise _stopped(self.folder, why)
 
 
 def _file(folder: Path, number: int) -> Path:

@@ -1,12 +1,12 @@
 """A training while it goes: losses and the comparison of free runs with MD, against the step."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 
 from mdgan_hpc import plotting as style
 from mdgan_hpc.outputs import written_whole
+from mdgan_hpc.training.metrics import read_metrics
 
 _LOSSES = {
     "likelihood_loss": "neg. log likelihood (weighted, nats)",
@@ -28,7 +28,7 @@ def draw_training(metrics: Path, target: Path) -> None:
     """
     if not metrics.exists():
         return
-    rows = [json.loads(line) for line in metrics.read_text().splitlines()]
+    rows = read_metrics(metrics)
     losses = [name for name in _LOSSES if any(name in row for row in rows)]
     judged = [row for row in rows if "score" in row]
     if not losses:

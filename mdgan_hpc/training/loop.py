@@ -10,7 +10,7 @@ from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 from mdgan_hpc.errors import DivergedError, StoppedError
 from mdgan_hpc.progress import Progress
 from mdgan_hpc.stopping import StopRequest
-from mdgan_hpc.training.checkpoints import Checkpoints
+from mdgan_hpc.training.checkpoints import CHECKPOINTS, Checkpoints
 from mdgan_hpc.training.figure import draw_training
 from mdgan_hpc.training.metrics import METRICS_NAME, MetricsLog
 from mdgan_hpc.training.trainer import Trainer
@@ -49,7 +49,7 @@ def run_loop(
     """
     settings, last = trainer.config.train, trainer.config.steps
     first = trainer.processes.rank == 0
-    checkpoints = Checkpoints(folder / "checkpoints", settings.checkpoints_kept)
+    checkpoints = Checkpoints(folder / CHECKPOINTS, settings.checkpoints_kept)
     begin, first_step, seconds_before = time.monotonic(), trainer.step, trainer.seconds
     silent = not (first and trainer.processes.speaks)
     with (

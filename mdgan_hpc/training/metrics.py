@@ -1,10 +1,13 @@
 """The numbers of a training as it goes: JSON lines, and TensorBoard where it is installed."""
 
 import json
+import warnings
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from mdgan_hpc.errors import DataError, DataWarning
+from mdgan_hpc.inputs import parse_json, read_bytes
 from mdgan_hpc.outputs import written_whole
 
 METRICS_NAME = "metrics.jsonl"
@@ -71,12 +74,28 @@ def _tag(name: str) -> str:
     return f"{group}/{rest}" if rest else f"training/{name}"
 
 
+def read_metrics(file: Path) -> list[dict[str, Any]]:
+    """Return the numbers of the steps that a file tells; lines that are damaged are left out.
+
+    A run that was killed may leave half a line, a disk that was full a tail of NUL bytes.
+    """
+    rows, damaged = [], 0
+    *lines, last = read_bytes(file).decode(errors="replace").split("\n")
+    for line in (*lines, last):
+        try:
+            row = parse_json(line, file)
+            if type(row.get("step")) is not int:
+                raise DataError("has no step", where=file)
+            rows.append(row)
+        except DataError:
+            damaged += bool(line.strip()) and line is not last
+    if damaged:
+        warnings.warn(f"{file}: {damaged} damaged lines are left out", DataWarning, stacklevel=2)
+    return rows
+
+
 def _forget_after(file: Path, step: int) -> None:
     if file.exists():
-        kept = []
-        for line in file.read_text().splitlines(keepends=True):
-            # A killed run may leave half a line.
-            if line.endswith("\n") and json.loads(line)["step"] <= step:
-                kept.append(line)
+        kept = [json.dumps(row) + "\n" for row in read_metrics(file) if row["step"] <= step]
         with written_whole(file) as partial:
             partial.write_text("".join(kept))

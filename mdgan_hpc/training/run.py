@@ -4,18 +4,21 @@ import dataclasses
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from mdgan_hpc.config import as_mapping
 from mdgan_hpc.errors import DataError, UsageError
+from mdgan_hpc.inputs import read_json
 from mdgan_hpc.models.file import MODEL_NAME, REPLICAS, Model, save_model
-from mdgan_hpc.outputs import written_whole
-from mdgan_hpc.provenance import provenance
+from mdgan_hpc.outputs import check_output, claimed_by_ranks, is_temporary, sweep, written_whole
+from mdgan_hpc.parallel import require_same, together
+from mdgan_hpc.provenance import identity, provenance
 from mdgan_hpc.stopping import StopRequest
 from mdgan_hpc.training.advised import resolved
 from mdgan_hpc.training.build import build_trainer, symmetry_of
-from mdgan_hpc.training.checkpoints import Checkpoints
+from mdgan_hpc.training.checkpoints import CHECKPOINTS, Checkpoints
 from mdgan_hpc.training.data.dataset import Dataset
 from mdgan_hpc.training.distributed import Processes
 from mdgan_hpc.training.evaluation import Evaluation
@@ -23,6 +26,7 @@ from mdgan_hpc.training.loop import run_loop
 from mdgan_hpc.training.randomness import stream
 from mdgan_hpc.training.settings import ConfigLike, TrainingConfig, read_config
 from mdgan_hpc.training.trainer import Trainer
+from mdgan_hpc.trajectory.opening import all_files
 from mdgan_hpc.units import FS_PER_PS
 from mdgan_hpc.verdict import verdict_line
 
@@ -44,15 +48,16 @@ def train(
     replica: int = 0,
     wall_time_min: float | None = None,
     species: int | str | None = None,
-    processes: Processes | None = None,
+    ranks: Processes | None = None,
 ) -> Path:
     """Train a generator, or go on with its training from the newest checkpoint.
 
     Parameters
     ----------
-    config : TrainingConfig, path, name, mapping or None
+    config : TrainingConfig, path, name, mapping, function or None
         What is trained and how: a configuration, a TOML file, the name of one of those that come
-        with the program (``lizr2po43``), the keys of one as a mapping, or None for the defaults.
+        with the program (``lizr2po43``), the keys of one as a mapping, a function that gives one,
+        or None for the defaults.
     data : Dataset, path, or sequence of paths
         The runs to learn from.
     out : path
@@ -63,7 +68,7 @@ def train(
         Stop and save after so many minutes.
     species : int or str, optional
         The ions to learn, where files hold several species.
-    processes : Processes, optional
+    ranks : Processes, optional
         The ranks that train; all of the launch if not given.
 
     Returns
@@ -82,32 +87,50 @@ def train(
     DataError
         If the runs do not belong together, or do not suit the configuration.
     """
-    settings, folder = read_config(config), Path(out)
-    seed = settings.train.seed + _REPLICA_SEED * replica
-    known: dict[str, Any] = {"config": as_mapping(settings), "replica": replica}
-    _refuse_other_training(folder, known)
-    dataset = data if isinstance(data, Dataset) else Dataset.read(data, species)
-    settings = resolved(settings, dataset)
-    known["config"] = as_mapping(settings)
-    record = provenance(config=known["config"], seed=seed, inputs=dataset.inputs)
-    record |= {"replica": replica, "species": dataset.species, "system": dataset.system}
-    record["temperature_k"] = dataset.temperature_k
-    _refuse_other_training(folder, record)
-    model = folder / MODEL_NAME
-    if model.exists():
-        _log.info("%s: finished already, nothing to do", folder)
-        return model
-    shared = dataclasses.replace(settings.train, seed=seed)
-    settings = dataclasses.replace(settings, train=shared)
-    ranks = processes or Processes(folder)
-    record["ranks"] = ranks.size
-    try:
-        with StopRequest(wall_time_min) as stop:
-            _train(settings, dataset, folder, record, ranks, stop)
-    finally:
-        if processes is None:
-            ranks.close()
-    return model
+    folder = Path(out)
+    # Given ranks stay together for what follows.
+    with Processes(folder) if ranks is None else nullcontext(ranks) as processes:
+        settings = together(processes, lambda: read_config(config))
+        known: dict[str, Any] = {"config": as_mapping(settings), "replica": replica}
+        together(processes, lambda: _refuse_other_training(folder, known))
+        files = all_files(_paths(data))
+        told = known | {"species": species, "out": str(folder)}
+        require_same(processes, lambda: identity(told, files))
+        dataset = together(processes, lambda: _dataset(data, species))
+        settings = together(processes, lambda: resolved(settings, dataset))
+        known["config"] = as_mapping(settings)
+        seed = settings.train.seed + _REPLICA_SEED * replica
+        record = provenance(config=known["config"], seed=seed, inputs=dataset.inputs)
+        record |= {"replica": replica, "species": dataset.species, "system": dataset.system}
+        record |= {"temperature_k": dataset.temperature_k, "ranks": processes.size}
+        shared = dataclasses.replace(settings.train, seed=seed)
+        settings = dataclasses.replace(settings, train=shared)
+        together(processes, lambda: _refuse_other_training(folder, record))
+        if (folder / MODEL_NAME).exists():
+            _log.info("%s: finished already, nothing to do", folder)
+            return folder / MODEL_NAME
+        with (
+            claimed_by_ranks(folder / "training", processes),
+            StopRequest(wall_time_min) as stop,
+        ):
+            # What a training that was killed left; another one may have ended meanwhile.
+            if processes.rank == 0:
+                sweep(folder)
+                sweep(folder / CHECKPOINTS)
+            together(processes, lambda: _refuse_other_training(folder, record))
+            _train(settings, dataset, folder, record, processes, stop)
+    return folder / MODEL_NAME
+
+
+def _paths(data: DataLike) -> Sequence[str | Path]:
+    """Return the files to read; none where the runs are in memory."""
+    if isinstance(data, Dataset):
+        return []
+    return [data] if isinstance(data, str | Path) else data
+
+
+def _dataset(data: DataLike, species: int | str | None) -> Dataset:
+    return data if isinstance(data, Dataset) else Dataset.read(data, species)
 
 
 def _train(
@@ -120,11 +143,9 @@ def _train(
 ) -> None:
     """Build, go on from the newest checkpoint if there is one, run, and write the model."""
     trainer = build_trainer(config, data, processes, replica=record["replica"])
-    if processes.rank == 0:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not (folder / CONFIG_NAME).exists():
-            with written_whole(folder / CONFIG_NAME) as partial:
-                partial.write_text(json.dumps(record, indent=1))
+    if processes.rank == 0 and not (folder / CONFIG_NAME).exists():
+        with written_whole(folder / CONFIG_NAME) as partial:
+            partial.write_text(json.dumps(record, indent=1))
     processes.barrier()
     _go_on(trainer, folder)
     _log.info("%s", _first_line(trainer, data))
@@ -156,12 +177,12 @@ def _train(
 
 def _go_on(trainer: Trainer, folder: Path) -> None:
     kept = trainer.config.train.checkpoints_kept
-    found = Checkpoints(folder / "checkpoints", kept).load_newest()
+    found = Checkpoints(folder / CHECKPOINTS, kept).load_newest()
     if found is None:
         return
     try:
         trainer.load_state_dict(found[1])
-    except (RuntimeError, ValueError, KeyError) as error:
+    except (RuntimeError, ValueError, KeyError, TypeError, IndexError) as error:
         raise DataError(
             "holds checkpoints of a network of another version",
             where=folder,
@@ -247,22 +268,34 @@ def _evaluate(trainer: Trainer, compare: Evaluation) -> Callable[[], dict[str, f
 def _refuse_other_training(folder: Path, record: Mapping[str, Any]) -> None:
     """Raise `UsageError` if a folder holds something else than what `record` tells of."""
     file = folder / CONFIG_NAME
+    check_output(folder / "training", force=True)
     if not file.exists():
-        if folder.exists() and any(item.name != REPLICAS for item in folder.iterdir()):
+        if folder.is_dir() and not all(is_temporary(name) for name in _names(folder)):
             raise UsageError(
                 "is not empty and holds no training",
                 where=folder,
                 remedy="choose another folder for --out",
             )
         return
-    before = json.loads(file.read_text())
-    difference = _difference(before, record)
+    damaged = "bring it back, or choose another folder for --out"
+    try:
+        difference = _difference(read_json(file), record)
+    except DataError as error:
+        raise DataError(error.what, where=error.where, remedy=damaged) from error
+    except (KeyError, AttributeError, TypeError) as error:
+        raise DataError("is no record of a training", where=file, remedy=damaged) from error
     if difference:
         raise UsageError(
             f"holds a training with another {difference}",
             where=folder,
             remedy="choose another folder for --out, or train with what is in its config.json",
         )
+
+
+def _names(folder: Path) -> list[str]:
+    """Return what a folder holds; a folder of checkpoints without one counts as nothing."""
+    found = [p for p in folder.iterdir() if p.name != REPLICAS]
+    return [p.name for p in found if p.name != CHECKPOINTS or any(p.iterdir())]
 
 
 def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """Configuration of a training: every key with its unit, its meaning and its default."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -253,7 +253,7 @@ class TrainingConfig:
 
 
 #: A configuration, a TOML file, the name of one that comes with the program, or keys as a mapping.
-ConfigLike = TrainingConfig | str | Path | Mapping[str, Any] | None
+ConfigLike = TrainingConfig | str | Path | Mapping[str, Any] | Callable[[], TrainingConfig] | None
 _NAMED = Path(__file__).resolve().parents[1] / "configs"
 
 
@@ -262,7 +262,7 @@ def read_config(config: ConfigLike, overrides: Iterable[str] = ()) -> TrainingCo
 
     Parameters
     ----------
-    config : TrainingConfig, path, name, mapping or None
+    config : TrainingConfig, path, name, mapping, function or None
         See `mdgan_hpc.training.run.train`.
     overrides : iterable of str
         ``section.key=value``, over a file or the defaults.
@@ -274,10 +274,13 @@ def read_config(config: ConfigLike, overrides: Iterable[str] = ()) -> TrainingCo
     """
     if isinstance(config, TrainingConfig):
         return config
+    if callable(config):
+        return config()
     if isinstance(config, Mapping):
         return from_mapping(TrainingConfig, config)
     path = None if config is None else Path(config)
-    if path is None or path.is_file() or path.suffix:  # a folder may have the name of one
+    # A folder may have the name of one.
+    if path is None or path.suffix or (path.exists() and not path.is_dir()):
         return load_config(TrainingConfig, path, overrides)
     named = _NAMED / f"{path.name}.toml"
     if not named.exists():

@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 
 from mdgan_hpc.errors import DataError
-from mdgan_hpc.trajectory import layout
 from mdgan_hpc.trajectory.reader import Trajectory
 from mdgan_hpc.trajectory.species import Selection
 
@@ -31,7 +30,7 @@ def complete_extent(path: str | Path) -> tuple[int, np.ndarray]:
         completed, n = trajectory.completed_records, trajectory.n_particles
         if trajectory.complete:
             return trajectory.n_records, np.arange(n)
-        width = int(trajectory.file[layout.LEDGER].attrs["block_particles"])
+        width = trajectory.block_particles
         block = np.arange(n) // width
         particles = np.bincount(block, minlength=len(completed))
         choices = np.unique(completed)

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from ase.data import chemical_symbols
 
-from mdgan_hpc.outputs import written_whole
+from mdgan_hpc.outputs import check_output, written_whole
+from mdgan_hpc.trajectory.opening import files_of
 from mdgan_hpc.trajectory.reader import Trajectory
 from mdgan_hpc.trajectory.species import composition
 
@@ -104,6 +105,7 @@ def export(source: Path, path: Path, format: str, *, force: bool = False) -> int
     OutputExistsError
         If `path` exists and `force` is false.
     """
+    check_output(path, force=force, inputs=files_of(source))
     with Trajectory(source) as trajectory, written_whole(path, force=force) as partial:
         EXPORTS[format](trajectory, partial)
         return trajectory.n_records

@@ -1,8 +1,13 @@
 """The atoms that stand still, averaged over a run."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+
+from mdgan_hpc.errors import DataError
+from mdgan_hpc.trajectory.species import require_species
 
 
 @dataclass(frozen=True)
@@ -22,6 +27,34 @@ class Framework:
     species: np.ndarray
     position: np.ndarray
     rms_displacement: np.ndarray
+
+
+def framework_of(values: Any, where: str) -> Framework:
+    """Return the framework that a file tells: ``species``, ``position`` and ``rms_displacement``.
+
+    Raises
+    ------
+    DataError
+        If one of them is missing, has another shape than the others, or is no number.
+    """
+    if not isinstance(values, Mapping):
+        raise DataError("is no group of species, position and rms_displacement", where=where)
+    found = {}
+    for name in ("species", "position", "rms_displacement"):
+        value = values.get(name)
+        if not isinstance(value, np.ndarray) or value.dtype.kind not in "iuf":
+            raise DataError("is missing, or is no array of numbers", where=f"{where}/{name}")
+        if not np.isfinite(value).all():
+            raise DataError("holds values that are no numbers", where=f"{where}/{name}")
+        found[name] = value
+    species, position, rms = found.values()
+    if position.shape != (*species.shape, 3) or rms.shape != species.shape or species.ndim != 1:
+        raise DataError(
+            f"has species of the shape {species.shape}, positions {position.shape} and "
+            f"displacements {rms.shape}",
+            where=where,
+        )
+    return Framework(require_species(species, where), position, rms)
 
 
 class FrameworkAverage:

@@ -29,7 +29,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from mdgan_hpc import __version__
+from mdgan_hpc import __version__, hdf5
 from mdgan_hpc.errors import DataError
 
 GROUP = "particles/trajectory"
@@ -37,6 +37,13 @@ LINK = "particles/all"
 LEDGER = "parameters/ledger"
 PROVENANCE = "parameters/provenance"
 FRAMEWORK = "parameters/framework"
+#: Seconds of wall time of a generation, all sessions together; a killed one has not told its time.
+GENERATION_TIME = "generation_time_s"
+#: What a file being written still changes: too large to be read as constants, and small. All else
+#: in ``parameters/`` has a digest, which is an attribute of that group.
+GROWING = (f"/{LEDGER}/completed_records", f"/{LEDGER}/carry")
+CHANGING = (GENERATION_TIME,)
+DIGEST = "sha256"
 #: Name among the parameters: the verdict on the model that made the trajectory.
 VERDICT = "model_verdict"
 #: Name among the parameters: the number of the model that made each particle, [N].
@@ -209,8 +216,8 @@ _TIMES = {"ps": 1.0, "fs": 1e-3, "ns": 1e3}
 
 def unit_of(dataset: h5py.Dataset) -> str:
     """Return the unit attribute of a dataset, or an empty string."""
-    unit = dataset.attrs.get("unit", "")
-    return unit.decode() if isinstance(unit, bytes) else str(unit)
+    unit = hdf5.attribute(dataset, "unit")
+    return "" if unit is None else str(unit)
 
 
 def length_factor(dataset: h5py.Dataset, otherwise: str = "") -> float:

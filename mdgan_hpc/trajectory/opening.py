@@ -1,89 +1,359 @@
-"""Opening a trajectory file: is it one, where are its positions, are all its parts there."""
+"""Opening a trajectory file: is it one, and is each of its elements what H5MD says.
 
+`Elements` gives the datasets of a file, each looked at before it is read (`mdgan_hpc.hdf5`). The
+positions are judged by what the file stores of them; everything else is judged by their shape.
+"""
+
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import h5py
+import numpy as np
 
+from mdgan_hpc import digests, hdf5
 from mdgan_hpc.errors import DataError
+from mdgan_hpc.inputs import parse_json
 from mdgan_hpc.trajectory import layout
 
+_MADE_BY = "a trajectory made by mdgan-convert or mdgan-generate is needed"
 
-def open_file(path: Path) -> h5py.File:
-    """Open an HDF5 file for reading.
+
+class Elements:
+    """The elements of a trajectory file open for reading.
+
+    Parameters
+    ----------
+    path : path
 
     Raises
     ------
     DataError
-        If it is missing, locked, or no HDF5 file.
+        If it is no H5MD file, has no positions [T, N, 3], or a part of it is missing.
     """
-    if not path.exists():
-        raise DataError("no such file", where=path)
-    try:
-        return h5py.File(path, "r")
-    except OSError as error:
-        if "lock" in str(error):
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.file = hdf5.open_file(path, remedy=_MADE_BY)
+        try:
+            self.root = self.file["/"]
+            self.group = self._particle_group()
+            self.position = hdf5.numbers(self.group, "position/value", (None, None, 3))
+            if self.position.is_virtual:
+                _require_parts(self.position, path)
+            else:
+                hdf5.require_stored(self.position)
+        except BaseException:
+            self.file.close()
+            raise
+        self.n_records, self.n_atoms = (int(n) for n in self.position.shape[:2])
+        self._parameters: dict[str, Any] | None = None
+
+    def _particle_group(self) -> h5py.Group:
+        """Return the particle group with positions: the only one, ``trajectory`` or ``all``."""
+        particles = hdf5.find(self.root, "particles")
+        if hdf5.find(self.root, "h5md") is None or not isinstance(particles, h5py.Group):
+            raise DataError("is not an H5MD trajectory", where=self.path)
+        names = [name for name in hdf5.names(particles) if _has_positions(particles, name)]
+        if not names and hdf5.find(self.root, layout.LEDGER) is not None:
             raise DataError(
-                "is locked by another program, which writes or holds it",
-                where=path,
-                remedy="wait until it is done, or set HDF5_USE_FILE_LOCKING=FALSE to read anyway",
-            ) from error
-        raise DataError(
-            "is not an HDF5 file, or is damaged",
-            where=path,
-            remedy="a trajectory made by mdgan-convert or mdgan-generate is needed",
-        ) from error
-
-
-def particle_group(file: h5py.File, path: Path) -> h5py.Group:
-    """Return the particle group with the positions: the only one, ``trajectory`` or ``all``.
-
-    Raises
-    ------
-    DataError
-        If there is none, or more than one to choose from, or its positions are not [T, N, 3].
-    """
-    particles = file.get("particles")
-    if "h5md" not in file or not isinstance(particles, h5py.Group):
-        raise DataError("is not an H5MD trajectory", where=path)
-    names = [
-        name
-        for name in particles
-        if isinstance(particles.get(name), h5py.Group) and "position/value" in particles[name]
-    ]
-    if not names and layout.LEDGER in file:
-        raise DataError(
-            "holds no positions: it was made with --no-store",
-            where=path,
-            remedy="its analysis lies beside it, with the ending .msd.json",
-        )
-    known = [name for name in ("trajectory", "all") if name in names]
-    if len(names) != 1 and not known:
-        raise DataError(
-            f"has {len(names)} particle groups with positions ({', '.join(names) or 'none'})",
-            where=path,
-            remedy="one, or one called 'trajectory', is needed",
-        )
-    group = particles[(known or names)[0]]
-    shape = group["position/value"].shape
-    if len(shape) != 3 or shape[2] != 3 or 0 in shape:
-        raise DataError(f"positions have the shape {shape}, not [T, N, 3]", where=path)
-    return group
-
-
-def require_parts(positions: h5py.Dataset, path: Path) -> None:
-    """Look for the files of a virtual dataset: HDF5 reads a missing one as fill values.
-
-    Raises
-    ------
-    DataError
-        Naming the file that is missing.
-    """
-    if not positions.is_virtual:
-        return
-    for name in sorted({source.file_name for source in positions.virtual_sources()}):
-        if name != "." and not (path.parent / name).exists():
-            raise DataError(
-                f"its part {name} is missing",
-                where=path,
-                remedy="move a file together with the folder of its parts",
+                "holds no positions: it was made with --no-store",
+                where=self.path,
+                remedy="its analysis lies beside it, with the ending .msd.json",
             )
+        known = [name for name in ("trajectory", "all") if name in names]
+        if len(names) != 1 and not known:
+            raise DataError(
+                f"has {len(names)} particle groups with positions ({', '.join(names) or 'none'})",
+                where=self.path,
+                remedy="one, or one called 'trajectory', is needed",
+            )
+        found = hdf5.group(particles, (known or names)[0])
+        assert found is not None
+        return found
+
+    def has(self, element: str) -> bool:
+        """Whether the particles have an element that changes with time."""
+        return hdf5.find(self.group, f"{element}/value") is not None
+
+    def vectors(self, element: str) -> h5py.Dataset:
+        """Return the dataset [T, N, 3] of ``velocity``, ``forces`` or ``image``.
+
+        Raises
+        ------
+        DataError
+            If there is none, or it does not match the positions.
+        """
+        if not self.has(element):
+            raise DataError(f"has no {element}", where=self.path)
+        shape = (self.n_records, self.n_atoms, 3)
+        return hdf5.numbers(self.group, f"{element}/value", shape)
+
+    def first_row(self, element: str) -> np.ndarray | None:
+        """Return the first record [N] of an element that all particles have, or None.
+
+        Raises
+        ------
+        DataError
+            If it is not of N numbers, or one of them is not finite.
+        """
+        found, n = hdf5.find(self.group, element), self.n_atoms
+        if found is None:
+            return None
+        if isinstance(found, h5py.Group):
+            dataset = hdf5.numbers(found, "value", (self.n_records, n))
+            row = hdf5.read(dataset, 0)
+        else:
+            dataset = hdf5.numbers(self.group, element, (n,))
+            row = hdf5.read(dataset)
+        if not np.isfinite(row).all():
+            raise DataError("holds values that are no numbers", where=hdf5.place(dataset))
+        return row
+
+    def of_records(self, element: str) -> h5py.Dataset | None:
+        """Return ``step`` or ``time`` of the positions: a dataset [T], a number, or None.
+
+        Raises
+        ------
+        DataError
+            If it is shorter than the positions.
+        """
+        if hdf5.find(self.group, f"position/{element}") is None:
+            return None
+        found = hdf5.numbers(self.group, f"position/{element}", (), (None,))
+        if found.shape and found.shape[0] < self.n_records:
+            raise DataError(
+                f"has {found.shape[0]} values, the positions {self.n_records} records",
+                where=hdf5.place(found),
+            )
+        return found
+
+    def edges(self) -> h5py.Dataset | None:
+        """Return the dataset of the cell: [T, 3, 3], [T, 3], [3, 3], [3], or None.
+
+        Raises
+        ------
+        DataError
+            If it has another shape.
+        """
+        found = hdf5.find(self.group, "box/edges")
+        if found is None:
+            return None
+        if isinstance(found, h5py.Dataset):
+            return hdf5.numbers(self.group, "box/edges", (3,), (3, 3))
+        t = self.n_records
+        return hdf5.numbers(found, "value", (t, 3, 3), (t, 3))
+
+    @property
+    def chunk(self) -> tuple[int, int] | None:
+        """Records and particles of a chunk of the part files, or None where there are none."""
+        ledger = hdf5.group(self.root, layout.LEDGER)
+        if ledger is None or (told := hdf5.attribute(ledger, "chunk")) is None:
+            return None
+        told = np.atleast_1d(told)
+        if told.shape != (2,) or told.dtype.kind not in "iu" or told.min() < 1:
+            raise DataError(f"has the chunk {told}", where=hdf5.place(ledger))
+        return int(told[0]), int(told[1])
+
+    @property
+    def block_particles(self) -> int:
+        """Particles that one count of complete records is of; all where the file does not tell.
+
+        Raises
+        ------
+        DataError
+            If it tells a number that cannot be.
+        """
+        ledger = hdf5.group(self.root, layout.LEDGER)
+        told = None if ledger is None else hdf5.attribute(ledger, "block_particles")
+        if ledger is None or told is None:
+            return self.n_atoms
+        if np.ndim(told) or np.asarray(told).dtype.kind not in "iu" or told < 1:
+            raise DataError(f"has blocks of {told} particles", where=hdf5.place(ledger))
+        return int(told)
+
+    def observables(self) -> list[str]:
+        """Return the names of the observables that change with time."""
+        found = hdf5.group(self.root, "observables")
+        if found is None:
+            return []
+        return [
+            name
+            for name in hdf5.names(found)
+            if isinstance(inner := hdf5.find(found, name), h5py.Group)
+            and hdf5.find(inner, "value") is not None
+        ]
+
+    def observable(self, name: str) -> np.ndarray | None:
+        """Return an observable [T], or None."""
+        if hdf5.find(self.root, f"observables/{name}/value") is None:
+            return None
+        shape = (self.n_records,)
+        return hdf5.read(hdf5.numbers(self.root, f"observables/{name}/value", shape))
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the constants of ``parameters/``: numbers, arrays, texts and mappings of them.
+
+        Raises
+        ------
+        DataError
+            If they do not match their digest.
+        """
+        if self._parameters is None:
+            self._parameters = read_parameters(self.root)
+        return self._parameters
+
+    def number(self, name: str) -> float | None:
+        """Return a parameter that is a finite number, or None if there is none.
+
+        Raises
+        ------
+        DataError
+            If it is anything else.
+        """
+        found = self.parameters().get(name)
+        if found is None:
+            return None
+        if not isinstance(found, int | float) or not np.isfinite(found):
+            where = f"{self.path}:/parameters/{name}"
+            raise DataError("is no number", where=where, remedy="make the file again")
+        return float(found)
+
+    def text_of_json(self, name: str) -> dict[str, Any]:
+        """Return a parameter that is kept as JSON; empty if there is none.
+
+        Raises
+        ------
+        DataError
+        """
+        found = self.parameters().get(name)
+        where = f"{self.path}:/parameters/{name}"
+        if not found:
+            return {}
+        if not isinstance(found, str):
+            raise DataError("is no text", where=where)
+        return parse_json(found, where)
+
+
+def _has_positions(particles: h5py.Group, name: str) -> bool:
+    found = hdf5.find(particles, name)
+    return isinstance(found, h5py.Group) and hdf5.find(found, "position/value") is not None
+
+
+def _require_parts(positions: h5py.Dataset, path: Path) -> None:
+    """Look at the files of a virtual dataset: HDF5 reads what is missing as fill values.
+
+    Raises
+    ------
+    DataError
+        Naming the file that is missing, or does not hold what is read from it.
+    """
+    with hdf5.damage_told(hdf5.place(positions)):
+        sources = positions.virtual_sources()
+        mapped = sum(source.vspace.get_select_npoints() for source in sources)
+        if mapped != positions.size:
+            raise DataError(
+                f"claims {positions.size} numbers, its parts hold {mapped}",
+                where=hdf5.place(positions),
+            )
+        needed: dict[tuple[str, str], np.ndarray] = {}
+        for source in sources:
+            last = np.array(source.src_space.get_select_bounds()[1]) + 1
+            key = (source.file_name, source.dset_name)
+            needed[key] = np.maximum(needed.get(key, 0), last)
+    for (name, dataset), extent in needed.items():
+        _require_part(path.parent / name if name != "." else path, dataset, tuple(extent), path)
+
+
+def _require_part(part: Path, name: str, extent: tuple[int, ...], path: Path) -> None:
+    if not part.exists():
+        raise DataError(
+            f"its part {part.relative_to(path.parent)} is missing",
+            where=path,
+            remedy="move a file together with the folder of its parts",
+        )
+    with hdf5.open_file(part) as file:
+        found = hdf5.numbers(file["/"], name, (None,) * len(extent))
+        if found.is_virtual or any(a < b for a, b in zip(found.shape, extent, strict=True)):
+            raise DataError(
+                f"holds records of the shape {found.shape}, {path.name} refers to {extent}",
+                where=hdf5.place(found),
+            )
+        hdf5.require_stored(found)
+
+
+def files_of(path: str | Path) -> list[Path]:
+    """Return the files that a trajectory is made of: itself, and the parts of a virtual dataset.
+
+    Of a file that cannot be read, only itself.
+    """
+    path = Path(path)
+    try:
+        elements = Elements(path)
+    except DataError:
+        return [path]
+    with elements.file:
+        sources = elements.position.virtual_sources() if elements.position.is_virtual else ()
+        names = {source.file_name for source in sources}
+    return [path, *(path.parent / name for name in sorted(names) if name != ".")]
+
+
+def all_files(paths: Iterable[str | Path]) -> list[Path]:
+    """Return the files that trajectories are made of; see `files_of`."""
+    return [file for path in paths for file in files_of(path)]
+
+
+# Parameters -----------------------------------------------------------------------------------
+
+
+def read_parameters(root: h5py.Group) -> dict[str, Any]:
+    """Return the constants of ``parameters/`` of a file, checked by their digest if it has one.
+
+    Raises
+    ------
+    DataError
+    """
+    group = hdf5.group(root, "parameters")
+    if group is None:
+        return {}
+    tree = _constants(group)
+    told = hdf5.attribute(group, layout.DIGEST)
+    digests.require_digest(_sealed(tree), told, hdf5.place(group), remedy="make the file again")
+    return tree
+
+
+def seal_parameters(file: h5py.File) -> None:
+    """Store the digest of the constants in ``parameters/``, all of which are there by now."""
+    group = file["parameters"]
+    group.attrs[layout.DIGEST] = digests.of_tree(_sealed(_constants(group)))
+
+
+def _sealed(tree: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in tree.items() if name not in layout.CHANGING}
+
+
+def _constants(group: h5py.Group, depth: int = 8) -> dict[str, Any]:
+    """Return what is in a group, but for the ledger of a file that grows."""
+    tree: dict[str, Any] = {}
+    for name in hdf5.names(group):
+        if (found := hdf5.find(group, name)) is None or found.name in layout.GROWING:
+            continue
+        if isinstance(found, h5py.Dataset):
+            tree[name] = hdf5.value(found)
+        elif depth:
+            tree[name] = _constants(found, depth - 1)
+        else:
+            raise DataError("is nested too deep", where=hdf5.place(found))
+    return tree
+
+
+def read_provenance(path: str | Path) -> dict[str, Any]:
+    """Return how a file of this package came to be, complete or not.
+
+    Raises
+    ------
+    DataError
+    """
+    with hdf5.open_file(Path(path)) as file:
+        found = read_parameters(file["/"]).get("provenance")
+    return parse_json(found, path) if isinstance(found, str) and found else {}

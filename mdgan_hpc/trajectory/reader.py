@@ -1,6 +1,5 @@
 """Reading trajectories: ours and other H5MD files, in pieces, in Angstrom and ps."""
 
-import json
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -9,20 +8,22 @@ from typing import Any, Self
 import h5py
 import numpy as np
 
+from mdgan_hpc import hdf5
 from mdgan_hpc.errors import DataError, TruncatedError, UsageError
+from mdgan_hpc.inputs import require_memory
 from mdgan_hpc.trajectory import layout
-from mdgan_hpc.trajectory.framework import Framework, FrameworkAverage
-from mdgan_hpc.trajectory.opening import open_file, particle_group, require_parts
+from mdgan_hpc.trajectory.blocks.ledger import completed_of
+from mdgan_hpc.trajectory.framework import Framework, FrameworkAverage, framework_of
+from mdgan_hpc.trajectory.opening import Elements
 from mdgan_hpc.trajectory.species import (
     Selection,
     atomic_number,
     composition,
     read_block,
+    require_species,
     symbol,
 )
-
-#: Relative difference of record intervals up to which they count as equal (text formats round).
-_UNEVEN = 1e-4
+from mdgan_hpc.trajectory.times import interval_of, steps_of, times_of
 
 #: Bytes read at once where atoms are averaged.
 _AVERAGE_BYTES = 64 * 2**20
@@ -63,11 +64,10 @@ class Trajectory:
     ) -> None:
         self.path = Path(path)
         self._units = units
-        self.file = open_file(self.path)
+        self._elements = Elements(self.path)
+        self.file = self._elements.file
+        self._position: h5py.Dataset = self._elements.position
         try:
-            self._group = particle_group(self.file, self.path)
-            self._position: h5py.Dataset = self._group["position/value"]
-            require_parts(self._position, self.path)
             if not incomplete_ok and not self.complete:
                 done = int(self.completed_records.min())
                 raise TruncatedError(
@@ -83,7 +83,7 @@ class Trajectory:
                     self.all_species, atomic_number(species), self.path
                 )
         except BaseException:
-            self.file.close()
+            self.close()
             raise
 
     def __enter__(self) -> Self:
@@ -104,34 +104,36 @@ class Trajectory:
     @property
     def n_records(self) -> int:
         """Number of records T."""
-        return int(self._position.shape[0])
+        return self._elements.n_records
 
     @property
     def n_particles(self) -> int:
         """Number of particles N."""
-        return int(self._position.shape[1]) if self._selection is None else len(self._selection)
+        return self._elements.n_atoms if self._selection is None else len(self._selection)
 
     @property
     def chunk(self) -> tuple[int, int]:
         """Records and particles of a storage block: the unit that is read without waste."""
-        ledger = self.file.get(layout.LEDGER)
-        if ledger is not None and self._position.is_virtual:
-            records, particles = ledger.attrs["chunk"]
+        if self._position.is_virtual and self._elements.chunk is not None:
+            records, particles = self._elements.chunk
         elif self._position.chunks:
             records, particles, _ = self._position.chunks
         else:
-            records, particles = self.n_records, self.n_particles
+            records, particles = self.n_records, self._elements.n_atoms
         if self._selection is not None:
             particles = min(int(particles), self.n_particles)
         return int(records), int(particles)
 
+    @property
+    def block_particles(self) -> int:
+        """Particles of a block of a generated file, which are equally far; all in other files."""
+        return self._elements.block_particles
+
     @cached_property
     def completed_records(self) -> np.ndarray:
         """Records complete in each particle block, [n_blocks]; all in files of others."""
-        ledger = self.file.get(layout.LEDGER)
-        if ledger is None:
-            return np.array([self.n_records])
-        return np.asarray(ledger["completed_records"])
+        found = completed_of(self._elements)
+        return np.array([self.n_records]) if found is None else found
 
     @property
     def complete(self) -> bool:
@@ -141,17 +143,10 @@ class Trajectory:
     @cached_property
     def all_species(self) -> np.ndarray:
         """Atomic numbers of all particles of the file; zeros where it does not tell."""
-        values = self._constant_row("species")
+        values = self._elements.first_row("species")
         if values is None:
-            return np.zeros(self._position.shape[1], np.int32)
-        return np.asarray(values, np.int32)
-
-    def _constant_row(self, name: str) -> np.ndarray | None:
-        """The first record of an element that all particles of the file have, or None."""
-        element = self._group.get(name)
-        if element is None:
-            return None
-        return np.asarray(element["value"][0] if isinstance(element, h5py.Group) else element[:])
+            return np.zeros(self._elements.n_atoms, np.int32)
+        return require_species(values, self.path)
 
     @cached_property
     def species(self) -> np.ndarray:
@@ -185,28 +180,20 @@ class Trajectory:
     @cached_property
     def masses(self) -> np.ndarray | None:
         """Masses [N] in atomic mass units, or None."""
-        every = self._constant_row("mass")
-        return every if every is None or self._selection is None else every[self._selection.index]
+        every = self._elements.first_row("mass")
+        if every is None or self._selection is None:
+            return every
+        return np.asarray(every[self._selection.index])
 
     @cached_property
     def steps(self) -> np.ndarray:
         """MD step of each record, [T]."""
-        step = self._group["position/step"]
-        if step.shape == ():
-            return int(step[()]) * np.arange(self.n_records) + int(step.attrs.get("offset", 0))
-        return np.asarray(step[: self.n_records])
+        return steps_of(self._elements)[: self.n_records]
 
     @cached_property
     def times_ps(self) -> np.ndarray:
         """Time of each record in ps, [T] float64."""
-        if "time" not in self._group["position"]:
-            raise DataError("has no times", where=self.path)
-        time = self._group["position/time"]
-        factor = layout.time_factor(time, self._units[1])
-        if time.shape == ():
-            offset = float(time.attrs.get("offset", 0.0))
-            return np.asarray(factor * (float(time[()]) * np.arange(self.n_records) + offset))
-        return factor * np.asarray(time[: self.n_records])
+        return times_of(self._elements, self._units[1])[: self.n_records]
 
     @cached_property
     def record_interval_ps(self) -> float:
@@ -217,21 +204,7 @@ class Trajectory:
         DataError
             If the records are not evenly spaced in time.
         """
-        if self.n_records < 2:
-            raise DataError("has a single record, no interval", where=self.path)
-        times = self.times_ps
-        intervals = np.diff(times)
-        mean = float((times[-1] - times[0]) / (self.n_records - 1))
-        rounding = layout.time_rounding(self._group["position/time"], float(times.max()))
-        odd = np.flatnonzero(np.abs(intervals - mean) > _UNEVEN * abs(mean) + rounding)
-        if mean <= 0 or odd.size:
-            at = int(odd[0]) if odd.size else 0
-            raise DataError(
-                f"records {at} and {at + 1} are {intervals[at]:g} ps apart, others {mean:g} ps",
-                where=self.path,
-                remedy="split the trajectory where its time step changes",
-            )
-        return mean
+        return interval_of(self._elements, self.times_ps)
 
     @cached_property
     def constant_cell(self) -> np.ndarray | None:
@@ -239,17 +212,16 @@ class Trajectory:
 
         None also where there is no cell.
         """
-        edges = self._group.get("box/edges")
+        edges = self._elements.edges()
         if edges is None:
             return None
-        if isinstance(edges, h5py.Dataset):
-            return layout.length_factor(edges, self._length_unit) * _as_matrix(edges[:])
-        value = edges["value"]
-        first = value[0]
-        for start in range(0, len(value), 65536):
-            if (value[start : start + 65536] != first).any():
+        if self._fixed_cell:
+            return np.asarray(self._as_cells(edges, hdf5.read(edges)[None])[0])
+        first = hdf5.read(edges, 0)
+        for start in range(0, self.n_records, 65536):
+            if (hdf5.read(edges, slice(start, start + 65536)) != first).any():
                 return None
-        return layout.length_factor(value, self._length_unit) * _as_matrix(first)
+        return np.asarray(self._as_cells(edges, first[None])[0])
 
     def cells(self, records: slice = slice(None)) -> np.ndarray:
         """Return the cells [t, 3, 3] in Angstrom of a range of records.
@@ -259,15 +231,26 @@ class Trajectory:
         DataError
             If the file has no cell.
         """
-        edges = self._group.get("box/edges")
+        edges = self._elements.edges()
         if edges is None:
             raise DataError("has no cell", where=self.path)
-        if isinstance(edges, h5py.Dataset):
+        if self._fixed_cell:
             count = len(range(*records.indices(self.n_records)))
             return np.repeat(self.constant_cell[None], count, axis=0)  # type: ignore[index]
-        value = edges["value"]
-        factor = layout.length_factor(value, self._length_unit)
-        return factor * np.stack([_as_matrix(row) for row in value[records]])
+        return self._as_cells(edges, hdf5.read(edges, records))
+
+    @property
+    def _fixed_cell(self) -> bool:
+        return isinstance(hdf5.find(self._elements.group, "box/edges"), h5py.Dataset)
+
+    def _as_cells(self, edges: h5py.Dataset, rows: np.ndarray) -> np.ndarray:
+        """Return stored edges [t, 3, 3], or [t, 3] of orthorhombic boxes, as cells [t, 3, 3]."""
+        if not np.isfinite(rows).all():
+            raise DataError("has cell vectors that are no numbers", where=hdf5.place(edges))
+        cells = np.asarray(rows, np.float64)
+        if cells.ndim == 2:
+            cells = cells[:, :, None] * np.eye(3)
+        return layout.length_factor(edges, self._length_unit) * cells
 
     @property
     def position_type(self) -> np.dtype[Any]:
@@ -296,73 +279,98 @@ class Trajectory:
         particles: slice,
         out: np.ndarray | None = None,
     ) -> np.ndarray:
+        if out is None:
+            require_memory(self._bytes(selection, records, particles), self.path)
         values = _read(self._position, selection, records, particles, out)
         if self._length != 1.0:
             values = values * self._length
-        if "image/value" not in self._group:
+        if not self._elements.has("image"):
             return values
-        image = _read(self._group["image/value"], selection, records, particles)
+        image = _read(self._elements.vectors("image"), selection, records, particles)
         constant = self.constant_cell
         cells = self.cells(records) if constant is None else constant
         return np.asarray(values + image.astype(np.float64) @ cells)
 
+    def _bytes(self, selection: Selection | None, records: slice, particles: slice) -> int:
+        """Return the memory that records of particles take."""
+        n = self._elements.n_atoms if selection is None else len(selection)
+        rows, columns = range(self.n_records)[records], range(n)[particles]
+        return 3 * len(rows) * len(columns) * int(self._position.dtype.itemsize)
+
+    @property
+    def has_images(self) -> bool:
+        """Whether the cell that each particle is in is stored, so that positions are unwrapped."""
+        return self._elements.has("image")
+
+    @property
+    def has_times(self) -> bool:
+        """Whether times are stored."""
+        return self._elements.of_records("time") is not None
+
     @property
     def has_velocities(self) -> bool:
         """Whether velocities are stored."""
-        return "velocity/value" in self._group
+        return self._elements.has("velocity")
 
     def velocities(
         self, records: slice = slice(None), particles: slice = slice(None)
     ) -> np.ndarray:
         """Return velocities [t, n, 3] in Angstrom/ps of a range of records and particles."""
-        if not self.has_velocities:
-            raise DataError("has no velocities", where=self.path)
-        value = self._group["velocity/value"]
+        value = self._elements.vectors("velocity")
         read = _read(value, self._selection, records, particles)
         return np.asarray(read * np.float32(layout.velocity_factor(value, " ".join(self._units))))
 
     @property
     def has_forces(self) -> bool:
         """Whether forces are stored."""
-        return "forces/value" in self._group
+        return self._elements.has("forces")
 
     def forces(self, records: slice = slice(None)) -> np.ndarray:
         """Return forces [t, N, 3] in eV/Angstrom of a range of records; NaN where unknown."""
-        if not self.has_forces:
-            raise DataError("has no forces", where=self.path)
-        return _read(self._group["forces/value"], self._selection, records, slice(None))
+        return _read(self._elements.vectors("forces"), self._selection, records, slice(None))
 
     @property
     def has_cell(self) -> bool:
         """Whether a cell is stored."""
-        return "box/edges" in self._group
+        return self._elements.edges() is not None
 
     @property
     def observables(self) -> list[str]:
         """Names of the time-dependent observables."""
-        group = self.file.get("observables", {})
-        return [name for name in group if f"{name}/value" in group]
+        return self._elements.observables()
 
     def observable(self, name: str) -> np.ndarray | None:
         """Return an observable [T] (temperature in K, energies in eV), or None."""
-        element = self.file.get(f"observables/{name}/value")
-        return None if element is None else np.asarray(element)
+        return self._elements.observable(name)
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The constants of ``parameters/``: numbers, arrays, texts, and mappings of them."""
+        return self._elements.parameters()
 
     def parameter(self, name: str) -> Any:
-        """Return a constant of ``parameters/``: a number, an array, a text, or None if absent."""
-        item = self.file.get(f"parameters/{name}")
-        if item is None:
-            return None
-        if isinstance(item, h5py.Group):
-            return {key: self.parameter(f"{name}/{key}") for key in item}
-        value = item[()]
-        return value.decode() if isinstance(value, bytes) else value
+        """Return one of `parameters`, or None if absent."""
+        return self.parameters.get(name)
+
+    def number(self, name: str) -> float | None:
+        """Return one of `parameters` that is a finite number, or None if absent.
+
+        Raises
+        ------
+        DataError
+            If it is anything else.
+        """
+        return self._elements.number(name)
+
+    def recorded(self, name: str) -> dict[str, Any]:
+        """Return a parameter that is a record in JSON, such as ``model_provenance``; or {}."""
+        return self._elements.text_of_json(name)
 
     @property
     def generated(self) -> bool:
         """Whether a model made it."""
         return any(
-            f"parameters/{name}" in self.file
+            name in self.parameters
             for name in ("generator_label", "model_provenance", "simulated_together")
         )
 
@@ -380,8 +388,10 @@ class Trajectory:
         DataError
             If the file gives no possible number.
         """
-        stored, n = self.parameter("simulated_together"), int(self._position.shape[1])
-        if stored is not None and not (stored >= 1 and stored == int(stored)):
+        stored, n = self.parameter("simulated_together"), self._elements.n_atoms
+        if stored is not None and not (
+            isinstance(stored, int | float) and stored >= 1 and stored == int(stored)
+        ):
             raise DataError(
                 f"parameters/simulated_together is {stored}, not a number of particles",
                 where=self.path,
@@ -399,11 +409,11 @@ class Trajectory:
         """
         values = self.parameter("framework")
         if values:
-            return Framework(values["species"], values["position"], values["rms_displacement"])
+            return framework_of(values, f"{self.path}:/{layout.FRAMEWORK}")
         if (
             self._selection is None
             or self.generated
-            or len(self._selection) == len(self.all_species)
+            or len(self._selection) == self._elements.n_atoms
         ):
             return None
         return self._averaged(np.setdiff1d(np.arange(len(self.all_species)), self._selection.index))
@@ -415,19 +425,15 @@ class Trajectory:
         for start in range(0, self.n_records, step):
             records = slice(start, min(start + step, self.n_records))
             average.add(self._unwrapped(others, records, slice(None)).astype(np.float64))
+        if not np.isfinite(average.mean).all():
+            bad = index[~np.isfinite(average.mean).all(1)][0]
+            raise DataError(f"has positions of particle {bad} that are no numbers", where=self.path)
         return Framework(self.all_species[index], average.mean, average.rms_displacement)
 
     @cached_property
     def provenance(self) -> dict[str, Any]:
         """How the file came to be; empty for files of others."""
-        text = self.parameter("provenance")
-        return dict(json.loads(text)) if text else {}
-
-
-def read_provenance(path: str | Path) -> dict[str, Any]:
-    """Return how a file of this package came to be, complete or not."""
-    with h5py.File(path, "r") as file:
-        return dict(json.loads(file[layout.PROVENANCE][()]))
+        return self._elements.text_of_json("provenance")
 
 
 def _read(
@@ -441,8 +447,3 @@ def _read(
     if selection is None:
         return read_block(dataset, records, particles, out)
     return selection.read(dataset, records, particles, out)
-
-
-def _as_matrix(edges: np.ndarray) -> np.ndarray:
-    """H5MD allows an orthorhombic box as three lengths."""
-    return np.diag(edges) if np.ndim(edges) == 1 else np.asarray(edges, np.float64)

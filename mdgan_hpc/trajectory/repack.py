@@ -7,10 +7,12 @@ import h5py
 import numpy as np
 
 from mdgan_hpc.errors import DataError
-from mdgan_hpc.outputs import refuse_existing, written_whole
+from mdgan_hpc.hdf5_output import hdf5_written
+from mdgan_hpc.outputs import check_output, written_whole
 from mdgan_hpc.progress import Progress
 from mdgan_hpc.provenance import as_json
 from mdgan_hpc.trajectory import layout
+from mdgan_hpc.trajectory.opening import files_of, seal_parameters
 from mdgan_hpc.trajectory.reader import Trajectory
 
 #: Parameters that describe the parts, not the trajectory.
@@ -37,12 +39,12 @@ def repack(source: str | Path, target: str | Path, *, force: bool = False) -> No
     DataError
         If what was written reads back differently.
     """
-    refuse_existing(target, force=force)
-    with Trajectory(source) as trajectory, written_whole(target) as partial:
+    check_output(target, force=force, inputs=files_of(source))
+    with Trajectory(source) as trajectory, written_whole(target, force=force) as partial:
         names = ["position"] + (["velocity"] if trajectory.has_velocities else [])
         count = trajectory.n_records * trajectory.n_particles * len(names)
         with (
-            h5py.File(partial, "w") as file,
+            hdf5_written(partial) as file,
             Progress("Compressing", count, "records") as progress,
         ):
             group = layout.write_identity(file)
@@ -110,10 +112,10 @@ def _write_rest(file: h5py.File, group: h5py.Group, trajectory: Trajectory) -> N
     layout.write_species(group, trajectory.species, trajectory.n_records)
     if trajectory.masses is not None:
         layout.write_masses(group, trajectory.masses, trajectory.n_records)
-    for name in trajectory.file["parameters"]:
-        if name not in _OF_PARTS:
-            trajectory.file.copy(f"parameters/{name}", file["parameters"])
+    kept = {name: v for name, v in trajectory.parameters.items() if name not in _OF_PARTS}
+    layout.write_parameters(file["parameters"], kept)
     layout.write_parameters(file, {layout.PROVENANCE: as_json(trajectory.provenance)})
     layout.write_ledger(
         file, np.array([trajectory.n_records]), trajectory.n_particles, trajectory.n_records
     )
+    seal_parameters(file)

@@ -1,6 +1,5 @@
 """Are trajectories replicas of one system, and different ones?"""
 
-import json
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -152,9 +151,8 @@ def system_of(trajectory: Trajectory) -> str:
     if trajectory.generated:
         return str(training_of(trajectory).get("system", ""))
     species = trajectory.all_species
-    framework = trajectory.parameter("framework")
-    if framework:
-        species = np.concatenate([species, framework["species"]])
+    if trajectory.parameter("framework") and trajectory.framework is not None:
+        species = np.concatenate([species, trajectory.framework.species])
     elif len(np.unique(species)) < 2:
         return ""  # the others may have been left out
     return composition(species) if species.all() else ""
@@ -165,5 +163,4 @@ def training_of(trajectory: Trajectory) -> dict[str, Any]:
 
     ``inputs`` are the SHA-256 of the training data by their paths.
     """
-    text = trajectory.parameter("model_provenance")
-    return dict(json.loads(text)) if isinstance(text, str) and text else {}
+    return trajectory.recorded("model_provenance")

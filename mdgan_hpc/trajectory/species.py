@@ -2,11 +2,11 @@
 
 import difflib
 from collections.abc import Iterator
-from typing import Any
 
 import h5py
 import numpy as np
 
+from mdgan_hpc import hdf5
 from mdgan_hpc.errors import DataError, UsageError
 
 #: Bytes of all particles read at once to pick some of them.
@@ -47,6 +47,25 @@ def composition(species: np.ndarray) -> str:
     """Return symbols and numbers of the atomic numbers [N], such as ``Li20 O60``."""
     numbers, counts = np.unique(species, return_counts=True)
     return " ".join(f"{symbol(z)}{count}" for z, count in zip(numbers, counts, strict=True))
+
+
+def require_species(numbers: np.ndarray, where: object) -> np.ndarray:
+    """Return atomic numbers [N] as integers; 0 stands for an atom of an unknown kind.
+
+    Raises
+    ------
+    DataError
+        If one of them is none.
+    """
+    from ase.data import chemical_symbols
+
+    known = (numbers >= 0) & (numbers < len(chemical_symbols)) & (numbers == np.floor(numbers))
+    if not known.all():
+        bad = int(np.flatnonzero(~known)[0])
+        raise DataError(
+            f"particle {bad} has the atomic number {numbers[bad]}, which there is not", where=where
+        )
+    return np.asarray(numbers, np.int32)
 
 
 class Selection:
@@ -129,7 +148,7 @@ class Selection:
         between = dataset.dtype.itemsize * (last - first) * int(np.prod(dataset.shape[2:]))
         for piece in _pieces(len(rows), max(1, _PICK_BYTES // between)):
             some = rows[piece]
-            block = dataset[slice(some.start, some.stop, some.step), first:last]
+            block = hdf5.read(dataset, np.s_[some.start : some.stop : some.step, first:last])
             out[piece] = block[:, index - first]
         return out
 
@@ -143,8 +162,4 @@ def read_block(
     dataset: h5py.Dataset, records: slice, particles: slice, out: np.ndarray | None = None
 ) -> np.ndarray:
     """Return ``dataset[records, particles]``, in the memory `out` if given."""
-    if out is None:
-        values: Any = dataset[records, particles]
-        return np.asarray(values)
-    dataset.read_direct(out, np.s_[records, particles])
-    return out
+    return hdf5.read(dataset, np.s_[records, particles], out)

@@ -33,10 +33,10 @@ class Temperature:
 
 def temperature_of(trajectory: Trajectory) -> Temperature:
     """Return the temperature that a file tells."""
-    target = trajectory.parameter(TARGET)
+    target = trajectory.number(TARGET)
     measured = trajectory.observable("temperature")
     known = np.zeros(0) if measured is None else measured[np.isfinite(measured)]
     return Temperature(
-        float(target) if target is not None and float(target) > 0 else None,
+        target if target is not None and target > 0 else None,
         float(known.mean()) if known.size else None,
     )

@@ -1,8 +1,7 @@
 """Writing a trajectory of unknown length frame by frame, in bounded memory."""
 
-import contextlib
-import io
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -11,41 +10,11 @@ import h5py
 import numpy as np
 
 from mdgan_hpc.errors import DataError
-from mdgan_hpc.outputs import commit, partial_path, refuse_existing, require_directory_for
+from mdgan_hpc.hdf5_output import Hdf5Writer
+from mdgan_hpc.outputs import write_error, written_whole
 from mdgan_hpc.provenance import as_json
 from mdgan_hpc.trajectory import layout
-
-
-class _Target(io.FileIO):
-    """The file below HDF5, which keeps a failed write to itself.
-
-    HDF5 cannot close a file that it failed to write, and ends the program; so the first failure,
-    or an interrupt that arrives meanwhile, is kept in `error`, whatever follows is dropped, and
-    the writer gives up in good order.
-    """
-
-    error: BaseException | None = None
-
-    def write(self, data: Any) -> int:
-        view, done = memoryview(data), 0
-        try:
-            while self.error is None and done < len(view):
-                done += super().write(view[done:])
-        except BaseException as error:
-            self.error = error
-        return len(view)
-
-    def flush(self) -> None:
-        """Do nothing: nothing is buffered here."""
-
-    def truncate(self, size: int | None = None) -> int:
-        if self.error is not None:
-            return 0
-        try:
-            return super().truncate(size)
-        except BaseException as error:
-            self.error = error
-            return 0
+from mdgan_hpc.trajectory.opening import seal_parameters
 
 
 class _Element:
@@ -115,8 +84,6 @@ class TrajectoryWriter:
         parameters: Mapping[str, Any] | None = None,
         force: bool = False,
     ) -> None:
-        refuse_existing(path, force=force)
-        require_directory_for(path)
         self.path = Path(path)
         self.n_particles = len(species)
         self.n_records = 0
@@ -124,12 +91,11 @@ class TrajectoryWriter:
         self._cell = None if cell is None else np.asarray(cell, np.float64)
         self._parameters: dict[str, Any] = dict(parameters or {})
         self._provenance: dict[str, Any] = {}
-        self._partial = partial_path(path)
-        try:
-            self._target = _Target(self._partial, "w+")
-        except OSError as error:
-            raise DataError(f"cannot be written ({error.strerror})", where=path) from error
-        self._file = h5py.File(self._target, "w")
+        with ExitStack() as stack:
+            partial = stack.enter_context(written_whole(path, force=force))
+            self._writer = stack.enter_context(Hdf5Writer(partial))
+            self._open = stack.pop_all()
+        self._file = self._writer.file
         self._group = layout.write_identity(self._file)
         self._masses = masses
         self._elements: dict[str, h5py.Dataset] = {}
@@ -143,14 +109,10 @@ class TrajectoryWriter:
         value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if kind is None:
-            try:
-                self._finish()
-            except BaseException:
-                self._discard()
-                raise
-        else:
-            self._discard()
+        with self._open:
+            if value is not None:
+                raise value
+            self._finish()
 
     def set_parameters(self, values: Mapping[str, Any]) -> None:
         """Add constants known only after reading, such as the mean framework."""
@@ -216,7 +178,10 @@ class TrajectoryWriter:
             dataset.resize(self.n_records + n, axis=0)
             dataset[self.n_records :] = element.values
         self.n_records += n
-        self._check_written()
+        try:
+            self._writer.check()
+        except OSError as error:
+            raise write_error(error, self.path) from error
 
     def _require_same_kinds(self, new: Mapping[str, "_Element"]) -> None:
         """Make the datasets at the first frames; refuse others later."""
@@ -228,17 +193,6 @@ class TrajectoryWriter:
         if self._elements.keys() != new.keys():
             missing = ", ".join(sorted(self._elements.keys() - new.keys()))
             raise DataError(f"{missing} is missing in later frames", where=self.path)
-
-    def _check_written(self) -> None:
-        error = self._target.error
-        if isinstance(error, OSError):
-            raise DataError(
-                f"cannot be written ({error.strerror})",
-                where=self.path,
-                remedy="make room, or choose another place",
-            )
-        if error is not None:
-            raise error
 
     def _finish(self) -> None:
         if not self._elements:
@@ -262,14 +216,4 @@ class TrajectoryWriter:
         if self._provenance:
             layout.write_parameters(file, {layout.PROVENANCE: as_json(self._provenance)})
         layout.write_ledger(file, np.array([self.n_records]), self.n_particles, self.n_records)
-        file.close()
-        self._check_written()
-        self._target.close()
-        commit(self._partial, self.path)
-
-    def _discard(self) -> None:
-        # What HDF5 says while it lets go of a file that is thrown away does not matter.
-        with contextlib.suppress(Exception):
-            self._file.close()
-        self._target.close()
-        self._partial.unlink(missing_ok=True)
+        seal_parameters(file)

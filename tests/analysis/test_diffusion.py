@@ -22,7 +22,8 @@ from mdgan_hpc.analysis.settings import DynamicsConfig
 from mdgan_hpc.errors import DataError
 from mdgan_hpc.units import BOLTZMANN_EV_PER_K
 from tests.benchmarks.calibration import coverage
-from tests.support.motion import brownian, cage_and_hops, dragging, dynamics, run, write
+from tests.support.commands import run
+from tests.support.motion import brownian, cage_and_hops, dragging, dynamics, write
 
 
 def test_covariance_is_that_of_many_brownian_runs():

@@ -12,7 +12,8 @@ from mdgan_hpc.analysis.results import Collective, Dynamics, MsdResult, Refused
 from mdgan_hpc.analysis.settings import DynamicsConfig
 from mdgan_hpc.errors import DataError, UsageError
 from mdgan_hpc.results import load_results
-from tests.support.motion import brownian, dragging, run, write
+from tests.support.commands import run
+from tests.support.motion import brownian, dragging, write
 
 
 def same(a, b, where=""):

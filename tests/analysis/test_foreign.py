@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from mdgan_hpc.results import load_results
-from tests.support.motion import brownian, dynamics, run
+from tests.support.commands import run
+from tests.support.motion import brownian, dynamics
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ from mdgan_hpc.analysis.settings import DynamicsConfig, MsdConfig
 from mdgan_hpc.errors import DataError, UsageError
 from mdgan_hpc.results import load_results
 from mdgan_hpc.trajectory import TrajectoryWriter
-from tests.support.motion import brownian, dynamics, run, write
+from tests.support.commands import run
+from tests.support.motion import brownian, dynamics, write
 
 
 def naive(runs, lag):

@@ -7,6 +7,7 @@ import difflib
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -128,6 +129,27 @@ def test_mistakes_are_told_in_one_line(
     assert text.startswith("Error: "), text
     assert words in text
     assert text.count("\n") == 1, text
+
+
+WHEEL = Path(sys.executable).parents[1]
+
+
+@pytest.mark.skipif(
+    not (WHEEL / "bin/mpiexec").exists(), reason="this environment has no MPI of its own"
+)
+def test_an_mpi_that_cannot_work_is_told_before_anything_is_submitted(tmp_path: Path) -> None:
+    chosen = {"MDGAN_RUNTIME": "venv", "MDGAN_VENV": str(WHEEL), "MDGAN_MPI": "pmix"}
+    text = run("default", tmp_path, "jobs/pipeline.sh", "run", **chosen)
+    assert text.startswith("Error: MDGAN_MPI=pmix, but the environment holds MPICH's wheel")
+    assert text.count("\n") == 1
+
+
+def test_run_folders_of_one_name_are_told_before_anything_is_submitted(tmp_path: Path) -> None:
+    for folder in ("a/run", "b/run"):
+        (tmp_path / folder).mkdir(parents=True)
+    text = run("default", tmp_path, "jobs/pipeline.sh", "a/run", "b/run")
+    assert text.startswith("Error: two run folders are called run")
+    assert text.count("\n") == 1
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTAINERS = ROOT / "containers"
-KINDS = ("cpu", "cuda", "rocm")
+KINDS = ("cpu", "cpu-docker", "cuda", "rocm")
 MARK = "# ---- The same lines in every definition from here on"
 COMMANDS = ("convert", "train", "generate", "msd", "report")
 
@@ -28,9 +28,23 @@ def test_definitions_differ_in_their_base_alone() -> None:
         *((CONTAINERS / f"mdgan-{kind}.def").read_text().split(MARK) for kind in KINDS),
         strict=True,
     )
-    assert bodies[0] == bodies[1] == bodies[2]
+    assert len(set(bodies)) == 1
     for head in heads:
         assert set(re.findall(r"^%(\w+)", head, re.M)) <= {"arguments", "setup"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bases_are_pinned_by_digest_or_by_a_day(kind: str) -> None:
+    parts = sections(kind)
+    if "Bootstrap: docker" in parts[""]:
+        assert "From: {{ BASE }}" in parts[""]
+        pinned = re.search(r"^\s*BASE=(\S+)@sha256:([0-9a-f]{64})$", parts["arguments"], re.M)
+    else:
+        assert "MirrorURL: {{ MIRROR }}" in parts[""]
+        pinned = re.search(
+            r"snapshot\.debian\.org/archive/debian/(\d{8}T\d{6}Z)$", parts["arguments"], re.M
+        )
+    assert pinned, parts["arguments"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

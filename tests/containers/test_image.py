@@ -110,7 +110,10 @@ def test_whole_pipeline_inside(tmp_path: Path) -> None:
     for words in (
         ("mdgan-convert", run, "-o", md, "--select", "Li", "--drift", "all"),
         ("mdgan-train", config, "--data", md, "--out", model),
-        ("mdgan-generate", model, "-o", generated, "--particles", 64, "--records", 2400),
+        (
+            *("mdgan-generate", model, "-o", generated, "--particles", 64, "--records", 2400),
+            "--accept-poor-model",
+        ),
         ("mdgan-msd", generated, "-o", tmp_path / "msd.json"),
         ("mdgan-report", "--md", md, "--generated", generated, "-o", tmp_path / "report"),
     ):
@@ -156,7 +159,7 @@ def test_two_ranks_write_one_parallel_file_under_slurm(
     slurm.done(slurm.submit("jobs/train.slurm", options=two, env=env))
     output = tmp_path / "generated.h5"
     words = [Path(slurm.environment["MDGAN_WORK"]) / "train", "-o", output]
-    words += ["--particles", 512, "--records", 300, "--storage", "mpio"]
+    words += ["--particles", 512, "--records", 300, "--storage", "mpio", "--accept-poor-model"]
     log = slurm.done(slurm.submit("jobs/generate.slurm", *words, options=two, env=env))
     assert "apptainer exec" in log
     with h5py.File(output) as file:

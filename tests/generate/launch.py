@@ -4,19 +4,17 @@ import os
 import shutil
 import subprocess
 import sys
-import traceback
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
 
-from mdgan_hpc.cli.generate import main
 from mdgan_hpc.generate.rng import BURN_IN, RECORDS, START, block_rng
 from mdgan_hpc.models import registry
 from mdgan_hpc.models.file import Model, load_model, save_model
+from tests.support.commands import run
 
 ROOT = Path(__file__).resolve().parents[2]
 PLUGIN = ROOT / "tests/support/plugin"
@@ -96,11 +94,9 @@ def stored(path, name="position"):
 
 
 def here(*arguments, expect=0):
-    """Run in this process, on one worker; returns click's result."""
-    done = CliRunner().invoke(main, ["--workers", "1", *map(str, arguments)])
-    unexpected = done.exception is not None and not isinstance(done.exception, SystemExit)
-    assert not unexpected, "".join(traceback.format_exception(done.exception))
-    assert done.exit_code == expect, done.output
+    """Run in this process, on one worker; returns what it did."""
+    done = run("mdgan_hpc.cli.generate", "--workers", 1, *arguments)
+    assert done.returncode == expect, done.stdout + done.stderr
     return done
 
 

@@ -23,6 +23,7 @@ from mdgan_hpc.models.transition.config import TransitionConfig
 from mdgan_hpc.models.transition.generator import TransitionGenerator
 from mdgan_hpc.trajectory import Trajectory
 from mdgan_hpc.trajectory.blocks.plan import SETTINGS
+from mdgan_hpc.trajectory.opening import seal_parameters
 
 # 3 blocks of 64, the last cut; 5 segments of 100 records, the last cut.
 SMALL = "--particles", 150, "--records", 450, "--block-particles", 64, "--block-records", 100
@@ -345,6 +346,7 @@ def change_settings(path, **changes):
         settings = json.loads(file[SETTINGS][()]) | changes
         del file[SETTINGS]
         file[SETTINGS] = json.dumps(settings)
+        seal_parameters(file)
 
 
 def test_an_output_of_another_behaviour_is_refused_and_of_another_version_told(model, tmp_path):

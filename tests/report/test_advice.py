@@ -1,7 +1,5 @@
 """Advice before training, on motion whose times are known."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +10,7 @@ from mdgan_hpc.analysis.fit.diffusion import fit_diffusion
 from mdgan_hpc.errors import DataError
 from mdgan_hpc.report.advice import advise
 from mdgan_hpc.trajectory import TrajectoryWriter
+from tests.support.commands import run
 
 
 def write(path: Path, positions: np.ndarray, interval_ps: float) -> Path:
@@ -61,11 +60,11 @@ def test_caged_motion_is_warned_of(tmp_path):
     advice = advise([file])
     assert advice.cage_ps is not None
     assert advice.diffusive_ps is None
-    line = [sys.executable, "-m", "mdgan_hpc.cli.train", "--advise", "--data", str(file)]
-    line += ["--figure", str(tmp_path / "samples.png")]
-    done = subprocess.run(line, capture_output=True, text=True, check=True)
+    picture = tmp_path / "samples.png"
+    done = run("mdgan_hpc.cli.train", "--advise", "--data", file, "--figure", picture)
+    assert done.returncode == 0, done.stderr
     assert "cannot answer what D is" in done.stdout
-    assert (tmp_path / "samples.png").read_bytes().startswith(b"\x89PNG")
+    assert picture.read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize(

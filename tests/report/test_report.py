@@ -13,15 +13,17 @@ from mdgan_hpc.report.comparison import compare
 from mdgan_hpc.report.results import Comparison
 from mdgan_hpc.report.settings import ReportConfig
 from mdgan_hpc.results import load_results
-from tests.support.motion import brownian, cage_and_hops, run, write
+from tests.support.commands import run
+from tests.support.motion import brownian, cage_and_hops, write
 
 
-@pytest.fixture
-def inputs(tmp_path):
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("inputs")
     rng = np.random.default_rng(5)
-    md = [write(tmp_path / f"md{k}.h5", brownian(800, 6, rng), interval=0.05) for k in (1, 2, 3)]
+    md = [write(folder / f"md{k}.h5", brownian(800, 6, rng), interval=0.05) for k in (1, 2, 3)]
     generated = write(
-        tmp_path / "gen.h5",
+        folder / "gen.h5",
         brownian(900, 64, rng, interval=0.1),
         interval=0.1,
         parameters={"generator_label": "transition density", "simulated_together": 1},
@@ -29,10 +31,17 @@ def inputs(tmp_path):
     return [*(x for m in md for x in ("--md", m)), "--generated", generated]
 
 
-def test_report_holds_figures_numbers_and_a_page(tmp_path, inputs):
-    folder = tmp_path / "report"
+@pytest.fixture(scope="module")
+def reported(inputs, tmp_path_factory):
+    """The folder of a report, and what the command said."""
+    folder = tmp_path_factory.mktemp("reported") / "report"
     done = run("mdgan_hpc.cli.report", *inputs, "-o", folder)
     assert done.returncode == 0, done.stderr
+    return folder, done
+
+
+def test_report_holds_figures_numbers_and_a_page(reported):
+    folder, done = reported
     numbers = json.loads((folder / "report.json").read_text())
     ratio = numbers["msd_ratio"]
     assert f"{ratio['worst']:.3f}" in done.stdout
@@ -103,9 +112,8 @@ def test_a_crystal_adds_sites_and_density(tmp_path):
     assert (folder / "density.png").exists()
 
 
-def test_a_second_run_uses_what_is_there_and_other_inputs_are_refused(tmp_path, inputs):
-    folder = tmp_path / "report"
-    assert run("mdgan_hpc.cli.report", *inputs, "-o", folder).returncode == 0
+def test_a_second_run_uses_what_is_there_and_other_inputs_are_refused(reported, inputs):
+    folder, _ = reported
     before = (folder / "analysis.h5").stat().st_mtime_ns
     assert run("mdgan_hpc.cli.report", *inputs, "-o", folder).returncode == 0
     assert (folder / "analysis.h5").stat().st_mtime_ns == before
@@ -114,9 +122,8 @@ def test_a_second_run_uses_what_is_there_and_other_inputs_are_refused(tmp_path, 
     assert "other inputs" in other.stderr
 
 
-def test_a_comparison_goes_to_a_file_and_comes_back(tmp_path, inputs):
-    folder = tmp_path / "report"
-    assert run("mdgan_hpc.cli.report", *inputs, "-o", folder).returncode == 0
+def test_a_comparison_goes_to_a_file_and_comes_back(reported):
+    folder, _ = reported
     tree = load_results(folder / "analysis.h5")
     found = Comparison.from_tree(tree)
     again = Comparison.from_tree(found.to_tree())

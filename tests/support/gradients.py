@@ -55,9 +55,8 @@ def cells() -> Dataset:
 
 def main(out: Path, run: Path) -> None:
     """Save {(kind, network): flat gradient}, and the displacements of free runs."""
-    processes = Processes(out.parent)
-    flat = {}
-    try:
+    with Processes(out.parent) as processes:
+        flat = {}
         for kind, (overrides, crystal) in KINDS.items():
             config = load_config(TrainingConfig, overrides=overrides)
             data = cells() if crystal else Dataset.read(run)
@@ -75,8 +74,6 @@ def main(out: Path, run: Path) -> None:
             flat[f"{kind} free run"] = free_run(3, 20, 5).diff(dim=0)
         if processes.rank == 0:
             torch.save(flat, out)
-    finally:
-        processes.close()
 
 
 if __name__ == "__main__":

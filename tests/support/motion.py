@@ -1,8 +1,5 @@
 """Motion with known answers, trajectory files made of it, and its analysis."""
 
-import subprocess
-import sys
-
 import numpy as np
 
 from mdgan_hpc.analysis.dynamics import dynamics_of_arrays
@@ -63,10 +60,3 @@ def write(path, positions, *, interval=0.05, cell=None, species=None, **options)
 def dynamics(runs, interval=0.05, **options):
     """Measure replicas in memory; options of `DynamicsConfig`."""
     return dynamics_of_arrays(runs, interval, DynamicsConfig(**options))
-
-
-def run(*arguments):
-    """Run a module of Python with arguments, and return what it did."""
-    return subprocess.run(
-        [sys.executable, "-m", *map(str, arguments)], capture_output=True, text=True, check=False
-    )

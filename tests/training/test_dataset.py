@@ -10,6 +10,7 @@ from mdgan_hpc.training.data.dataset import Dataset
 from mdgan_hpc.training.run import train
 from tests.support.motion import write
 from tests.support.runs import cubic_framework, underdamped
+from tests.support.training import SMALL_MODEL
 
 EDGE = 4.0
 
@@ -85,7 +86,7 @@ def test_quenches_of_a_glass_are_isotropic_and_told(glass, caplog):
 def test_quenches_of_a_glass_train(glass, tmp_path, caplog):
     keys = {
         "data": {"step_skip": 1, "records": 16},
-        "generator": {"hidden": 8, "head": 8, "history_records": 20, "start_states": 64},
+        "generator": {"hidden": 8, "head": 8, **SMALL_MODEL},
         "phase": [{"steps": 2, "likelihood": {"warm_up": 8}}],
         "train": {"batch": 4, "evaluate_every": 0},
     }

@@ -106,7 +106,7 @@ def test_replicas_differ_and_are_single_trainings(ensemble, config, runs, tmp_pa
 
 def test_killed_again_and_again_it_ends_with_the_same_bits(ensemble, train, tmp_path):
     folder, rng = tmp_path / "li", np.random.default_rng(3)
-    for _ in range(3):
+    for _ in range(2):
         process = start(*train, "--out", folder)
         time.sleep(float(rng.uniform(4, 12)))
         process.send_signal(signal.SIGKILL)

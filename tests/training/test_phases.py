@@ -15,13 +15,13 @@ from mdgan_hpc.training.distributed import Processes
 from mdgan_hpc.training.run import train
 from mdgan_hpc.training.settings import read_config
 from tests.support.runs import simple_cubic, underdamped
+from tests.support.training import SMALL_MODEL
 
 KEYS = {
     "data": {"step_skip": 1, "records": 16},
-    "generator": {"hidden": 8, "head": 8, "start_states": 64, "calibration_ions": 16},
+    "generator": {"hidden": 8, "head": 8, **SMALL_MODEL},
     "train": {"batch": 6, "evaluate_every": 4, "log_every": 1, "checkpoint_every": 3},
 }
-CALIBRATION = {"calibration_burn_in": 20, "calibration_records": 50, "history_records": 20}
 LIKELIHOOD = {"steps": 4, "likelihood": {"warm_up": 8}}
 CRITICS = {"steps": 4, "learning_rate": 1e-4, "adversarial": {"width": 4, "strides": [1, 2]}}
 BOTH = {**CRITICS, "likelihood": {"warm_up": 8}}
@@ -30,7 +30,6 @@ BOTH = {**CRITICS, "likelihood": {"warm_up": 8}}
 def keys(*phases: dict, **train_keys: object) -> dict:
     return {
         **KEYS,
-        "generator": KEYS["generator"] | CALIBRATION,
         "phase": list(phases),
         "train": KEYS["train"] | train_keys,
     }

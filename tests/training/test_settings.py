@@ -1,7 +1,5 @@
 """The configuration of a training: phases, overrides, what is refused, what is shown."""
 
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
@@ -10,8 +8,10 @@ import pytest
 from mdgan_hpc.config import as_mapping, as_toml, from_mapping, load_config
 from mdgan_hpc.errors import ConfigError
 from mdgan_hpc.training.settings import TrainingConfig, read_config
+from tests.support.commands import run
 
 ROOT = Path(__file__).resolve().parents[2]
+COMMAND = "mdgan_hpc.cli.train"
 
 
 def configured(*overrides: str) -> TrainingConfig:
@@ -73,19 +73,14 @@ def test_configurations_by_name_path_and_mapping(tmp_path):
     assert read_config(None) == TrainingConfig()
     assert read_config({"phase": [{"steps": 3}, {"steps": 4}]}).steps == 7
     assert read_config({"phase": {"steps": 3}}).steps == 3
-    with pytest.raises(ConfigError, match=r"known: default, demo"):
+    with pytest.raises(ConfigError, match="give a TOML file, or one of default, demo"):
         read_config("defalt")
     with pytest.raises(ConfigError, match="no such configuration"):
         read_config(tmp_path / "none.toml")
 
 
-def command(*words: object) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", "mdgan_hpc.cli.train", *map(str, words)]
-    return subprocess.run(line, capture_output=True, text=True, check=False)
-
-
 def test_show_config_needs_no_data():
-    done = command(ROOT / "configs/mdgan-2018.toml", "--show-config", "--set", "phase.steps=7")
+    done = run(COMMAND, ROOT / "configs/mdgan-2018.toml", "--show-config", "--set", "phase.steps=7")
     assert done.returncode == 0, done.stderr
     shown = from_mapping(TrainingConfig, tomllib.loads(done.stdout))
     assert shown.steps == 7
@@ -93,9 +88,9 @@ def test_show_config_needs_no_data():
 
 
 def test_advise_needs_no_run_folder(runs):
-    done = command("--advise", "--data", runs[0])
+    done = run(COMMAND, "--advise", "--data", runs[0])
     assert done.returncode == 0, done.stderr
     assert "data.step_skip" in done.stdout
-    done = command("--advise")
+    done = run(COMMAND, "--advise")
     assert done.returncode == 2
     assert "--data is missing" in done.stderr

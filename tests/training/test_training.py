@@ -20,8 +20,11 @@ from mdgan_hpc.training.checkpoints import Checkpoints
 from mdgan_hpc.training.data.windows import Windows
 from mdgan_hpc.training.objectives.critics import CRITICS
 from mdgan_hpc.training.objectives.gan_losses import LOSSES
+from tests.support.commands import run
+from tests.support.training import SMALL_MODEL
 
 ROOT = Path(__file__).resolve().parents[2]
+TRAIN = "mdgan_hpc.cli.train"
 #: Long enough to be stopped on the way by who sees the first steps.
 STEPS = 12
 QUICK = {
@@ -34,10 +37,12 @@ QUICK = {
     "data.records": 32,
     "generator.hidden": 24,
     "phase.likelihood.warm_up": 12,
+    **{f"generator.{name}": value for name, value in SMALL_MODEL.items()},
 }
 CRITICS_OF = {"phase.adversarial.width": 8, "phase.adversarial.strides": "[1, 2]"}
 GAME = CRITICS_OF | {"phase.adversarial.weight": 0.5}
-LATENT = {name: value for name, value in QUICK.items() if "likelihood" not in name} | {
+OF_BOTH = ("phase.steps", "train.", "data.")
+LATENT = {name: value for name, value in QUICK.items() if name.startswith(OF_BOTH)} | {
     **GAME,
     "generator.kind": "latent",
     "generator.window": 16,
@@ -47,21 +52,22 @@ LATENT = {name: value for name, value in QUICK.items() if "likelihood" not in na
 
 
 def command(runs: list[Path], out: Path, settings: dict, *more: str) -> list[str]:
-    line = [sys.executable, "-m", "mdgan_hpc.cli.train", "--out", str(out), *more]
-    for run in runs:
-        line += ["--data", str(run)]
+    """The words of a command line behind the name of the program."""
+    line = ["--out", str(out), *more]
+    for path in runs:
+        line += ["--data", str(path)]
     for key, value in settings.items():
         line += ["--set", f"{key}={value}"]
     return line
 
 
-def environment() -> dict[str, str]:
-    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-
-
-def run(line: list[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        line, capture_output=True, text=True, timeout=600, env=environment(), check=False
+def started(line: list[str], *launcher: str) -> subprocess.Popen:
+    """A process of its own, for what signals and ranks do."""
+    return subprocess.Popen(
+        [*launcher, sys.executable, "-m", TRAIN, *line],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 
@@ -83,7 +89,7 @@ def whole(runs, tmp_path_factory) -> dict[str, Path]:
     folders = {}
     for name, settings in KINDS.items():
         folders[name] = tmp_path_factory.mktemp("whole") / name
-        done = run(command(runs, folders[name], settings))
+        done = run(TRAIN, *command(runs, folders[name], settings))
         assert done.returncode == 0, done.stderr
     return folders
 
@@ -106,32 +112,32 @@ def wait_for_steps(process: subprocess.Popen, out: Path, n: int) -> None:
 @pytest.mark.parametrize(("kind", "sign"), [("transition", "SIGTERM"), ("latent", "SIGUSR2")])
 def test_stop_and_go_is_bit_identical(runs, whole, tmp_path, kind, sign):
     line = command(runs, tmp_path / "run", KINDS[kind])
-    process = subprocess.Popen(line, env=environment(), stderr=subprocess.PIPE, text=True)
+    process = started(line)
     wait_for_steps(process, tmp_path / "run", 2)
     process.send_signal(signal.Signals[sign])
     _, errors = process.communicate(timeout=600)
     assert process.returncode == EXIT_STOPPED, errors
     assert f"stopped on request ({sign})" in errors
     assert not (tmp_path / "run" / "model.pt").exists()
-    resumed = run([*line, "--resume"])
+    resumed = run(TRAIN, *line, "--resume")
     assert resumed.returncode == 0
     assert "going on from step" in resumed.stderr
     same(tmp_path / "run", whole[kind])
-    again = run(line)
+    again = run(TRAIN, *line)
     assert again.returncode == 0
     assert "nothing to do" in again.stderr
 
 
 def test_wall_time_stops_and_a_damaged_checkpoint_costs_only_steps(runs, whole, tmp_path):
     line = command(runs, tmp_path / "run", KINDS["transition"])
-    stopped = run([*line, "--wall-time", "1e-6"])
+    stopped = run(TRAIN, *line, "--wall-time", "1e-6")
     assert stopped.returncode == EXIT_STOPPED
     assert "stopped on request (wall-time limit) at step 1 of 12, saved" in stopped.stderr
     checkpoints = Checkpoints(tmp_path / "run" / "checkpoints", 3)
     assert checkpoints.steps() == [1]
     # What a crash of the file system may leave behind the newest good one.
     checkpoints.path(2).write_bytes(checkpoints.path(1).read_bytes()[:-5])
-    resumed = run(line)
+    resumed = run(TRAIN, *line)
     assert resumed.returncode == 0
     assert "step-000000002.pt is damaged, going back to the one before" in resumed.stderr
     same(tmp_path / "run", whole["transition"])
@@ -139,18 +145,19 @@ def test_wall_time_stops_and_a_damaged_checkpoint_costs_only_steps(runs, whole, 
 
 def test_kill_leaves_a_run_that_goes_on(runs, whole, tmp_path):
     line = command(runs, tmp_path / "run", KINDS["transition"])
-    process = subprocess.Popen(line, env=environment())
+    process = started(line)
     steps = random.randint(1, 9)  # any will do; checkpoints are at 3, 6, 9
     wait_for_steps(process, tmp_path / "run", steps)
     process.kill()
-    assert process.wait() == -signal.SIGKILL
-    assert run(line).returncode == 0
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert run(TRAIN, *line).returncode == 0
     same(tmp_path / "run", whole["transition"])
 
 
 def test_non_finite_loss_stops_before_the_step_and_names_the_checkpoint(runs, tmp_path):
     settings = QUICK | {"phase.learning_rate": 1e30, "train.checkpoint_every": 1}
-    done = run(command(runs, tmp_path / "run", settings))
+    done = run(TRAIN, *command(runs, tmp_path / "run", settings))
     assert done.returncode == 1, done.stderr
     assert "not finite at step" in done.stderr
     step, state = Checkpoints(tmp_path / "run" / "checkpoints", 3).load_newest()
@@ -163,13 +170,13 @@ def test_non_finite_loss_stops_before_the_step_and_names_the_checkpoint(runs, tm
 
 def test_network_of_another_version_is_named(runs, whole, tmp_path):
     line = command(runs, tmp_path / "run", KINDS["transition"])
-    assert run([*line, "--wall-time", "1e-6"]).returncode == EXIT_STOPPED
+    assert run(TRAIN, *line, "--wall-time", "1e-6").returncode == EXIT_STOPPED
     checkpoints = Checkpoints(tmp_path / "run" / "checkpoints", 3)
     step, state = checkpoints.load_newest()
     weights = state["generator"]
     weights["a_former_weight"] = weights.pop("network.mix")
     checkpoints.save(step, state)
-    done = run(line)
+    done = run(TRAIN, *line)
     assert done.returncode == 1
     assert "checkpoints of a network of another version" in done.stderr
     assert "Traceback" not in done.stderr
@@ -199,8 +206,10 @@ def test_ranks_share_a_batch(runs, whole, tmp_path, kind, ranks):
     mpiexec = Path(sys.executable).parent / "mpiexec"
     if not mpiexec.exists():
         pytest.skip("needs the mpi extra")
-    done = run([str(mpiexec), "-n", str(ranks), *command(runs, tmp_path / "run", KINDS[kind])])
-    assert done.returncode == 0, done.stderr
+    line = command(runs, tmp_path / "run", KINDS[kind])
+    process = started(line, str(mpiexec), "-n", str(ranks))
+    _, errors = process.communicate(timeout=600)
+    assert process.returncode == 0, errors
     for here, there in zip(losses(whole[kind])[:3], losses(tmp_path / "run")[:3], strict=True):
         assert here == pytest.approx(there, rel=1e-4, abs=1e-5)
 
@@ -214,7 +223,7 @@ def test_refusals_are_one_line(runs, tmp_path):
         "frames, 1116 are needed": command(runs, tmp_path / "e", QUICK | {"data.records": 1024}),
     }
     for message, line in cases.items():
-        done = run(line)
+        done = run(TRAIN, *line)
         assert done.returncode in (1, 2), done.stderr
         assert message in done.stderr
         assert "Traceback" not in done.stderr
@@ -226,8 +235,8 @@ def test_refusals_are_one_line(runs, tmp_path):
 
 def test_another_configuration_is_refused(runs, tmp_path):
     settings = QUICK | {"phase.steps": 2}
-    assert run(command(runs, tmp_path / "run", settings)).returncode == 0
-    done = run(command(runs, tmp_path / "run", settings | {"train.batch": 8}))
+    assert run(TRAIN, *command(runs, tmp_path / "run", settings)).returncode == 0
+    done = run(TRAIN, *command(runs, tmp_path / "run", settings | {"train.batch": 8}))
     assert done.returncode == 2
     assert "train.batch (4, now 8)" in done.stderr
 
@@ -235,9 +244,8 @@ def test_another_configuration_is_refused(runs, tmp_path):
 def test_replicas_differ(runs, tmp_path):
     settings = QUICK | {"phase.steps": 2}
     for replica in ("1", "2"):
-        assert (
-            run(command(runs, tmp_path / replica, settings, "--replica", replica)).returncode == 0
-        )
+        done = run(TRAIN, *command(runs, tmp_path / replica, settings, "--replica", replica))
+        assert done.returncode == 0, done.stderr
     first, second = weights(tmp_path / "1"), weights(tmp_path / "2")
     assert any(not torch.equal(first[name], second[name]) for name in first)
 
@@ -319,16 +327,16 @@ def test_neighbourhoods_are_the_nearest_images_where_the_window_begins():
         cell=cell,
     )
     expected = set()
-    for run in (place[:25], place[25:]):
-        for start in range(len(run) - 3):
+    for part in (place[:25], place[25:]):
+        for start in range(len(part) - 3):
             for i in range(7):
                 apart = [
-                    np.linalg.norm((d := run[start, j] - run[start, i]) - 6 * np.round(d / 6))
+                    np.linalg.norm((d := part[start, j] - part[start, i]) - 6 * np.round(d / 6))
                     for j in range(7)
                 ]
                 members = np.argsort(apart)[:3]
                 assert members[0] == i
-                expected.add(tuple(run[start : start + 4 : 3, members].ravel()))
+                expected.add(tuple(part[start : start + 4 : 3, members].ravel()))
     assert windows.count(2) == len(expected)
     drawn = windows.draw(3000, 2, torch.Generator().manual_seed(0)).positions
     assert drawn.shape == (3000, 2, 3, 3)

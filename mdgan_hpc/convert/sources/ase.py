@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms, units
-from ase.data import chemical_symbols
 from ase.io import iread
 from ase.io.formats import UnknownFileTypeError
 
@@ -22,6 +21,7 @@ from mdgan_hpc.convert.sources.foreign import (
     existing,
     no_frame,
     refuse_siesta_options,
+    run_of_file,
     stated_times,
     usual_difference,
 )
@@ -219,21 +219,8 @@ def foreign_run(path: Path, config: ConvertConfig, file: AtomsFile) -> ForeignRu
             remedy="leave --unwrap away, or give a file with the cell of every frame",
         )
     time_line = stated_times(path, config, file.numbers[:LOOK_AHEAD])
-    return ForeignRun(
-        where=path,
-        label=path.stem,
-        kind=file.kind,
-        name=path.name,
-        inputs=[path],
-        atomic_numbers=file.atomic_numbers,
-        labels=[chemical_symbols[z] for z in file.atomic_numbers],
-        masses=file.masses,
-        cell=None,
-        time_line=time_line,
-        time_step_fs=time_line.rules.interval_fs,
-        periodic=file.periodic,
-        read=file.frames,
-        read_cells=file.cells,
+    return run_of_file(
+        path, file.kind, file, time_line, file.atomic_numbers, file.masses, periodic=file.periodic
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from ase.data import atomic_masses, atomic_numbers, chemical_symbols
@@ -15,6 +16,7 @@ from mdgan_hpc.convert.run import Run
 from mdgan_hpc.convert.settings import ConvertConfig
 from mdgan_hpc.convert.timeline import StatedRules, StatedTimes
 from mdgan_hpc.errors import DataError, DataWarning, UsageError
+from mdgan_hpc.inputs import require_file
 
 #: First records that tell how far the numbers of records usually are apart.
 LOOK_AHEAD = 12
@@ -48,6 +50,59 @@ class ForeignRun(Run):
         return self.read_cells()
 
 
+class Streamed(Protocol):
+    """A file that is read from its beginning, frame by frame, as often as asked."""
+
+    def frames(self) -> Iterator[Frames]:
+        """Yield the frames in pieces."""
+
+    def cells(self) -> Iterator[np.ndarray]:
+        """Yield the cell [3, 3] of each frame that has one, Angstrom."""
+
+
+def run_of_file(
+    path: Path,
+    kind: str,
+    file: Streamed,
+    time_line: StatedTimes,
+    numbers: np.ndarray,
+    masses: np.ndarray,
+    **more: Any,
+) -> ForeignRun:
+    """Return the run that a file is.
+
+    Parameters
+    ----------
+    path : path
+    kind : str
+        What to call the format.
+    file : Streamed
+    time_line : StatedTimes
+    numbers : array of int, [N]
+        Atomic numbers.
+    masses : array, [N]
+        Atomic mass units.
+    **more
+        Further fields of `Run`.
+    """
+    return ForeignRun(
+        where=path,
+        label=path.stem,
+        kind=kind,
+        name=path.name,
+        inputs=[path],
+        atomic_numbers=numbers,
+        labels=[chemical_symbols[z] for z in numbers],
+        masses=masses,
+        cell=None,
+        time_line=time_line,
+        time_step_fs=time_line.rules.interval_fs,
+        read=file.frames,
+        read_cells=file.cells,
+        **more,
+    )
+
+
 def existing(path: Path) -> Path:
     """Return a path that is a file.
 
@@ -56,9 +111,10 @@ def existing(path: Path) -> Path:
     UsageError
         If it is none.
     """
-    if not path.is_file():
-        raise UsageError("no such file", where=path)
-    return path
+    try:
+        return require_file(path)
+    except DataError as error:
+        raise UsageError(error.what, where=path) from None
 
 
 def refuse_siesta_options(config: ConvertConfig, path: Path) -> None:

@@ -8,9 +8,8 @@ Units are read, or told with ``--units length,time`` (such as ``nm,ps``); specie
 from collections.abc import Iterator
 from pathlib import Path
 
-import h5py
 import numpy as np
-from ase.data import atomic_masses, chemical_symbols
+from ase.data import atomic_masses
 
 from mdgan_hpc.convert.frames import Frames, piece_records
 from mdgan_hpc.convert.settings import ConvertConfig
@@ -19,6 +18,7 @@ from mdgan_hpc.convert.sources.foreign import (
     existing,
     named_species,
     refuse_siesta_options,
+    run_of_file,
     stated_times,
 )
 from mdgan_hpc.convert.streams import Files
@@ -34,10 +34,8 @@ class _H5mdFile:
         length, _, time = config.units.partition(",")
         self.path = path
         self._trajectory = Trajectory(path, units=(length.strip(), time.strip()))
-        file: h5py.File = self._trajectory.file
-        groups = [g for g in file["particles"].values() if "position/value" in g]
-        self.unwrapped = any("image/value" in group for group in groups)
-        self._has_times = any("time" in group["position"] for group in groups)
+        self.unwrapped = self._trajectory.has_images
+        self._has_times = self._trajectory.has_times
 
     def close(self) -> None:
         self._trajectory.close()
@@ -124,19 +122,5 @@ def open_source(path: Path, config: ConvertConfig, files: Files) -> ForeignRun:
         stated_interval_fs=file.interval_fs(),
         unwrapped=file.unwrapped,
     )
-    return ForeignRun(
-        where=path,
-        label=path.stem,
-        kind="H5MD",
-        name=path.name,
-        inputs=[path],
-        atomic_numbers=numbers,
-        labels=[chemical_symbols[z] for z in numbers],
-        masses=file.masses(numbers),
-        cell=None,
-        time_line=time_line,
-        time_step_fs=time_line.rules.interval_fs,
-        unwrapped=file.unwrapped,
-        read=file.frames,
-        read_cells=file.cells,
-    )
+    masses = file.masses(numbers)
+    return run_of_file(path, "H5MD", file, time_line, numbers, masses, unwrapped=file.unwrapped)

@@ -31,6 +31,7 @@ from mdgan_hpc.convert.sources.foreign import (
     named_species,
     no_frame,
     refuse_siesta_options,
+    run_of_file,
     stated_times,
     usual_difference,
 )
@@ -430,20 +431,6 @@ def open_source(path: Path, config: ConvertConfig, files: Files) -> ForeignRun:
     )
     if config.unwrap and dump.unwrapped:
         time_line.notes.append("the dump states the unwrapped path: --unwrap has nothing to do")
-    return ForeignRun(
-        where=path,
-        label=path.stem,
-        kind="LAMMPS dump",
-        name=path.name,
-        inputs=[path],
-        atomic_numbers=dump.atomic_numbers,
-        labels=[chemical_symbols[z] for z in dump.atomic_numbers],
-        masses=dump.masses,
-        cell=None,
-        time_line=time_line,
-        time_step_fs=time_line.rules.interval_fs,
-        unwrapped=dump.unwrapped,
-        periodic=dump.periodic,
-        read=dump.frames,
-        read_cells=dump.cells,
-    )
+    more = {"unwrapped": dump.unwrapped, "periodic": dump.periodic}
+    numbers, masses = dump.atomic_numbers, dump.masses
+    return run_of_file(path, "LAMMPS dump", dump, time_line, numbers, masses, **more)

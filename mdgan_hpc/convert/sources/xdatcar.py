@@ -12,7 +12,7 @@ from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
-from ase.data import atomic_masses, chemical_symbols
+from ase.data import atomic_masses
 
 from mdgan_hpc.convert.frames import Frames, piece_records
 from mdgan_hpc.convert.settings import ConvertConfig
@@ -26,6 +26,7 @@ from mdgan_hpc.convert.sources.foreign import (
     named_species,
     no_frame,
     refuse_siesta_options,
+    run_of_file,
     stated_times,
 )
 from mdgan_hpc.convert.streams import CUT, Files, Rows, Stream, lines
@@ -285,18 +286,5 @@ def open_source(path: Path, config: ConvertConfig, files: Files) -> ForeignRun:
     refuse_siesta_options(config, path)
     file = XdatcarFile(files.open(existing(path)), config)
     time_line = stated_times(path, config, file.first, renumbered=True)
-    return ForeignRun(
-        where=path,
-        label=path.stem,
-        kind="XDATCAR",
-        name=path.name,
-        inputs=[path],
-        atomic_numbers=file.atomic_numbers,
-        labels=[chemical_symbols[z] for z in file.atomic_numbers],
-        masses=atomic_masses[file.atomic_numbers],
-        cell=None,
-        time_line=time_line,
-        time_step_fs=time_line.rules.interval_fs,
-        read=file.frames,
-        read_cells=file.cells,
-    )
+    numbers = file.atomic_numbers
+    return run_of_file(path, "XDATCAR", file, time_line, numbers, atomic_masses[numbers])

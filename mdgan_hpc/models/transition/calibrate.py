@@ -1,4 +1,4 @@
-"""Noise calibration: free runs as hot as the data."""
+"""Noise calibration: free runs move as far in one record as the ions of the data do."""
 
 from collections.abc import Callable
 
@@ -17,12 +17,13 @@ def calibrated_noise(
     log_mean_square: float,
     particles: int,
 ) -> float:
-    """Return the logarithm of the noise at which free runs are as hot as the data.
+    """Return the logarithm of the noise at which free runs have the one-record MSD of the data.
 
-    How hot an ion is, is the mean square of its displacement in one record. Free runs stray from
-    that of the data by a percent or two, as errors of many steps add up, and the rate of hops by
-    ten times as much. One number is found: where a line through free runs at two values of it meets
-    the data. The temperature of a cell wanders for hundreds of records, so the runs are long.
+    The MSD of one record is the mean squared displacement from one record to the next. That of free
+    runs differs from the data by a percent or two, as errors of many steps add up, and the rate of
+    hops by ten times as much. It is measured at two values of the noise; the result is where the
+    line through both meets the data. The temperature of a cell fluctuates for hundreds of records,
+    so the runs are long.
 
     Parameters
     ----------
@@ -38,13 +39,13 @@ def calibrated_noise(
     most = config.calibration_range
     trials = torch.tensor([-most, most], dtype=torch.float64)
     samples = max(1, config.calibration_ions // particles)
-    hot: list[Tensor] = []
+    log_msd: list[Tensor] = []
     for trial in trials.tolist():
         set_log_noise(trial)
         path = free_run(samples, config.calibration_records, config.calibration_burn_in)
-        hot.append(path.double().diff(dim=0).square().mean().log())
-    excess = torch.stack(hot) - log_mean_square
+        log_msd.append(path.double().diff(dim=0).square().mean().log())
+    excess = torch.stack(log_msd) - log_mean_square
     slope = float(trials @ excess / trials.square().sum())
-    # A network that is far off still is to be seen as it is: in half-trained ones for example.
+    # Bounded, so that a network that is half trained is not hidden by a noise far from one.
     found = -float(excess.mean()) / slope if slope > 0 else 0.0
     return min(max(found, -2 * most), 2 * most)

@@ -1,7 +1,8 @@
 """Making and extending the files of a trajectory in blocks."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,13 @@ from typing import Any
 import h5py
 import numpy as np
 
-from mdgan_hpc.outputs import commit, written_whole
+from mdgan_hpc.hdf5_output import hdf5_written
+from mdgan_hpc.outputs import replaced, written_whole
 from mdgan_hpc.provenance import as_json
 from mdgan_hpc.trajectory import layout
 from mdgan_hpc.trajectory.blocks.ledger import CARRY, COMPLETED, pack_slot
 from mdgan_hpc.trajectory.blocks.plan import PLAN, POSITION, SETTINGS, BlockPlan, Part
+from mdgan_hpc.trajectory.opening import seal_parameters
 from mdgan_hpc.trajectory.placement import Placement
 
 
@@ -27,9 +30,12 @@ def _early(fill: float | int | None = None) -> h5py.h5p.PropDCID:
     return properties
 
 
-def _new_file(path: Path, placement: Placement) -> h5py.File:
+@contextmanager
+def _new_file(path: Path, placement: Placement) -> Iterator[h5py.File]:
     placement.reserve(path)
-    return h5py.File(path, "w", **placement.file_options())
+    options: dict[str, Any] = {**placement.file_options()}
+    with hdf5_written(path, **options) as file:
+        yield file
 
 
 def _make_datasets(file: h5py.File, plan: BlockPlan, shape: tuple[int, int]) -> None:
@@ -113,14 +119,18 @@ def make_part(
 def make_master(
     path: Path, plan: BlockPlan, description: Description, placement: Placement
 ) -> None:
-    """Make the file under the output's name; with shards, after its parts.
+    """Make the file under the output's name, which the caller has claimed; after its parts.
 
     With ``mpio`` it holds the pre-sized datasets themselves.
     """
-    with (
-        written_whole(path) as partial,
-        _new_file(partial, placement if plan.storage == "mpio" else Placement()) as file,
-    ):
+    with replaced(path) as partial:
+        _write_master(partial, plan, description, placement)
+
+
+def _write_master(
+    path: Path, plan: BlockPlan, description: Description, placement: Placement
+) -> None:
+    with _new_file(path, placement if plan.storage == "mpio" else Placement()) as file:
         group = layout.write_identity(file)
         if plan.storage == "mpio":
             _make_datasets(file, plan, (plan.n_records, plan.n_particles))
@@ -149,6 +159,7 @@ def make_master(
             SETTINGS: json.dumps(dict(description.settings), sort_keys=True),
         }
         layout.write_parameters(file, texts)
+        seal_parameters(file)
 
 
 def _join_parts(file: h5py.File, plan: BlockPlan) -> None:
@@ -188,22 +199,26 @@ def extend_whole_file(
     Chunks cannot be added to a pre-sized file without a moment in which a kill would destroy it,
     so the old file stays untouched until the new one is whole.
     """
-    partial = path.with_name(f".{path.name}.longer")
-    make_master(partial, longer, description, placement)
-    with h5py.File(path, "r") as old, h5py.File(partial, "r+") as new:
-        n = plan.n_particles
-        for name in plan.datasets():
-            height = plan.chunk_records
-            for row in range(0, plan.n_records, height):
-                rows = slice(row, min(row + height, plan.n_records))
-                for column in range(0, n, plan.block_particles):
-                    columns = slice(column, min(column + plan.block_particles, n))
-                    new[name][rows, columns] = old[name][rows, columns]
-        new[COMPLETED][: plan.n_blocks] = old[COMPLETED][:]
-        for block in range(plan.n_blocks):
-            new[CARRY][block] = old[CARRY][block]
-        if longer.n_particles > n and n % plan.block_particles:
-            # The last block gets particles whose records were computed, but not stored.
-            new[COMPLETED][plan.n_blocks - 1] = 0
-            new[CARRY][plan.n_blocks - 1] = 0
-    commit(partial, path)
+    with replaced(path) as partial:
+        _write_master(partial, longer, description, placement)
+        with h5py.File(path, "r") as old, hdf5_written(partial, "r+") as new:
+            _copy(old, new, plan, longer)
+
+
+def _copy(old: h5py.File, new: h5py.File, plan: BlockPlan, longer: BlockPlan) -> None:
+    """Copy what is complete of a file into a longer one."""
+    n = plan.n_particles
+    for name in plan.datasets():
+        height = plan.chunk_records
+        for row in range(0, plan.n_records, height):
+            rows = slice(row, min(row + height, plan.n_records))
+            for column in range(0, n, plan.block_particles):
+                columns = slice(column, min(column + plan.block_particles, n))
+                new[name][rows, columns] = old[name][rows, columns]
+    new[COMPLETED][: plan.n_blocks] = old[COMPLETED][:]
+    for block in range(plan.n_blocks):
+        new[CARRY][block] = old[CARRY][block]
+    if longer.n_particles > n and n % plan.block_particles:
+        # The last block gets particles whose records were computed, but not stored.
+        new[COMPLETED][plan.n_blocks - 1] = 0
+        new[CARRY][plan.n_blocks - 1] = 0

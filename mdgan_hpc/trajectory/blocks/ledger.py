@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
+import numpy as np
 
+from mdgan_hpc import hdf5
 from mdgan_hpc.errors import DataError
 from mdgan_hpc.trajectory import layout
-from mdgan_hpc.trajectory.blocks.plan import SLOT_HEAD, BlockPlan
+from mdgan_hpc.trajectory.blocks.plan import SLOT_HEAD, BlockPlan, Part, plan_of
+from mdgan_hpc.trajectory.opening import Elements
 
 COMPLETED = f"{layout.LEDGER}/completed_records"
 CARRY = f"{layout.LEDGER}/carry"
@@ -61,21 +64,88 @@ def read_progress(
         own = [block for block in plan.ledger_of(part) if block in wanted]
         if not own:
             continue
-        name = Path(path) if plan.storage == "mpio" else Path(path).parent / part.name
+        name = file_of(Path(path), plan, part)
         try:
-            with h5py.File(name, "r") as file:
+            with hdf5.open_file(name) as file:
+                carry = _carries(file, plan, part)
                 for block in own:
-                    slots = file[CARRY][block - part.first_block]
+                    slots = hdf5.read(carry, block - part.first_block)
                     whole = [s for s in (unpack_slot(slot.tobytes()) for slot in slots) if s]
                     if whole:
-                        sequence, completed, carry = max(whole)
-                        found[block] = Progressed(completed, carry, sequence)
+                        sequence, completed, text = max(whole)
+                        found[block] = Progressed(completed, text, sequence)
                     elif any(slot.any() for slot in slots):
                         found[block] = Progressed(damaged=True)
-        except (OSError, KeyError) as error:
+        except DataError as error:
             raise DataError(
-                "a part of the trajectory is missing or damaged",
+                f"a part of the trajectory is missing or damaged ({error.what})",
                 where=name,
                 remedy="bring it back, or use --force to start afresh",
             ) from error
     return found
+
+
+def file_of(path: Path, plan: BlockPlan, part: Part) -> Path:
+    """Return the file that a part of the trajectory `path` is."""
+    return path if plan.storage == "mpio" else path.parent / part.name
+
+
+def _carries(file: h5py.File, plan: BlockPlan, part: Part) -> h5py.Dataset:
+    shape = (part.n_blocks, 2, plan.slot_bytes)
+    return hdf5.numbers(file["/"], CARRY, shape, kinds="u")
+
+
+def completed_of(elements: Elements) -> np.ndarray | None:
+    """Return the records complete in each particle block [n_blocks]; None in files of others.
+
+    Raises
+    ------
+    DataError
+        If the ledger tells another number than the carries of a block: the newest, or the one
+        before while a save goes on.
+    """
+    ledger = hdf5.group(elements.root, layout.LEDGER)
+    if ledger is None:
+        return None
+    told = hdf5.read(hdf5.numbers(ledger, "completed_records", (None,), kinds="iu"))
+    stated = elements.parameters().get("ledger", {})
+    if "storage" not in stated:
+        return told
+    plan = plan_of(stated, elements.path)
+    if len(told) != plan.n_blocks:
+        raise DataError(
+            f"its ledger has {len(told)} blocks, not {plan.n_blocks}", where=elements.path
+        )
+    for part in plan.parts:
+        if own := plan.ledger_of(part):
+            with hdf5.open_file(file_of(elements.path, plan, part)) as file:
+                heads = hdf5.read(_carries(file, plan, part), np.s_[:, :, : SLOT_HEAD.size])
+            for block in own:
+                slots = [
+                    SLOT_HEAD.unpack(head.tobytes()) for head in heads[block - part.first_block]
+                ]
+                known = [done for sequence, done, *_ in slots if sequence] or [0]
+                if told[block] not in known:
+                    raise DataError(
+                        f"its ledger is damaged: {told[block]} records of particle block {block} "
+                        f"are said to be complete, its rollout state says {max(known)}",
+                        where=elements.path,
+                        remedy="run the command that makes it again, which mends the ledger",
+                    )
+    return told
+
+
+def mend_counts(path: Path, plan: BlockPlan, progress: list[Progressed]) -> None:
+    """Write the completed records of each block again where the ledger tells another number."""
+    for part in plan.parts:
+        own = plan.ledger_of(part)
+        counts = {b - part.first_block: progress[b].completed for b in own}
+        name = file_of(path, plan, part)
+        with hdf5.open_file(name) as file:
+            shape = (part.n_blocks,)
+            told = hdf5.read(hdf5.numbers(file["/"], COMPLETED, shape, kinds="iu"))
+        wrong = {row: count for row, count in counts.items() if told[row] != count}
+        if wrong:
+            with h5py.File(name, "r+") as file:
+                for row, count in wrong.items():
+                    file[COMPLETED][row] = count

@@ -1,16 +1,16 @@
 """What a trajectory in blocks is made of: parts, chunks, and their sizes."""
 
 import itertools
-import json
 import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
-
+from mdgan_hpc import hdf5
 from mdgan_hpc.errors import DataError
+from mdgan_hpc.inputs import parse_json
 from mdgan_hpc.trajectory import layout
+from mdgan_hpc.trajectory.opening import read_parameters
 
 POSITION = f"{layout.GROUP}/position/value"
 VELOCITY = f"{layout.GROUP}/velocity/value"
@@ -21,6 +21,7 @@ SETTINGS = f"{layout.LEDGER}/settings"
 SLOT_HEAD = struct.Struct("<QQQI")
 
 _CHUNK_PARTICLES = 256
+_SIZES = ("n_records", "n_particles", "block_particles", "chunk_records", "chunk_particles")
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,12 @@ class Part:
 
     def has_block(self, block: int) -> bool:
         """Whether records of `block` lie here."""
-        return self.first_block <= block < self.first_block + self.n_blocks
+        return block in self.blocks
+
+    @property
+    def blocks(self) -> range:
+        """The blocks of which records lie here."""
+        return range(self.first_block, self.first_block + self.n_blocks)
 
 
 @dataclass(frozen=True)
@@ -136,9 +142,17 @@ def plan_parts(
 
 
 def parts_folder(master: str | Path) -> Path:
-    """Return the folder of the part files of a master file."""
+    """Return the folder of the part files of a master file: one for each name."""
     master = Path(master)
-    return master.with_name(f"{master.stem}.shards")
+    return master.with_name(
+        f"{master.stem}.shards" if master.suffix == ".h5" else f"{master.name}.parts"
+    )
+
+
+def next_part(master: str | Path) -> int:
+    """Return the first number of a part file that is free, and above those in use."""
+    used = [int(p.stem[5:]) for p in parts_folder(master).glob("part-*.h5") if p.stem[5:].isdigit()]
+    return max(used, default=-1) + 1
 
 
 def read_plan(path: str | Path) -> tuple[BlockPlan, dict[str, Any]]:
@@ -149,18 +163,43 @@ def read_plan(path: str | Path) -> tuple[BlockPlan, dict[str, Any]]:
     DataError
         If the file is not a trajectory written in blocks.
     """
+    remedy = "choose another output, or use --force to replace it"
     try:
-        with h5py.File(path, "r") as file:
-            plan = json.loads(file[PLAN][()])
-            identity = json.loads(file[SETTINGS][()])
-    except (OSError, KeyError) as error:
+        with hdf5.open_file(Path(path)) as file:
+            ledger = read_parameters(file["/"]).get("ledger", {})
+        return plan_of(ledger, path), parse_json(ledger["settings"], path)
+    except (DataError, KeyError, TypeError, AttributeError) as error:
+        told = f" ({error.what})" if isinstance(error, DataError) else ""
         raise DataError(
-            "is not a trajectory made by mdgan-generate, or is damaged",
+            f"is not a trajectory made by mdgan-generate, or is damaged{told}",
             where=path,
-            remedy="choose another output, or use --force to replace it",
+            remedy=remedy,
         ) from error
-    parts = tuple(Part(**part) for part in plan.pop("parts"))
-    return BlockPlan(**plan, parts=parts), identity
+
+
+def plan_of(ledger: Any, where: object) -> BlockPlan:
+    """Return the plan that a ledger tells.
+
+    Raises
+    ------
+    DataError
+        If it tells none that can be.
+    """
+    try:
+        told = parse_json(ledger["storage"], where)
+        parts = tuple(Part(**part) for part in told.pop("parts"))
+        plan = BlockPlan(**told, parts=parts)
+        sizes = [getattr(plan, name) for name in _SIZES] + [
+            size for part in parts for size in (part.n_records, part.n_blocks)
+        ]
+        possible = all(isinstance(size, int) and size >= 1 for size in sizes)
+        possible &= all(hdf5.PART.fullmatch(part.name) for part in parts) or plan.storage == "mpio"
+        possible &= {b for part in parts for b in part.blocks} >= set(range(plan.n_blocks))
+    except (KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise DataError("its ledger tells no plan of blocks", where=where) from error
+    if not possible:
+        raise DataError("its ledger tells a plan of blocks that cannot be", where=where)
+    return plan
 
 
 def file_bytes(plan: BlockPlan) -> int:

@@ -1,0 +1,366 @@
+"""The door to HDF5 files: links, types, shapes and sizes are looked at before anything is read.
+
+Nothing in a file leads out of it, but for the part files that a generated trajectory names
+(`PART`). What HDF5 itself finds wrong ends in one line like everything else.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from mdgan_hpc.errors import DataError, MdganError
+from mdgan_hpc.inputs import require_file, require_memory
+
+#: A part file of a generated trajectory, seen from the folder of the file.
+PART = re.compile(r"[^/\0]+\.(shards|parts)/part-\d{5,}\.h5")
+#: Links followed one after the other at most.
+_LINKS = 16
+#: A byte in a compressed file can stand for so many at most (deflate: 1032).
+_COMPRESSION = 1100
+#: Of a chunk, which is read as a whole.
+_MOST_CHUNK_BYTES = 2**30
+#: The mark of a heap of texts, its version, and three bytes of nothing.
+_HEAP = b"GCOL\x01\0\0\0"
+#: At both ends of a file, where heaps are looked for.
+_ENDS_BYTES = 2**18
+#: What h5py and HDF5 raise for what they cannot read.
+_FAILURES = (OSError, RuntimeError, ValueError, TypeError, KeyError, AttributeError, OverflowError)
+
+#: Lengths of the axes of an array; None: any but zero.
+Shape = tuple[int | None, ...]
+
+
+def open_file(path: Path, *, remedy: str = "") -> h5py.File:
+    """Open an HDF5 file for reading.
+
+    Raises
+    ------
+    DataError
+        If it is missing, no file, locked, or no HDF5.
+    """
+    _require_heaps(require_file(path))
+    try:
+        return h5py.File(path, "r")
+    except (*_FAILURES, MemoryError) as error:
+        if "lock" in str(error):
+            raise DataError(
+                "is locked by another program, which writes or holds it",
+                where=path,
+                remedy="wait until it is done, or set HDF5_USE_FILE_LOCKING=FALSE to read anyway",
+            ) from error
+        raise DataError("is not an HDF5 file, or is damaged", where=path, remedy=remedy) from error
+
+
+def _require_heaps(path: Path) -> None:
+    """Walk through the heaps of texts: one that is damaged lets HDF5 (2.0) turn round for ever.
+
+    Looked for where writers put them, at both ends of the file. A heap is its mark, version, size,
+    and objects one after the other (HDF5 File Format Specification 3.0, III.E).
+
+    Raises
+    ------
+    DataError
+        Naming the byte.
+    """
+    size = path.stat().st_size
+    with open(path, "rb") as stream:
+        for start in sorted({0, max(0, size - _ENDS_BYTES)}):
+            stream.seek(start)
+            piece = stream.read(_ENDS_BYTES)
+            at = piece.find(_HEAP)
+            while at >= 0:
+                if not _sound_heap(piece[at:]):
+                    raise DataError(
+                        "is damaged: a heap of texts", where=f"{path}, byte {start + at}"
+                    )
+                at = piece.find(_HEAP, at + len(_HEAP))
+
+
+def _sound_heap(piece: bytes) -> bool:
+    """Tell whether what begins a piece is no heap, or one whose objects follow each other."""
+    end = int.from_bytes(piece[8:16], "little")
+    at = 16
+    while at + 16 <= min(end, len(piece)):
+        number = int.from_bytes(piece[at : at + 2], "little")
+        length = int.from_bytes(piece[at + 8 : at + 16], "little")
+        # An object is padded to 8 bytes behind its head; free space counts its head.
+        step = 16 + length + -length % 8 if number else length
+        if step < 1 or at + step > end:
+            return False
+        at += step
+    return True
+
+
+def place(item: h5py.Group | h5py.Dataset, name: str = "") -> str:
+    """Return the file and the name in it, for messages."""
+    try:
+        return f"{item.file.filename}:{item.name.rstrip('/')}{f'/{name}' if name else ''}"
+    except _FAILURES:
+        return name
+
+
+@contextmanager
+def damage_told(where: str) -> Iterator[None]:
+    """Turn what HDF5 finds wrong into one line.
+
+    Raises
+    ------
+    DataError
+    """
+    try:
+        yield
+    except MdganError:
+        raise
+    except MemoryError:
+        raise DataError("does not fit into memory", where=where) from None
+    except _FAILURES as error:
+        raise DataError(f"cannot be read ({_first_line(error)})", where=where) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def find(group: h5py.Group, name: str) -> h5py.Group | h5py.Dataset | None:
+    """Return what lies under a name, or None; soft links within the file are followed.
+
+    Raises
+    ------
+    DataError
+        If it is a link out of the file, one that leads nowhere, or neither group nor dataset.
+    """
+    with damage_told(place(group, name)):
+        return _find(group, name, _LINKS)
+
+
+def _find(group: h5py.Group, name: str, links: int) -> h5py.Group | h5py.Dataset | None:
+    item: Any = group
+    for part in name.strip("/").split("/"):
+        if not isinstance(item, h5py.Group):
+            raise DataError("is a dataset, a group is needed", where=place(item))
+        link = item.get(part, getlink=True)
+        if link is None:
+            return None
+        where = place(item, part)
+        if isinstance(link, h5py.SoftLink):
+            base = item.file["/"] if link.path.startswith("/") else item
+            item = None if links == 0 else _find(base, link.path, links - 1)
+            if item is None:
+                raise DataError(f"is a link that leads nowhere ({link.path})", where=where)
+        elif isinstance(link, h5py.ExternalLink):
+            raise DataError(
+                f"is a link to another file ({link.filename}), which is not followed",
+                where=where,
+                remedy="copy the data into the file",
+            )
+        else:
+            item = item[part]
+        if not isinstance(item, h5py.Group | h5py.Dataset):
+            raise DataError("is neither a group nor a dataset", where=where)
+    return item
+
+
+def group(parent: h5py.Group, name: str) -> h5py.Group | None:
+    """Return the group under a name, or None.
+
+    Raises
+    ------
+    DataError
+        If something else lies there.
+    """
+    found = find(parent, name)
+    if isinstance(found, h5py.Dataset):
+        raise DataError("is a dataset, a group is needed", where=place(found))
+    return found
+
+
+def names(parent: h5py.Group) -> list[str]:
+    """Return the names in a group.
+
+    Raises
+    ------
+    DataError
+        If one of them is no text.
+    """
+    with damage_told(place(parent)):
+        return [str(name) for name in parent]
+
+
+def numbers(parent: h5py.Group, name: str, *shapes: Shape, kinds: str = "iuf") -> h5py.Dataset:
+    """Return a dataset of numbers of one of some shapes.
+
+    Parameters
+    ----------
+    parent : h5py.Group
+    name : str
+    *shapes : tuple of int or None
+        Lengths of the axes; None: any but zero. Any shape at all if none is given.
+    kinds : str
+        Letters of NumPy's kinds: integers, floats.
+
+    Raises
+    ------
+    DataError
+        If it is missing, of another type or shape, or its content does not lie in the file.
+    """
+    found = find(parent, name)
+    if found is None:
+        raise DataError("is missing", where=place(parent, name))
+    where = place(found)
+    if not isinstance(found, h5py.Dataset):
+        raise DataError("is a group, a dataset is needed", where=where)
+    with damage_told(where):
+        if found.dtype.kind not in kinds or found.dtype.itemsize > 16 or found.dtype.subdtype:
+            raise DataError(f"has the type {found.dtype}, numbers are needed", where=where)
+        if found.shape is None or (shapes and not any(_fits(found.shape, s) for s in shapes)):
+            raise DataError(
+                f"has the shape {found.shape}, not {' or '.join(map(_shown, shapes))}", where=where
+            )
+        require_within(found)
+    return found
+
+
+def _fits(shape: tuple[int, ...], wanted: Shape) -> bool:
+    return len(shape) == len(wanted) and all(
+        length > 0 if want is None else length == want
+        for length, want in zip(shape, wanted, strict=True)
+    )
+
+
+def _shown(shape: Shape) -> str:
+    return f"[{', '.join('any' if n is None else str(n) for n in shape)}]"
+
+
+def require_within(dataset: h5py.Dataset) -> None:
+    """Raise if the content of a dataset lies elsewhere, or chunks are larger than what is stored.
+
+    Raises
+    ------
+    DataError
+    """
+    where = place(dataset)
+    if dataset.external:
+        raise DataError(
+            f"keeps its content in another file ({dataset.external[0][0]}), which is not read",
+            where=where,
+            remedy="copy the data into the file",
+        )
+    if dataset.is_virtual:
+        for name, source in {(s.file_name, s.dset_name) for s in dataset.virtual_sources()}:
+            if name == ".":
+                rows = find(dataset.file["/"], source)
+                if not isinstance(rows, h5py.Dataset) or rows.is_virtual or rows.external:
+                    raise DataError(f"refers to {source!r}, which holds no data", where=where)
+            elif not PART.fullmatch(name):
+                raise DataError(
+                    f"refers to {name!r}, which is none of its parts and is not read",
+                    where=where,
+                    remedy="copy the data into the file",
+                )
+    if dataset.chunks:
+        size = int(np.prod(dataset.chunks, dtype=object)) * dataset.dtype.itemsize
+        if size > _MOST_CHUNK_BYTES:
+            raise DataError(f"has chunks of {size / 1e9:.3g} GB, too large to read", where=where)
+
+
+def require_stored(dataset: h5py.Dataset) -> None:
+    """Raise if a dataset claims more than its file can hold.
+
+    Raises
+    ------
+    DataError
+        Telling both.
+    """
+    where = place(dataset)
+    with damage_told(where):
+        if dataset.is_virtual:
+            return
+        claimed, stored = dataset.nbytes, dataset.id.get_storage_size()
+        most = stored * _COMPRESSION if dataset.compression or _filtered(dataset) else stored
+        if claimed > most:
+            raise DataError(
+                f"claims {claimed / 1e6:.3g} MB (shape {dataset.shape}), of which the file holds "
+                f"{stored / 1e6:.3g} MB",
+                where=where,
+                remedy="the file was not written to its end, or is damaged: make it again",
+            )
+
+
+def _filtered(dataset: h5py.Dataset) -> bool:
+    return bool(dataset.id.get_create_plist().get_nfilters())
+
+
+def read(dataset: h5py.Dataset, where: Any = (), out: np.ndarray | None = None) -> np.ndarray:
+    """Return ``dataset[where]``, in the memory `out` if given.
+
+    Raises
+    ------
+    DataError
+        If the file is damaged there.
+    """
+    with damage_told(place(dataset)):
+        if out is not None:
+            dataset.read_direct(out, where)
+            return out
+        return np.asarray(dataset[where])
+
+
+def text(item: h5py.Dataset) -> str:
+    """Return the text in a dataset.
+
+    Raises
+    ------
+    DataError
+        If it holds none.
+    """
+    where = place(item)
+    with damage_told(where):
+        kind = h5py.check_string_dtype(item.dtype)
+        if kind is None or item.shape != ():
+            raise DataError(f"has the type {item.dtype}, a text is needed", where=where)
+        require_within(item)
+        require_memory(item.dtype.itemsize, where)
+        value = item[()]
+        return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def attribute(item: h5py.Group | h5py.Dataset, name: str) -> Any:
+    """Return an attribute; None where there is none.
+
+    Raises
+    ------
+    DataError
+        If it cannot be read.
+    """
+    with damage_told(f"{place(item)}, attribute {name}"):
+        value = item.attrs.get(name)
+        return value.decode() if isinstance(value, bytes) else value
+
+
+def value(item: h5py.Dataset) -> Any:
+    """Return a small dataset as it is: a number, an array, a text, or None for an empty one.
+
+    Raises
+    ------
+    DataError
+        If it holds anything else, such as references.
+    """
+    where = place(item)
+    with damage_told(where):
+        if item.shape is None:
+            return None
+        if h5py.check_string_dtype(item.dtype) is not None and item.shape == ():
+            return text(item)
+        if item.dtype.kind not in "biuf" or item.dtype.subdtype:
+            raise DataError(f"has the type {item.dtype}, numbers are needed", where=where)
+        require_within(item)
+        require_memory(item.nbytes, where)
+        if item.nbytes > 2**20:
+            require_stored(item)
+        found = item[()]
+        return found.item() if isinstance(found, np.generic) else found

@@ -1,0 +1,94 @@
+"""One way to draw a figure: for the page of a journal, and with its panels one below the other."""
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mdgan_hpc.plotting import figure, save
+
+#: Gets the figure and its axes, row by row.
+Plot = Callable[[Any, Sequence[Any]], None]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure of the report, as files NAME.png and NAME.pdf in its folder.
+
+    Attributes
+    ----------
+    name : str
+    title : str
+        What is shown, in a few words.
+    caption : str
+        What the curves are and how to read them.
+    width : float
+        Inches.
+    narrow : bytes or None
+        PNG for small screens, panels one below the other; None where there is one panel.
+    """
+
+    name: str
+    title: str
+    caption: str
+    width: float
+    narrow: bytes | None = None
+
+
+def draw(
+    plot: Plot,
+    folder: Path,
+    name: str,
+    title: str,
+    caption: str,
+    *,
+    panels: int = 1,
+    columns: int = 2,
+    panel: tuple[float, float] = (3.5, 2.8),
+    heights: Sequence[float] = (),
+    **subplots: Any,
+) -> Drawn:
+    """Draw a figure into `folder`.
+
+    Parameters
+    ----------
+    plot : callable
+    folder : path
+    name, title, caption : str
+        See `Drawn`.
+    panels, columns : int
+        Panels in all, and beside each other on a wide page.
+    panel : (float, float)
+        Width and height of one, inches.
+    heights : sequence of float
+        Of the rows of one column, relative; equal where not given.
+    **subplots
+        Further options of ``Figure.subplots``.
+    """
+    columns = min(columns, panels)
+    rows = -(-panels // columns)
+    if heights:
+        subplots["gridspec_kw"] = {"height_ratios": heights}
+    width, height = panel
+    with figure(
+        columns * width, rows * height, nrows=rows, ncols=columns, squeeze=False, **subplots
+    ) as (fig, axes):
+        plot(fig, list(axes.flat)[:panels])
+        _hide_rest(axes, panels)
+        save(fig, folder, name)
+    if columns == 1:
+        return Drawn(name, title, caption, width)
+    with figure(width + 0.3, panels * height, nrows=panels, squeeze=False, **subplots) as (
+        fig,
+        axes,
+    ):
+        plot(fig, list(axes.flat))
+        picture = io.BytesIO()
+        fig.savefig(picture, format="png")
+    return Drawn(name, title, caption, columns * width, picture.getvalue())
+
+
+def _hide_rest(axes: Any, panels: int) -> None:
+    for ax in list(axes.flat)[panels:]:
+        ax.set_visible(False)

@@ -1,0 +1,241 @@
+"""What once broke a command, each in its own test: one line now, with the place in it."""
+
+import json
+import os
+import shutil
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from mdgan_hpc.digests import unsealed
+from mdgan_hpc.models.file import load_model, save_model
+from mdgan_hpc.results import load_results
+from tests.support.chaos.material import GENERATE
+from tests.support.motion import brownian, write
+
+
+def refused(outcome, *words):
+    assert not outcome.wrong()
+    assert outcome.status in (1, 2), outcome.told
+    for word in words:
+        assert word in outcome.told
+
+
+def change(path, name, value):
+    """Put another value in a dataset; the file is taken for one without digests."""
+    with h5py.File(path, "r+") as file:
+        del file[name]
+        file[name] = value
+        file["parameters"].attrs.pop("sha256", None)
+
+
+def test_a_framework_that_is_no_number(commands, material):
+    """Once a segmentation fault."""
+    positions = np.full((8, 3), np.nan)
+    change(material.run, "parameters/framework/position", positions)
+    out = material.folder / "new.json"
+    where = "parameters/framework/position: holds values that are no numbers"
+    refused(commands("msd", material.run, "-o", out), where)
+    new = material.folder / "new"
+    refused(commands("train", material.config, "--data", material.run, "--out", new), where)
+
+
+def test_a_constant_changed_behind_the_digest(commands, material):
+    with h5py.File(material.generated, "r+") as file:
+        file["parameters/simulated_together"][...] = 4
+    told = commands("msd", material.generated, "-o", material.folder / "new.json")
+    refused(told, "parameters: is damaged: its content does not match its digest")
+
+
+def test_a_bit_in_a_weight(commands, material):
+    weights = torch.load(material.model, weights_only=True)["weights"]
+    weight = next(w for w in weights.values() if w.numel() > 1000)
+    content = bytearray(material.model.read_bytes())
+    content[content.find(weight.numpy().tobytes()) + 400] ^= 4
+    material.model.write_bytes(content)
+    told = commands("generate", material.model, "-o", material.folder / "new.h5", *GENERATE)
+    refused(told, "does not match its digest")
+
+
+def test_models_without_a_seal_are_read(material):
+    body = unsealed(material.model.read_bytes(), material.model)
+    assert len(body) < material.model.stat().st_size
+    material.model.write_bytes(body)
+    assert load_model(material.model).species == 3
+
+
+@pytest.mark.parametrize("tail", [b"\n", bytes(200), b'{"step": 15, "likel', b"\xff\n[]\n"])
+def test_a_damaged_tail_of_the_metrics(commands, chaos, material, tail):
+    (material.training / "model.pt").unlink()
+    metrics = material.training / "metrics.jsonl"
+    metrics.write_bytes(metrics.read_bytes() + tail)
+    line = (material.config, "--data", material.run, "--out", material.training)
+    done = commands("train", *line)
+    assert done.status == 0, done.told
+    steps = [json.loads(text)["step"] for text in metrics.read_text().splitlines()]
+    assert steps == [5, 10, 15, 20]
+    assert chaos.same_model(material)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"config": 3}', "\0" * 50, "[" * 10**5])
+def test_a_damaged_record_of_a_training(commands, material, text):
+    (material.training / "model.pt").unlink()
+    (material.training / "config.json").write_text(text)
+    line = (material.config, "--data", material.run, "--out", material.training)
+    refused(commands("train", *line), "config.json", "choose another folder for --out")
+
+
+def test_what_leads_out_of_a_file_is_not_followed(commands, material):
+    pipe = material.folder / "pipe"
+    os.mkfifo(pipe)
+    ways = {
+        "is a link to another file": lambda f, n: f.__setitem__(n, h5py.ExternalLink("pipe", "/a")),
+        "keeps its content in another file": lambda f, n: f.create_dataset(
+            n, (400, 8, 3), "f4", external=[(str(pipe), 0, 400 * 8 * 12)]
+        ),
+        "which is none of its parts": lambda f, n: f.create_virtual_dataset(n, _joined("pipe")),
+        "which holds no data": lambda f, n: f.create_virtual_dataset(n, _joined(".", n)),
+        "leads nowhere": lambda f, n: f.__setitem__(n, h5py.SoftLink("/nowhere")),
+    }
+    for said, make in ways.items():
+        path = material.folder / "led.h5"
+        shutil.copy(material.run, path)
+        with h5py.File(path, "r+") as file:
+            del file["particles/trajectory/position/value"]
+            make(file, "particles/trajectory/position/value")
+        told = commands("msd", path, "-o", material.folder / "new.json", timeout_s=60)
+        refused(told, said, "particles/trajectory/position/value")
+    for command, line in (
+        ("msd", (pipe, "-o", material.folder / "new.json")),
+        ("convert", (pipe, "--info")),
+        ("generate", (pipe, "-o", material.folder / "new.h5")),
+        ("train", (pipe, "--show-config")),
+        ("train", (material.config, "--data", pipe, "--out", material.folder / "new")),
+        ("msd", ("--arrhenius", f"300={pipe}", "-o", material.folder / "new.json")),
+    ):
+        refused(commands(command, *line, timeout_s=60), "is a pipe or a device")
+
+
+def _joined(source, name="a"):
+    layout = h5py.VirtualLayout((400, 8, 3), "f4")
+    layout[...] = h5py.VirtualSource(source, name, (400, 8, 3), "f4")
+    return layout
+
+
+@pytest.mark.parametrize("options", [{}, {"chunks": (100, 8, 3)}, {"compression": "gzip"}])
+def test_a_claimed_axis_of_a_billion(commands, material, options):
+    name = "particles/trajectory/position/value"
+    with h5py.File(material.run, "r+") as file:
+        del file[name]
+        file.create_dataset(name, (10**9, 8, 3), "f4", **options).attrs["unit"] = "Angstrom"
+    told = commands("msd", material.run, "-o", material.folder / "new.json")
+    refused(told, "claims 9.6e+04 MB", name)
+
+
+@pytest.mark.parametrize("interval", [float("nan"), 0.0, -1.0, "0.01", None])
+def test_a_model_without_a_possible_interval(commands, material, interval):
+    model = load_model(material.model)
+    model.record_interval_ps = interval
+    save_model(material.model, model)
+    told = commands("generate", material.model, "-o", material.folder / "new.h5", *GENERATE)
+    refused(told, "record_interval_ps is", "which cannot be")
+
+
+@pytest.mark.parametrize("d", ["nan", "null", "-1.0", '"text"', "[1.0]", "1e999"])
+def test_no_number_in_a_result(commands, material, d):
+    tree = json.loads(material.json.read_text())
+    del tree["sha256"]
+    tree["diffusion"]["total"]["d_angstrom2_per_ps"] = "HERE"
+    material.json.write_text(json.dumps(tree).replace('"HERE"', d))
+    given = ("--arrhenius", f"300={material.json}", "--arrhenius", f"400={material.hdf5}")
+    refused(commands("msd", *given, "-o", material.folder / "new.json"), str(material.json))
+
+
+def test_a_result_changed_by_hand(commands, material):
+    text = material.json.read_text()
+    tree = json.loads(text)
+    tree["diffusion"]["total"]["d_angstrom2_per_ps"] *= 1.01
+    material.json.write_text(json.dumps(tree))
+    given = ("--arrhenius", f"300={material.json}", "--arrhenius", f"400={material.hdf5}")
+    out = ("-o", material.folder / "new.json")
+    refused(commands("msd", *given, *out), "does not match its digest", "take its sha256 out")
+    del tree["sha256"]
+    material.json.write_text(json.dumps(tree))
+    assert commands("msd", *given, *out).status == 0
+    # The layout of the text does not matter.
+    material.json.write_text(json.dumps(json.loads(text)))
+    assert "diffusion" in load_results(material.json)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("particles/trajectory/position/time", np.r_[np.arange(399) * 0.01, np.nan]),
+        ("particles/trajectory/species/value", np.full((400, 8), -3)),
+        ("parameters/simulated_together", 0),
+        ("parameters/simulated_together", 2.5),
+        ("parameters/simulated_together", "all"),
+    ],
+)
+def test_values_that_cannot_be(commands, material, name, value):
+    with h5py.File(material.run, "r+") as file:
+        if name in file:
+            unit = dict(file[name].attrs)
+            del file[name]
+        else:
+            unit = {}
+        file[name] = value
+        file[name].attrs.update(unit)
+        file["parameters"].attrs.pop("sha256", None)
+    refused(commands("msd", material.run, "-o", material.folder / "new.json"), "run.h5")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a = " + "[" * 10**5, "a = " + "9" * 5000, "[train]\nseed = " + "9" * 4000, "\xff" * 10]
+    + ["[train]\nseed = 18446744073709551616", "[[phase]]\nlearning_rate = nan"],
+)
+def test_strange_configurations(commands, material, text):
+    material.config.write_bytes(text.encode("latin-1"))
+    refused(commands("train", material.config, "--show-config"), str(material.config))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ("--set", "train.seed=" + "9" * 5000),
+        ("--set", "phase=" + "[" * 10**5),
+        ("--set", f"phase.{'9' * 5000}.steps=2"),
+        ("--set", "phase.².steps=2"),
+        ("--set", "phase.learning_rate=inf"),
+    ],
+)
+def test_strange_overrides(commands, material, line):
+    refused(commands("train", material.config, "--show-config", *line))
+
+
+@pytest.mark.parametrize("seed", [2**64, 10**400, -1])
+def test_a_seed_out_of_range(commands, material, seed):
+    out = material.folder / "new.h5"
+    refused(commands("generate", material.model, "-o", out, "--seed", seed), "--seed")
+
+
+def test_a_single_record_analysed(commands, material):
+    out = material.folder / "new.h5"
+    line = ("--particles", 8, "--records", 1, "--analyse", "--workers", 1)
+    refused(commands("generate", material.model, "-o", out, *line), "shows no motion")
+
+
+def test_advice_on_motion_that_tells_nothing(commands, tmp_path):
+    still = write(tmp_path / "still.h5", np.zeros((400, 4, 3)), interval=0.01)
+    refused(commands("train", "--advise", "--data", still), "do not move")
+    short = write(tmp_path / "short.h5", brownian(4, 4, np.random.default_rng(0)))
+    refused(commands("train", "--advise", "--data", short), "4 frames is too short")
+    walk = write(tmp_path / "walk.h5", brownian(3000, 1, np.random.default_rng(0)))
+    advice = commands("train", "--advise", "--data", walk)
+    fit = commands("msd", walk, "-o", tmp_path / "msd.json")
+    assert advice.status == fit.status == 0, advice.told + fit.told
+    has_d = load_results(tmp_path / "msd.json")["diffusion"].get("total") is not None
+    assert has_d == ("cannot answer" not in advice.told)

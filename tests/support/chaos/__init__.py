@@ -1,0 +1,1 @@
+"""Inputs damaged by chance, and what the commands make of them."""
