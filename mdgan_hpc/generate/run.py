@@ -126,7 +126,7 @@ def run(config: GenerateConfig, analysis: Analysis | None = None) -> dict[str, A
             try:
                 _compute(job, model, communicator)
             finally:
-                if communicator.rank == 0:
+                if communicator.rank == 0 and config.output.exists():
                     add_time_s(config.output, time.monotonic() - started)
         if communicator.rank != 0:
             return None

@@ -279,7 +279,8 @@ def read_config(config: ConfigLike, overrides: Iterable[str] = ()) -> TrainingCo
     if isinstance(config, Mapping):
         return from_mapping(TrainingConfig, config)
     path = None if config is None else Path(config)
-    if path is None or path.is_file() or path.suffix:  # a folder may have the name of one
+    # A folder may have the name of one.
+    if path is None or path.suffix or (path.exists() and not path.is_dir()):
         return load_config(TrainingConfig, path, overrides)
     named = _NAMED / f"{path.name}.toml"
     if not named.exists():

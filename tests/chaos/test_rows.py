@@ -105,7 +105,7 @@ def test_what_leads_out_of_a_file_is_not_followed(commands, material):
         with h5py.File(path, "r+") as file:
             del file["particles/trajectory/position/value"]
             make(file, "particles/trajectory/position/value")
-        told = commands("msd", path, "-o", material.folder / "new.json", timeout_s=20)
+        told = commands("msd", path, "-o", material.folder / "new.json", timeout_s=60)
         refused(told, said, "particles/trajectory/position/value")
     for command, line in (
         ("msd", (pipe, "-o", material.folder / "new.json")),
@@ -115,7 +115,7 @@ def test_what_leads_out_of_a_file_is_not_followed(commands, material):
         ("train", (material.config, "--data", pipe, "--out", material.folder / "new")),
         ("msd", ("--arrhenius", f"300={pipe}", "-o", material.folder / "new.json")),
     ):
-        refused(commands(command, *line, timeout_s=20), "is a pipe or a device")
+        refused(commands(command, *line, timeout_s=60), "is a pipe or a device")
 
 
 def _joined(source, name="a"):

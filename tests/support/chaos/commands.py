@@ -87,7 +87,7 @@ class Commands:
         self._server.communicate()
         self._scratch.cleanup()
 
-    def __call__(self, command: str, *arguments: object, timeout_s: float = 60.0) -> Outcome:
+    def __call__(self, command: str, *arguments: object, timeout_s: float = 180.0) -> Outcome:
         """Run ``mdgan-command`` with arguments."""
         assert self._server.stdin is not None
         assert self._server.stdout is not None

@@ -131,7 +131,7 @@ class InputChaos:
         path = rng.choice([m.run, m.generated])
         done = self._trajectory(path, rng)
         line = ("--md", m.run, "--generated", m.generated, "-o", m.folder / "report")
-        return done, self.commands("report", *line, timeout_s=120)
+        return done, self.commands("report", *line, timeout_s=300)
 
     def _generate(self, m: Material, rng: random.Random) -> tuple[str, Outcome]:
         done = damage_model(m.model, rng)

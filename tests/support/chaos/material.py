@@ -38,7 +38,7 @@ evaluate_every = 0
 log_every = 5
 """
 GENERATE = ("--particles", 8, "--records", 60, "--block-particles", 4, "--block-records", 12)
-GENERATE = (*GENERATE, "--workers", 1, "--files", 1, "--save-interval", 0)
+GENERATE = (*GENERATE, "--workers", 1, "--files", 1)
 
 
 @dataclass(frozen=True)
