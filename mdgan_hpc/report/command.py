@@ -54,7 +54,7 @@ def report(
         if found is None:
             return None
         lines = sentences(found)
-        draw_report(found, folder, lines)
+        draw_report(found, folder)
     return found, lines
 
 

@@ -139,7 +139,7 @@ def compare(config: ReportConfig, communicator: Communicator) -> Comparison | No
             int(training.get("records", config.records)),
             training.get("step_skip"),
         ),
-        lengths=whole.lengths(config),
+        lengths=whole.lengths(config, of_generated=right.diffusion.total is not None),
         training_span_ps=float(training.get("span_ps", md_span)),
         crystal=str(whole.md.crystal),
         conditions=conditions(md, generated, facts),
@@ -281,12 +281,12 @@ class _WholePaths:
             sides[name] = Side(moved, fit_diffusion(moved))
         return sides, fidelity
 
-    def lengths(self, config: ReportConfig) -> Lengths:
-        """Return D against the length of the trajectory of both."""
+    def lengths(self, config: ReportConfig, *, of_generated: bool) -> Lengths:
+        """Return D against the length of the trajectory of both, or of the MD alone."""
         made, interval_ps = beginnings(config.generated, config.species)
         return Lengths(
             d_against_length(self.md.positions, self.md.interval_ps),
-            d_against_length(made, interval_ps),
+            d_against_length(made if of_generated else [], interval_ps),
         )
 
     def sites(self) -> SitesCompared | None:

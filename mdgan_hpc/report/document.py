@@ -1,7 +1,7 @@
 """All figures of a report, its JSON and its page."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,8 @@ from mdgan_hpc.report import tables
 from mdgan_hpc.report.figures import coefficients, motion, structure
 from mdgan_hpc.report.page import Folded, Lines, Section, write_page
 from mdgan_hpc.report.results import Comparison
+from mdgan_hpc.report.sentences import results_in_short
+from mdgan_hpc.report.verdict import grade, verdict_lines
 from mdgan_hpc.results import plain
 
 PAGE, NUMBERS = "report.html", "report.json"
@@ -18,7 +20,7 @@ PAGE, NUMBERS = "report.html", "report.json"
 _LARGE = ("paths", "displacements", "density", "runs")
 
 
-def draw_report(found: Comparison, folder: Path, lines: Sequence[str]) -> None:
+def draw_report(found: Comparison, folder: Path) -> None:
     """Write figures (PNG, PDF), ``report.json`` and ``report.html`` into `folder`.
 
     Parameters
@@ -26,8 +28,6 @@ def draw_report(found: Comparison, folder: Path, lines: Sequence[str]) -> None:
     found : Comparison
     folder : path
         Exists.
-    lines : sequence of str
-        The results in sentences.
     """
     name = found.system.name or "Ions"
     with written_whole(folder / PAGE) as partial:
@@ -35,7 +35,7 @@ def draw_report(found: Comparison, folder: Path, lines: Sequence[str]) -> None:
             partial,
             title=f"{name}: {found.generated.label} beside {found.md.label}",
             facts=found.system.facts,
-            sections=_sections(found, folder, lines),
+            sections=_sections(found, folder),
             folder=folder,
         )
     numbers = plain(_without_large(found.to_tree()))
@@ -43,17 +43,16 @@ def draw_report(found: Comparison, folder: Path, lines: Sequence[str]) -> None:
         partial.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
 
 
-def _sections(found: Comparison, folder: Path, lines: Sequence[str]) -> list[Section]:
+def _sections(found: Comparison, folder: Path) -> list[Section]:
     """Return what the page shows, from what most readers want to what few do."""
-    of_d, of_motion = (
-        coefficients.draw_coefficients(found, folder),
-        motion.draw_motion(found, folder),
-    )
+    of_d = coefficients.draw_coefficients(found, folder)
+    of_motion = motion.draw_motion(found, folder)
     of_places = structure.draw_structure(found, folder)
     sites = [] if found.sites is None else [tables.sites(found.sites, found)]
     record = json.dumps(plain(found.provenance), indent=1, sort_keys=True)
     return [
-        Section("In short", [Lines(lines)]),
+        Section("Verdict", [Lines(verdict_lines(found), grade(found))]),
+        Section("In short", [Lines(results_in_short(found))]),
         Section("Diffusion coefficient", [tables.diffusion(found), *of_d]),
         Section("Do the ions move as in the MD?", [tables.fidelity(found), *of_motion]),
         Section("Where the ions are", [*sites, *of_places]),

@@ -23,11 +23,11 @@ def d_against_length(runs: Sequence[np.ndarray], interval_ps: float) -> LengthCu
     Parameters
     ----------
     runs : sequence of array, [T, N, 3]
-        Unwrapped positions of replicas, Angstrom.
+        Unwrapped positions of replicas, Angstrom; none give an empty curve.
     interval_ps : float
         Between two records.
     """
-    shortest = min(map(len, runs))
+    shortest = min(map(len, runs), default=0)
     rows = []
     for share in SHARES:
         records = round(share * shortest)

@@ -35,9 +35,17 @@ class Table:
 
 @dataclass(frozen=True)
 class Lines:
-    """Sentences, each a paragraph."""
+    """Sentences, each a paragraph.
+
+    Attributes
+    ----------
+    lines : sequence of str
+    grade : str
+        good, doubtful, poor or unknown: puts them into a box of that colour.
+    """
 
     lines: Sequence[str]
+    grade: str = ""
 
 
 @dataclass(frozen=True)
@@ -91,7 +99,10 @@ def _body(sections: Sequence[Section], folder: Path) -> Iterator[str]:
         yield f"<section><h2>{html.escape(section.heading)}</h2>"
         for block in section.blocks:
             if isinstance(block, Lines):
-                yield from (f"<p>{html.escape(line)}</p>" for line in block.lines)
+                kind = f' class="verdict {block.grade}"' if block.grade else ""
+                yield f"<div{kind}>"
+                yield from (f"<p>{html.escape(line.strip())}</p>" for line in block.lines)
+                yield "</div>"
             elif isinstance(block, Folded):
                 yield f"<details><summary>{html.escape(block.title)}</summary>"
                 yield f"<pre>{html.escape(block.text)}</pre></details>"

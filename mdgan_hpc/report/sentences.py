@@ -7,10 +7,14 @@ from mdgan_hpc.report.verdict import verdict_lines
 
 
 def sentences(found: Comparison) -> list[str]:
+    """Return the verdict and the results in sentences."""
+    return [*verdict_lines(found), *results_in_short(found)]
+
+
+def results_in_short(found: Comparison) -> list[str]:
     """Return the results in sentences."""
     name = found.generated.label
-    lines = verdict_lines(found)
-    lines += [*_coefficient(found.md), *_coefficient(found.generated)]
+    lines = [*_coefficient(found.md), *_coefficient(found.generated)]
     if found.generated.diffusion.total is not None:
         lines.append(
             f"The error of {name} is that of the generated ions alone"

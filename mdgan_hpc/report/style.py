@@ -22,6 +22,10 @@ p {{ margin: .5rem 0; }}
 a {{ color: var(--link); }}
 .facts, caption, figcaption, summary {{ color: var(--faint); }}
 b {{ color: var(--text); }}
+.verdict {{ background: var(--shade); border-left: .4rem solid #808080; padding: .3rem 1rem; }}
+.verdict p:first-child {{ font-weight: 600; }}
+.good {{ border-color: #009e73; }} .doubtful {{ border-color: #e69f00; }}
+.poor {{ border-color: #d55e00; }}
 .table {{ overflow-x: auto; margin: 1.2rem 0; }}
 table {{ border-collapse: collapse; width: 100%; font-size: .95rem; }}
 caption {{ text-align: left; padding-bottom: .4rem; font-size: .95rem; }}

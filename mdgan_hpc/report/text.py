@@ -40,10 +40,9 @@ def with_error(found: Interval) -> str:
 
 def short(found: Interval) -> str:
     """Return D in Angstrom^2/ps with its 95 % interval."""
-    return (
-        f"{found.d_angstrom2_per_ps:.3g} A^2/ps (95 %: {found.low_angstrom2_per_ps:.3g} to "
-        f"{found.high_angstrom2_per_ps:.3g})"
-    )
+    d, error = found.d_angstrom2_per_ps, found.error_angstrom2_per_ps
+    low, high = found.low_angstrom2_per_ps, found.high_angstrom2_per_ps
+    return f"{measured(d, error)} Å²/ps (95 %: {between(low, high, error)})"
 
 
 def diffusion_lines(diffusion: Diffusion, name: str = "D") -> list[str]:
@@ -90,7 +89,8 @@ def ensemble_lines(diffusion: Diffusion, name: str = "D") -> list[str]:
     refused = f", {found.refused} more give none" if found.refused else ""
     return [
         f"{name} of {found.n_models} models = {with_error(found)}",
-        f"  68 %: {low:.3g} to {high:.3g} A^2/ps; of the error, data and training "
+        f"  68 %: {between(low, high, found.error_angstrom2_per_ps)} Å²/ps; of the error, data "
+        "and training "
         f"{found.models_error_angstrom2_per_ps:.2g}, number of generated ions "
         f"{found.ions_error_angstrom2_per_ps:.2g}{refused}",
     ]

@@ -1,5 +1,6 @@
 """What a reader must know first: may the result be believed, and which number is to be quoted?"""
 
+from mdgan_hpc.report.numbers import between, measured
 from mdgan_hpc.report.results import Comparison
 from mdgan_hpc.report.text import Interval, ensemble_lines, short
 from mdgan_hpc.verdict import verdict_line
@@ -20,6 +21,14 @@ def verdict_lines(found: Comparison) -> list[str]:
         *ensemble_lines(found.generated.diffusion),
         _to_quote(found),
     ]
+
+
+def grade(found: Comparison) -> str:
+    """Return the verdict on the model in one word: good, doubtful, poor or unknown."""
+    verdict = found.verdict
+    if verdict is None:
+        return "unknown"
+    return "poor" if verdict.is_poor else "doubtful" if verdict.doubts else "good"
 
 
 def _data(found: Comparison) -> str:
@@ -45,8 +54,9 @@ def _inside(found: Comparison) -> list[str]:
     d = made.d_angstrom2_per_ps
     where = "inside" if low <= d <= high else "outside"
     return [
-        f"D of {found.generated.label}, {d:.3g} A^2/ps, lies {where} the 95 % interval of the fit "
-        f"to the MD itself, {low:.3g} to {high:.3g}."
+        f"D of {found.generated.label}, {measured(d, made.error_angstrom2_per_ps)} Å²/ps, lies "
+        f"{where} the 95 % interval of the fit to the MD itself, "
+        f"{between(low, high, md.error_angstrom2_per_ps)}."
     ]
 
 

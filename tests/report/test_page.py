@@ -77,7 +77,7 @@ def page(tmp_path_factory) -> Path:
     wide = Table("Many columns", "Larger is better.", ["", *map(str, range(8))], [["row", *row]])
     told = Table("Reasons", "", ["", "a", "b"], [["x", "a sentence that takes both cells, 30", ""]])
     sections = [
-        Section("Text", [Lines(["Sentence & more.", "w" * 300]), wide, figures[0]]),
+        Section("Text", [Lines(["Sentence & more.", "w" * 300], "good"), wide, figures[0]]),
         Section("More", [told, figures[1], Folded("Record", '{"key": "' + "v" * 400 + '"}')]),
     ]
     path = folder / "report.html"
@@ -101,6 +101,7 @@ def test_figures_and_tables_are_numbered_and_explained(page):
     assert links == ["one.pdf", "four.pdf"]
     assert all((page.parent / link).exists() for link in links)
     assert "Its &lt;caption&gt;." in text
+    assert '<div class="verdict good">' in text
     assert 'colspan="2"' in text
     assert "(1.234 ± 0.020) × 10⁻⁴" in text
 

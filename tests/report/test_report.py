@@ -52,6 +52,7 @@ def test_report_holds_figures_numbers_and_a_page(reported):
         total = numbers[part]["diffusion"]["total"]
         assert total["low_angstrom2_per_ps"] < 1.0 < total["high_angstrom2_per_ps"]
     page = (folder / "report.html").read_text()
+    assert re.search(r"<h2>(.*?)</h2>", page)[1] == "Verdict"
     pictures = re.findall(r'<img[^>]*src="([^"]*)"', page)
     assert len(pictures) == len(list(folder.glob("*.png"))) == len(list(folder.glob("*.pdf"))) >= 8
     assert set(numbers["fidelity"]) == {"transition density", "block bootstrap", "Gaussian process"}
@@ -176,4 +177,4 @@ def test_a_model_that_stands_still_gets_its_report(tmp_path):
     folder = tmp_path / "report"
     done = run("mdgan_hpc.cli.report", "--md", moving, "--generated", still, "-o", folder)
     assert done.returncode == 0, done.stderr
-    assert "the ions do not move" in done.stdout
+    assert "The model does not move as the MD does" in done.stdout

@@ -88,7 +88,7 @@ def against_length(found: Comparison, folder: Path) -> Drawn:
             d = curve.d_angstrom2_per_ps
             around = np.abs([d - curve.low_angstrom2_per_ps, curve.high_angstrom2_per_ps - d])
             marks = style | {"linewidth": 0.8, "label": f"{name}, {curve.n_particles} ions"}
-            if len(d):
+            if len(d):  # none of motion that is not diffusive, or of a model that is refused
                 ax.errorbar(
                     aside * curve.span_ps, d, yerr=around, fmt="o", capsize=3, ms=4, **marks
                 )
