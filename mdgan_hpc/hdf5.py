@@ -17,7 +17,7 @@ from mdgan_hpc.errors import DataError, MdganError
 from mdgan_hpc.inputs import require_file, require_memory
 
 #: A part file of a generated trajectory, seen from the folder of the file.
-PART = re.compile(r"[^/\0]+\.shards/part-\d{5,}\.h5")
+PART = re.compile(r"[^/\0]+\.(shards|parts)/part-\d{5,}\.h5")
 #: Links followed one after the other at most.
 _LINKS = 16
 #: A byte in a compressed file can stand for so many at most (deflate: 1032).

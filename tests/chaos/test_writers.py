@@ -145,6 +145,15 @@ def test_nothing_is_removed_before_its_successor_stands(all_stages, tmp_path):
     assert not stages.litter(tmp_path)
 
 
+def test_outputs_of_one_stem_do_not_share_parts(all_stages, tmp_path):
+    options = ("--particles", 8, "--records", 100, "--workers", 1)
+    for seed, name in enumerate(("g", "g.h5", "g.hdf5")):
+        words = (all_stages.model, "-o", name, "--seed", seed, *options)
+        assert run(line("generate", *words), tmp_path)[0] == 0
+    assert len({stages.positions(tmp_path / name) for name in ("g", "g.h5", "g.hdf5")}) == 3
+    assert run(line("convert", "g", "g.hdf5", "--info"), tmp_path)[0] == 0
+
+
 LIMITED = {
     "msd": ["msd", "{a}", "-o", "r.h5", "--per-particle", "--every-lag"],
     "msd json": ["msd", "{a}", "-o", "r.json", "--per-particle", "--every-lag"],

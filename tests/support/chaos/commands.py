@@ -85,7 +85,6 @@ class Commands:
 
     def __exit__(self, *_: object) -> None:
         self._server.communicate()
-        self._place.cleanup()
         self._scratch.cleanup()
 
     def __call__(self, command: str, *arguments: object, timeout_s: float = 180.0) -> Outcome:
