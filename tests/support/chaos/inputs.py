@@ -336,7 +336,8 @@ def main() -> None:
             for failure in chaos.failures[told:]:
                 print(failure, flush=True)
             told = len(chaos.failures)
-        print(dict(sorted(chaos.outcomes.items())), file=sys.stderr)
+            if number % 50 == 49 or number == options.first + options.count - 1:
+                print(number + 1, dict(sorted(chaos.outcomes.items())), file=sys.stderr)
         if options.bits:
             flips = BitFlips(chaos)
             for kind in ("model", "checkpoint", "ledger", "results"):
