@@ -31,7 +31,8 @@ def wall_time_s(outputs: Sequence[Output], files: Files) -> float | None:
 
 
 def _end(output: Output, files: Files) -> datetime | None:
-    descriptor = files.open(output.path).descriptor
+    # Not by opening it again: its steps are still being read.
+    descriptor = files.descriptors([output.path])[str(output.path)]
     size = os.fstat(descriptor).st_size
     tail = os.pread(descriptor, _TAIL_BYTES, max(0, size - _TAIL_BYTES))
     _, found, rest = tail.rpartition(_END)
