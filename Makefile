@@ -58,7 +58,8 @@ $(DEMO)/run%.h5: | .venv/installed
 
 $(DEMO)/model/model.pt: $(RUNS) configs/demo.toml
 	@echo "== train"
-	@$(RUN) $(BIN)/mdgan-train configs/demo.toml $(addprefix --data ,$(RUNS)) --out $(DEMO)/model
+	@$(RUN) $(BIN)/mdgan-train configs/demo.toml $(addprefix --data ,$(RUNS)) --out $(DEMO)/model \
+	    --replicas 3 --set phase.steps=500
 
 $(DEMO)/generated.done: $(DEMO)/model/model.pt
 	@echo "== generate"

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         generate,
         load_model,
         train,
+        train_ensemble,
     )
 
 __version__ = "0.2.0"
@@ -41,6 +42,7 @@ __all__ = [
     "generate",
     "load_model",
     "train",
+    "train_ensemble",
 ]
 
 

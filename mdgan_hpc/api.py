@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mdgan_hpc.generate.run import generate
     from mdgan_hpc.models.file import load_model
     from mdgan_hpc.training.data.dataset import Dataset
+    from mdgan_hpc.training.ensemble import train_ensemble
     from mdgan_hpc.training.run import train
     from mdgan_hpc.trajectory import Trajectory
 
@@ -28,6 +29,7 @@ __all__ = [
     "generate",
     "load_model",
     "train",
+    "train_ensemble",
 ]
 
 _HOMES = {
@@ -40,6 +42,7 @@ _HOMES = {
     "generate": "mdgan_hpc.generate.run",
     "load_model": "mdgan_hpc.models.file",
     "train": "mdgan_hpc.training.run",
+    "train_ensemble": "mdgan_hpc.training.ensemble",
 }
 
 

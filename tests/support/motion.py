@@ -60,3 +60,48 @@ def write(path, positions, *, interval=0.05, cell=None, species=None, **options)
 def dynamics(runs, interval=0.05, **options):
     """Measure replicas in memory; options of `DynamicsConfig`."""
     return dynamics_of_arrays(runs, interval, DynamicsConfig(**options))
+
+
+def inertial_hops(
+    n_records,
+    n_particles,
+    rng,
+    *,
+    hop=3.0,
+    rate=0.5,
+    cage=0.4,
+    frequency=2.0,
+    friction=6.0,
+    interval=0.02,
+):
+    """Positions [T, N, 3] of ions with inertia in a harmonic cage, which hop along the axes.
+
+    The log-log slope of the MSD goes from 2 through 1 to the cage and back to 1, as in a crystal.
+    D = rate hop^2 / 6. Frequency in 1/ps, friction in 1/ps; two steps of BAOAB a record. A
+    hop takes as long as half a period of the cage.
+    """
+    omega, step = 2 * np.pi * frequency, interval / 2
+    thermal = cage * omega
+    keep = np.exp(-friction * step)
+    x = rng.normal(0, cage, (n_particles, 3))
+    v = rng.normal(0, thermal, x.shape)
+    inside = np.empty((n_records, n_particles, 3))
+    for record in range(n_records):
+        for _ in range(2):
+            v = v - 0.5 * step * omega**2 * x
+            x = x + 0.5 * step * v
+            v = keep * v + np.sqrt(1 - keep**2) * thermal * rng.normal(size=x.shape)
+            x = x + 0.5 * step * v
+            v = v - 0.5 * step * omega**2 * x
+        inside[record] = x
+    site = np.zeros_like(inside)
+    record, particle = np.nonzero(rng.random(inside.shape[:2]) < rate * interval)
+    axis = rng.integers(0, 3, len(record))
+    site[record, particle, axis] = hop * rng.choice([-1, 1], len(record))
+    width = round(0.5 / frequency / interval)
+    speed = np.sin(np.pi * (np.arange(width) + 0.5) / width) ** 2
+    speed /= speed.sum()
+    moving = np.zeros((n_records + width, n_particles, 3))
+    for late, share in enumerate(speed):
+        moving[late : late + n_records] += share * site
+    return inside + moving[:n_records].cumsum(0)

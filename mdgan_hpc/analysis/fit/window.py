@@ -101,6 +101,8 @@ def choose_window(
     stays |= ~known
     near = (off <= SLOPE_TOLERANCE) & (error <= START_ERROR)
     near &= time >= _earliest(time, slope, error, known, float(lag_ps[-1]))
+    # Seen over a stretch: a slope tells of lags up to twice its own.
+    near &= STRETCH * time <= 2 * time[known].max()
     starts = [i for i in np.flatnonzero(near) if stays[i:].all()]
     if not starts:
         at = int(np.flatnonzero(known).max())
