@@ -50,8 +50,8 @@ class Verdict(Result):
         Non-Gaussian parameter of the displacement over one record.
     ions : int
         In the free runs.
-    kept_out : bool
-        Whether the MD was kept out of training.
+    against : str
+        Which MD: that of the training, or kept out of it, or another.
     """
 
     median: float
@@ -66,7 +66,7 @@ class Verdict(Result):
     alpha2: float
     alpha2_md: float
     ions: int
-    kept_out: bool
+    against: str
 
     @classmethod
     def from_text(cls, text: str) -> Self:
@@ -121,11 +121,10 @@ class Verdict(Result):
             said = "The model moves roughly as the MD does"
         else:
             said = "The model moves as the MD does"
-        against = "MD kept out of training" if self.kept_out else "its training MD"
         return (
             f"{said}: fidelity {_ratio(self.median)} (1: as another MD run), worst "
             f"{_ratio(self.worst)} ({self.worst_observable}), MSD {_ratio(low)} to "
-            f"{_ratio(high)} of the MD's, drift z {self.drift_z:.1f}, against {against}"
+            f"{_ratio(high)} of the MD's, drift z {self.drift_z:.1f}, against {self.against}"
         )
 
 

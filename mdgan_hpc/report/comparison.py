@@ -221,7 +221,7 @@ def _verdict(whole: "_WholePaths", of_training: Verdict | None) -> Verdict:
     """Return the verdict on the model by this MD, or that of its training where it is poor."""
     if of_training is not None and of_training.is_poor:
         return of_training
-    return judge(whole.reference, whole.free, whole.free_interval_ps, kept_out=False)[0]
+    return judge(whole.reference, whole.free, whole.free_interval_ps, against="these MD runs")[0]
 
 
 def _side(

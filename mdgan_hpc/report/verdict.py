@@ -92,6 +92,6 @@ def _to_quote(found: Comparison) -> str:
             "of data and training and is narrower than that of the fit to the MD."
         )
     return (
-        f"Quote: {of_md}, because the models scatter more than the fit to the MD: train longer, "
-        "or give more data."
+        f"Quote: {of_md}, because its interval is narrower than that of {models.n_models} models; "
+        "more replicas, or a longer training, narrow theirs."
     )

@@ -109,9 +109,7 @@ class Evaluation:
         numbers = self._compare(path) if self._reference else {}
         return self._processes.broadcast(numbers)
 
-    def judge(
-        self, generator: Generator, rng: torch.Generator, *, kept_out: bool
-    ) -> Verdict | None:
+    def judge(self, generator: Generator, rng: torch.Generator, *, against: str) -> Verdict | None:
         """Return the verdict on a model on all ranks; None where MD and model cannot be compared.
 
         Parameters
@@ -119,15 +117,15 @@ class Evaluation:
         generator : Generator
         rng : torch.Generator
             Not that of the comparisons by which it was chosen: their noise helped to choose it.
-        kept_out : bool
-            Whether the MD was kept out of training.
+        against : str
+            Which MD it is, in words.
         """
         run = shared_free_run(generator, self._processes, rng)
         path = free_run(generator, _JUDGED_IONS, self._records, self._interval_ps, run)
         verdict = None
         if self._reference is not None:
             try:
-                verdict, _ = judge(self._reference, path, self._interval_ps, kept_out=kept_out)
+                verdict, _ = judge(self._reference, path, self._interval_ps, against=against)
             except DataError as error:
                 _log.warning("The model is not judged: %s", error.what)
         return self._processes.broadcast(verdict)

@@ -34,6 +34,8 @@ _log = logging.getLogger(__name__)
 CONFIG_NAME = "config.json"
 #: Seeds of replicas are so far apart.
 _REPLICA_SEED = 1_000_003
+#: What a model is judged against: data kept out of training, or (true) those of the training.
+_AGAINST = {False: "MD kept out of training", True: "its training MD"}
 _KEPT_OUT = {"none": "", "run": " (the last for validation)", "span": " (4/5 of each trained on)"}
 
 #: The data, or the trajectory files of the runs.
@@ -158,7 +160,7 @@ def _train(
     verdict = evaluation.judge(
         generator,
         stream(config.train.seed, trainer.step, "verdict"),
-        kept_out=config.data.validation != "none",
+        against=_AGAINST[config.data.validation == "none"],
     )
     _log.info("%s", verdict_line(verdict))
     model = Model(

@@ -14,7 +14,7 @@ _SORTED = 2_000_000
 
 
 def judge(
-    reference: Fidelity, positions: np.ndarray, interval_ps: float, *, kept_out: bool
+    reference: Fidelity, positions: np.ndarray, interval_ps: float, *, against: str
 ) -> tuple[Verdict, FidelityResult | None]:
     """Return the verdict on the model that made free runs, and the comparison it rests on.
 
@@ -26,8 +26,8 @@ def judge(
         Free runs, Angstrom.
     interval_ps : float
         Between two records of them.
-    kept_out : bool
-        Whether the MD was kept out of training.
+    against : str
+        Which MD it is, in words.
 
     Raises
     ------
@@ -36,7 +36,7 @@ def judge(
     """
     ions = positions.shape[1]
     if not np.isfinite(positions).all():
-        return _diverged(ions, kept_out), None
+        return _diverged(ions, against), None
     result = reference.compare(positions, interval_ps)
     stride, own = common_strides(reference.interval_ps, interval_ps)
     md = np.concatenate([_squares(run, stride) for run in reference.runs])
@@ -57,7 +57,7 @@ def judge(
         alpha2=_alpha2(made),
         alpha2_md=_alpha2(md),
         ions=ions,
-        kept_out=kept_out,
+        against=against,
     )
     return verdict, result
 
@@ -79,7 +79,7 @@ def _alpha2(squares: np.ndarray) -> float:
     return 3 * float((squares**2).mean()) / (5 * second**2) - 1 if second > 0 else 0.0
 
 
-def _diverged(ions: int, kept_out: bool) -> Verdict:
+def _diverged(ions: int, against: str) -> Verdict:
     """The verdict on a model whose free runs leave all bounds."""
     return Verdict(
         median=MOST,
@@ -94,5 +94,5 @@ def _diverged(ions: int, kept_out: bool) -> Verdict:
         alpha2=0.0,
         alpha2_md=0.0,
         ions=ions,
-        kept_out=kept_out,
+        against=against,
     )
