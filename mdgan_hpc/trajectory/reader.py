@@ -245,7 +245,8 @@ class Trajectory:
 
     def _as_cells(self, edges: h5py.Dataset, rows: np.ndarray) -> np.ndarray:
         """Return stored edges [t, 3, 3], or [t, 3] of orthorhombic boxes, as cells [t, 3, 3]."""
-        if not np.isfinite(rows).all():
+        known = ~np.isnan(rows).all(tuple(range(1, rows.ndim)))  # a frame may tell no cell
+        if not np.isfinite(rows[known]).all() or (self._fixed_cell and not known.all()):
             raise DataError("has cell vectors that are no numbers", where=hdf5.place(edges))
         cells = np.asarray(rows, np.float64)
         if cells.ndim == 2:
