@@ -18,9 +18,9 @@ import torch
 
 from mdgan_hpc.errors import DataError, MdganError
 from mdgan_hpc.generate.job import Job
-from mdgan_hpc.generate.orphans import run_under
 from mdgan_hpc.generate.work import work
 from mdgan_hpc.models.file import Model
+from mdgan_hpc.orphans import run_under
 from mdgan_hpc.parallel import Communicator, detect_launch, share
 from mdgan_hpc.progress import Progress
 from mdgan_hpc.stopping import StopRequest

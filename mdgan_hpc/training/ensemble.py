@@ -5,7 +5,6 @@ of its own that can be stopped and goes on. Replicas start from fresh weights: w
 would narrow their spread has not been shown.
 """
 
-import ctypes
 import logging
 import os
 import signal
@@ -21,6 +20,7 @@ import torch
 from mdgan_hpc.config import as_toml
 from mdgan_hpc.errors import EXIT_STOPPED, DataError, StoppedError
 from mdgan_hpc.models.file import MODEL_NAME, load_model, replica_folder, write_replicas
+from mdgan_hpc.orphans import kill_with_parent
 from mdgan_hpc.outputs import written_whole
 from mdgan_hpc.parallel import detect_launch
 from mdgan_hpc.stopping import StopRequest
@@ -248,8 +248,7 @@ def _file(folder: Path, number: int) -> Path:
 
 
 def _end_with_us() -> None:
-    """Let the kernel end a worker whose parent was killed (Linux)."""
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+    """What a worker does first."""
+    kill_with_parent()
     # Ctrl-C goes to all; the parent asks the workers to stop.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

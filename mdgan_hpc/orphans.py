@@ -34,10 +34,17 @@ def run_under(parent: int, call: bytes, *arguments: Any) -> None:
 
 def end_with(parent: int) -> None:
     """End this process as soon as process `parent` ends."""
-    if sys.platform == "linux":
-        # The kernel kills it; but not where the parent ended before this call.
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    kill_with_parent()
     threading.Thread(target=_watch, args=(parent,), name="parent watch", daemon=True).start()
+
+
+def kill_with_parent() -> None:
+    """Let the kernel kill this process, and what it becomes by exec, when its parent ends (Linux).
+
+    Not where the parent ended before this call.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _watch(parent: int) -> None:
