@@ -280,8 +280,9 @@ def _generator(content: dict[str, Any], file: Path) -> Generator:
     old = content["format"] == FORMAT_1
     try:
         kind = str(content["generator"]["kind"] if old else content["kind"])
-        behaviour = 1 if old else content["behaviour"]
         cls = registry.get(kind)
+        # Files of the first format are translated by the class itself.
+        behaviour = cls.behaviour if old else content["behaviour"]
     except (KeyError, TypeError) as error:
         raise DataError("tells no generator", where=file, remedy=_OTHER_VERSION) from error
     except ConfigError as error:

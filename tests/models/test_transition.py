@@ -6,6 +6,7 @@ import torch
 
 from mdgan_hpc.crystal import Symmetry, isotropic
 from mdgan_hpc.models.base import Window, rollout
+from mdgan_hpc.models.transition.config import TransitionConfig
 from mdgan_hpc.models.transition.fit import (
     fit_averages,
     fit_extrapolation,
@@ -13,7 +14,7 @@ from mdgan_hpc.models.transition.fit import (
     variance_shells,
 )
 from mdgan_hpc.models.transition.generator import TransitionGenerator
-from mdgan_hpc.models.transition.mixture import Bounds, Mixture
+from mdgan_hpc.models.transition.mixture import Bounds, Mixture, saturated
 from mdgan_hpc.models.transition.rows import MovingAverages
 from tests.support.runs import underdamped
 from tests.support.transition import cubic, make, windows
@@ -48,11 +49,11 @@ def random_mixture(random: torch.Generator) -> tuple[Mixture, torch.Tensor]:
     mixture = Mixture(
         torch.randn(7, 4, generator=random).log_softmax(-1),
         torch.randn(7, 4, generator=random),
-        torch.randn(7, 4, 3, generator=random),
-        torch.randn(7, 4, 2, 3, generator=random),
+        torch.randn(7, 3, 4, generator=random),
+        torch.randn(7, 2, 3, 4, generator=random),
     )
     one = torch.eye(3)
-    u, v = mixture.directions.unbind(-2)
+    u, v = mixture.directions.mT.unbind(-3)
     factor = (one + v[..., None] * v[..., None, :]) @ (one + u[..., None] * u[..., None, :])
     return mixture, factor * mixture.log_widths.exp()[..., None, None]
 
@@ -62,7 +63,7 @@ def test_density_equals_torch_distributions():
     mixture, factor = random_mixture(random)
     oracle = torch.distributions.MixtureSameFamily(
         torch.distributions.Categorical(logits=mixture.log_weights),
-        torch.distributions.MultivariateNormal(mixture.means, factor @ factor.mT),
+        torch.distributions.MultivariateNormal(mixture.means.mT, factor @ factor.mT),
     )
     x = torch.randn(7, 3, generator=random)
     torch.testing.assert_close(mixture.log_density(x), oracle.log_prob(x), rtol=1e-4, atol=1e-4)
@@ -110,7 +111,7 @@ def test_components_are_drawn_by_their_weights():
     heads = torch.randn(1, weights["earlier"].shape[1], generator=random).expand(n, -1)
     made = drawn(generator, heads, torch.randn(n, 4, generator=random))[:, 0]
     mixture = generator._mixtures(weights, heads[:1], torch.zeros(1, 1, 3))
-    means = mixture.means[0, 0]
+    means = mixture.means[0, 0].T
     assert (means[0] - means[1]).norm() > 0.1
     mean = mixture.log_weights[0, 0].exp() @ means
     error = 5 * made.std().item() / n**0.5
@@ -124,7 +125,7 @@ def test_inversion_maps_gaussians_onto_each_other_where_nothing_shows_a_directio
         mixture = generator._mixtures(
             generator.network.dense_weights(), nothing, torch.zeros(1, 1, 3)
         )
-    here, there = mixture.means[0, 0].chunk(2)
+    here, there = mixture.means[0, 0].T.chunk(2)
     torch.testing.assert_close(here, -there)
     assert here.norm(dim=1).min() > 0.05
     assert mixture.log_weights[0, 0].chunk(2)[0].equal(mixture.log_weights[0, 0].chunk(2)[1])
@@ -252,7 +253,15 @@ def test_noise_is_calibrated_until_free_runs_are_as_hot_as_the_data():
 
 def test_beyond_a_bound_of_the_widths_the_gradient_only_leads_back():
     """Data far out must not drive a width on that is at its bound; data near bring it back."""
-    bounds = Bounds(6.0, 0.9, -6.0, 0.0, 2)
+    bounds = Bounds(
+        vectors=6.0,
+        means=12.0,
+        stretch=1.5,
+        direction=0.9,
+        log_width_least=-6.0,
+        log_width_most=0.0,
+        directions=2,
+    )
     out = torch.zeros(1, 8, 11)  # one Gaussian at the origin
     out[..., 1] = 5.0
     out.requires_grad_()
@@ -264,3 +273,28 @@ def test_beyond_a_bound_of_the_widths_the_gradient_only_leads_back():
         gradients.append(float(torch.autograd.grad(loss, out)[0][..., 1].sum()))
     assert gradients[0] == 0.0  # would grow, and may not
     assert gradients[1] == pytest.approx(8 * 3.0, rel=1e-3)  # d(3 log s) / d(log s): shrinks
+
+
+def test_stretched_means_grow_as_a_hyperbolic_sine_and_stay_bounded():
+    bounds = Bounds.of(TransitionConfig(mean_stretch=1.5, mean_bound=12.0))
+    limit = bounds.mean_limits(torch.ones(1))
+    far = torch.tensor([[0.01], [1.0], [3.0], [1e6]]) * torch.tensor([1.0, 0.0, 0.0])
+    means = bounds.stretched(saturated(far, limit), -1)
+    inner = limit * torch.tanh(far[:, 0] / limit)
+    torch.testing.assert_close(means[:, 0], 1.5 * torch.sinh(inner / 1.5), rtol=1e-3, atol=1e-4)
+    assert float(means.norm(dim=-1).max()) == pytest.approx(12.0, rel=1e-4)
+    torch.testing.assert_close(
+        bounds.shortened(means[:3]), saturated(far, limit)[:3], rtol=1e-3, atol=1e-4
+    )
+    plain = Bounds.of(TransitionConfig(mean_stretch=0.0, mean_bound=6.0))
+    assert plain.stretched(far, -1) is far
+    assert float(plain.mean_limits(torch.ones(1))) == 6.0
+
+
+def test_combinations_of_displacements_are_uncorrelated_and_of_variance_one():
+    displacements = np.diff(underdamped(4000, 4, 1), axis=0)
+    combinations = np.array(fit_extrapolation([displacements], 2)["combinations"])
+    p = combinations.shape[1]
+    windows = np.lib.stride_tricks.sliding_window_view(displacements, p, axis=0)[..., ::-1]
+    seen = np.einsum("vp,tncp->tncv", combinations, windows).reshape(-1, p)
+    np.testing.assert_allclose(seen.T @ seen / len(seen), np.eye(p), atol=0.02)

@@ -19,11 +19,11 @@ class TransitionConfig:
     hidden: int = key(128, "units | memory")
     records_per_step: int = key(
         0,
-        "records | made together by one step; 0: 5 where the last displacements tell more than "
+        "records | made together by one step; 0: 2 where the last displacements tell more than "
         "half of the next one, else 1",
     )
-    head: int = key(48, "units | between memory and mixture, for each record of a step")
-    components: int = key(30, "Gaussians | in the mixtures of a step, shared by its records")
+    head: int = key(96, "units | between memory and mixture, for each record of a step")
+    components: int = key(48, "Gaussians | in the mixtures of a step, shared by its records")
     neighbours: Literal["auto", "on", "off"] = key(
         "auto",
         "neighbour descriptor of the mobile ions of a cell; auto: where the data allow it; on: an "
@@ -46,7 +46,13 @@ class TransitionConfig:
     start_states: int = key(2048, "states | at the ends of windows of data, stored in the model")
     reciprocal_vectors: int = key(60, "vectors | at least, in whole shells, that show the place")
     directions: int = key(2, "stretched directions of each Gaussian")
-    vector_bound: float = key(6.0, "standard deviations | bound of vector inputs and of means")
+    vector_bound: float = key(6.0, "standard deviations | bound of vector inputs")
+    mean_bound: float = key(12.0, "standard deviations | bound of the means of a Gaussian residual")
+    mean_stretch: float = key(
+        1.5,
+        "standard deviations | from which on means grow exponentially with what the network gives, "
+        "as repulsive forces do with distance; 0: nowhere",
+    )
     direction_bound: float = key(0.9, "bound of the stretch of a Gaussian")
     log_width_least: float = key(-6.0, "least logarithm of the width of a Gaussian")
     log_width_most: float = key(0.0, "largest, for a residual that is Gaussian")
@@ -68,12 +74,13 @@ class TransitionConfig:
         ):
             value = getattr(self, name)
             require(value >= 1, f"generator.{name}", value, "at least 1")
-        for name in ("records_per_step", "calibration_burn_in", "ema_history"):
+        for name in ("records_per_step", "calibration_burn_in", "ema_history", "mean_stretch"):
             value = getattr(self, name)
             require(value >= 0, f"generator.{name}", value, "at least 0")
         for name in (
             *("neighbour_width", "neighbour_cutoff", "ema_share", "vector_bound"),
             *("direction_bound", "activity_floor", "far", "far_width", "calibration_range"),
+            "mean_bound",
         ):
             value = getattr(self, name)
             require(value > 0, f"generator.{name}", value, "above 0")

@@ -24,9 +24,9 @@ def fit_extrapolation(displacements: Displacements, records_per_step: int) -> di
     Returns
     -------
     dict
-        The arguments `extrapolation`, `whitening`, `mean_bounds` and `scales` of
-        `TransitionGenerator`. The bound of the means is the root of 1 + alpha2 of a residual: rare
-        and long moves, as hops within a record, need a mixture that holds them.
+        The arguments `extrapolation`, `whitening`, `mean_bounds`, `combinations` and `one_record`
+        of `TransitionGenerator`. The bound of the means is the root of 1 + alpha2 of a residual:
+        rare and long moves, as hops within a record, need a mixture that holds them.
     """
     r = records_per_step
     p = max(6, 3 * r)
@@ -40,18 +40,16 @@ def fit_extrapolation(displacements: Displacements, records_per_step: int) -> di
     squared = _squared_residuals(displacements, weights, whitening)
     bounds = np.sqrt(np.maximum(1.0, 0.6 * (squared**2).mean(0) / squared.mean(0) ** 2))
 
-    def deviation(combination: list[float]) -> float:
-        row = np.zeros(p)
-        row[: len(combination)] = combination
-        return float(np.sqrt(row @ now @ row))
-
-    ones, minus, twice = [1.0] * r, [-1.0] * r, [-2.0] * r
-    scales = [ones, ones + minus, ones + twice + ones, [1.0]]
+    # Principal components of the last displacements, the largest first: changes of the velocity
+    # are small beside it, and the network is to see them as well.
+    variances, components = np.linalg.eigh(now)
+    combinations = (components / np.sqrt(variances)).T[::-1]
     return {
         "extrapolation": weights.tolist(),
         "whitening": whitening.tolist(),
         "mean_bounds": bounds.tolist(),
-        "scales": [deviation(c) for c in scales],
+        "combinations": combinations.tolist(),
+        "one_record": float(np.sqrt(now[0, 0])),
     }
 
 

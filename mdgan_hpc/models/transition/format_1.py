@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from mdgan_hpc.models.transition.config import TransitionConfig
@@ -20,7 +22,7 @@ _NEIGHBOURS: dict[str, Any] = {
     "neighbour_width": 0.6,
     "neighbour_cutoff": 7.5,
 }
-_KEPT = ("extrapolation", "scales", "rotations", "translations", "primitive", "particles")
+_KEPT = ("extrapolation", "rotations", "translations", "primitive", "particles")
 _WEIGHTS = {
     "extrapolation": "extrapolation",
     "modes": "whitening",
@@ -30,7 +32,6 @@ _WEIGHTS = {
     "rotations": "network.rotations",
     "_product": "network.quotient",
     "_input_action": "network.action",
-    "scales": "features.rows.displacements.scales",
     "keep": "features.rows.averages.keep",
     "trace_scales": "features.rows.averages.scales",
     "cell": "features.rows.place.cell",
@@ -49,19 +50,25 @@ def upgrade(
     """Return configuration, arguments and weights as they are now."""
     new = {_ARGUMENTS[name]: arguments[name] for name in _ARGUMENTS if name in arguments}
     new |= {name: arguments[name] for name in _KEPT if name in arguments}
+    r, p = np.shape(arguments["extrapolation"])
+    scales = np.float32(arguments["scales"])
+    new["combinations"] = _combinations(scales, r, p).tolist()
+    new["one_record"] = float(scales[3 if r > 1 else 0])
     config = TransitionConfig(
         hidden=arguments["hidden"],
-        records_per_step=len(arguments["extrapolation"]),
+        records_per_step=r,
         head=arguments.get("head", 64),
         components=arguments["components"],
         **({"neighbours": "off"} if arguments.get("box") is None else _NEIGHBOURS),
-        ema_records=[len(arguments["extrapolation"]) * t for t in arguments["relaxations"]],
+        ema_records=[r * t for t in arguments["relaxations"]],
         ema_history=1.5,
         history_records=96,
         start_states=arguments.get("pool", 2048),
         reciprocal_vectors=arguments.get("reciprocal_vectors", 60),
         directions=2,
         vector_bound=6.0,
+        mean_bound=6.0,
+        mean_stretch=0.0,
         direction_bound=0.9,
         log_width_least=-6.0,
         log_width_most=0.0,
@@ -69,10 +76,28 @@ def upgrade(
     )
     renamed = {}
     for name, value in weights.items():
+        if name == "scales":
+            continue  # now in the combinations
         if name.startswith("pool_") and name not in _WEIGHTS:
             renamed["start_" + name.removeprefix("pool_")] = value
         else:
             renamed[_WEIGHTS.get(name, f"network.{name}")] = value
     if "seen" in weights:
         renamed["features.rows.neighbours.cell"] = weights["cell"]
+    renamed["features.rows.displacements.combinations"] = torch.tensor(new["combinations"])
     return config, new, renamed
+
+
+def _combinations(scales: np.ndarray, r: int, p: int) -> np.ndarray:
+    """Return the combinations [v, p] of displacements that such a network sees.
+
+    The displacement over a step of r records, its first and second difference, and, where r is
+    above one, the displacement of one record; over their standard deviations.
+    """
+    ones = np.ones(r)
+    rows = [[ones], [ones, -ones], [ones, -2 * ones, ones]] + ([[[1.0]]] if r > 1 else [])
+    combinations = np.zeros((len(rows), p), np.float32)
+    for row, parts, scale in zip(combinations, rows, scales, strict=False):
+        whole = np.concatenate(parts)
+        row[: len(whole)] = np.float32(whole) / scale
+    return combinations

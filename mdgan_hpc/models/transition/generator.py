@@ -48,7 +48,7 @@ from mdgan_hpc.models.transition.stepper import InferenceKernel
 
 _log = logging.getLogger(__name__)
 #: Records in a step where inertia is resolved (`fit.predictable`).
-_RECORDS_PER_STEP = 5
+_RECORDS_PER_STEP = 2
 
 
 class TransitionGenerator(Density):
@@ -64,9 +64,10 @@ class TransitionGenerator(Density):
         one, the slowest first.
     mean_bounds : list of float, [r]
         Bound of the means of the mixture of each residual, beside one for a Gaussian residual.
-    scales : list of float, [4]
-        Standard deviations, Angstrom: displacement over r records, its first and second
-        difference, displacement of one record.
+    combinations : list of list of float, [v, p]
+        Uncorrelated ones of the last displacements, newest first, of variance one (1 / Angstrom).
+    one_record : float
+        Standard deviation of a displacement of one record along x, y and z, Angstrom.
     rotations, translations : nested list, [n, 3, 3] and [n, 3]
         The group (`Symmetry`).
     primitive : nested list, [3, 3], or None
@@ -84,7 +85,7 @@ class TransitionGenerator(Density):
 
     kind = "transition"
     label = "transition density"
-    behaviour = 1
+    behaviour = 2
     #: Residuals have variance one along x, y and z; white ones cannot be predicted better.
     linear_loss = 1.5 * (math.log(2 * math.pi) + 1.0)
     Config = TransitionConfig
@@ -101,7 +102,8 @@ class TransitionGenerator(Density):
         extrapolation: list[list[float]],
         whitening: list[list[float]],
         mean_bounds: list[float],
-        scales: list[float],
+        combinations: list[list[float]],
+        one_record: float,
         rotations: list[list[list[float]]],
         translations: list[list[float]],
         primitive: list[list[float]] | None,
@@ -125,12 +127,12 @@ class TransitionGenerator(Density):
         self._buffer("inverse_whitening", np.linalg.inv(whitening))
         self._buffer("mean_bounds", np.array(mean_bounds)[:, None, None])
         self._bounds = Bounds.of(config)
-        self._one_record = float(np.float32(scales[3 if r > 1 else 0]))
+        self._one_record = one_record
         lattice = None if primitive is None else np.array(primitive)
         self.features = feature_table(
             config,
             extrapolation=self.extrapolation,
-            scales=scales,
+            combinations=combinations,
             ema_steps=ema_steps,
             ema_scales=ema_scales,
             primitive=lattice,

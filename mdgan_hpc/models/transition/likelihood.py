@@ -109,5 +109,6 @@ def mixtures(
     given = torch.unflatten(given, -1, (residual.shape[1], -1)).swapaxes(0, 1)
     slower = saturated(residual, bounds.vectors).flatten(1) @ weights["earlier"].mT
     inner = functional.silu(given + slower)
-    out = torch.baddbmm(weights["out_bias"][..., None, :], inner, weights["out"].mT)
+    bias, matrix = (bounds.gaussians_last(weights[w], components) for w in ("out_bias", "out"))
+    out = torch.baddbmm(bias[..., None, :], inner, matrix.mT)
     return Mixture.of(out, components, mean_bounds, bounds)

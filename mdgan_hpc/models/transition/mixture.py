@@ -45,7 +45,11 @@ class Bounds:
     Attributes
     ----------
     vectors : float
-        Of vector inputs, and of the means of a Gaussian residual, in standard deviations.
+        Of vector inputs, in standard deviations.
+    means : float
+        Of the means of a Gaussian residual, in standard deviations.
+    stretch : float
+        Length from which on means grow exponentially, standard deviations; 0: nowhere.
     direction : float
         Of the stretch along a direction.
     log_width_least, log_width_most : float
@@ -55,6 +59,8 @@ class Bounds:
     """
 
     vectors: float
+    means: float
+    stretch: float
     direction: float
     log_width_least: float
     log_width_most: float
@@ -65,11 +71,43 @@ class Bounds:
         """Return those of a configuration."""
         return cls(
             config.vector_bound,
+            config.mean_bound,
+            config.mean_stretch,
             config.direction_bound,
             config.log_width_least,
             config.log_width_most,
             config.directions,
         )
+
+    def mean_limits(self, mean_bounds: Tensor) -> Tensor:
+        """Return the bounds of what the network gives as means, of residuals with `mean_bounds`."""
+        limits = self.means * mean_bounds
+        return self.stretch * torch.asinh(limits / self.stretch) if self.stretch else limits
+
+    def stretched(self, means: Tensor, dim: int) -> Tensor:
+        """Lengthen bounded vectors along `dim`: l becomes c sinh(l / c), c the stretch.
+
+        The force on an ion that runs into another grows exponentially with how far it has come, so
+        that residuals of a hard collision are many standard deviations long. A network that had to
+        give such lengths itself would make them too short.
+        """
+        if not self.stretch:
+            return means
+        length = means.square().sum(dim, keepdim=True).add(1e-8).sqrt() / self.stretch
+        return means * (torch.sinh(length) / length)
+
+    def shortened(self, means: Tensor) -> Tensor:
+        """Undo `stretched` along the last axis."""
+        if not self.stretch:
+            return means
+        length = means.norm(dim=-1, keepdim=True).clamp(min=1e-4) / self.stretch
+        return means * (torch.asinh(length) / length)
+
+    def gaussians_last(self, rows: Tensor, components: int) -> Tensor:
+        """Reorder rows [r, parameters, ...] of the last layer: vectors get K behind x, y, z."""
+        logits, log_widths, vectors = self.split(rows, components, 1)
+        turned = torch.unflatten(vectors, 1, (components, -1)).swapaxes(1, 2).flatten(1, 2)
+        return torch.cat([logits, log_widths, turned], 1)
 
     def split(self, out: Tensor, components: int, dim: int) -> tuple[Tensor, Tensor, Tensor]:
         """Split what the network gives along `dim` into the parameters of a mixture.
@@ -81,8 +119,8 @@ class Bounds:
             Of each Gaussian the mean, then the stretched directions.
         """
         k = components
-        n_vectors = k * (1 + self.directions) * 3
-        return out.narrow(dim, 0, k), out.narrow(dim, k, k), out.narrow(dim, 2 * k, n_vectors)
+        logits, log_widths, vectors = out.split((k, k, k * (1 + self.directions) * 3), dim)
+        return logits, log_widths, vectors
 
 
 @dataclass(frozen=True)
@@ -93,9 +131,9 @@ class Mixture:
     ----------
     log_weights, log_widths : Tensor, [..., K]
         The latter log s.
-    means : Tensor, [..., K, 3]
-    directions : Tensor, [..., K, 2, 3]
-        u and v.
+    means : Tensor, [..., 3, K]
+    directions : Tensor, [..., 2, 3, K]
+        u and v. Gaussians come last, so that arithmetic runs along contiguous rows.
     """
 
     log_weights: Tensor
@@ -110,6 +148,7 @@ class Mixture:
         Parameters
         ----------
         out : Tensor, [r, B, K (2 + 3 (1 + directions))]
+            In the order of `Bounds.gaussians_last`.
         components : int
             K.
         mean_bounds : Tensor, [r, 1, 1]
@@ -117,22 +156,25 @@ class Mixture:
         bounds : Bounds
         """
         logits, widths, rest = bounds.split(out, components, -1)
-        vectors = torch.unflatten(rest, -1, (components, 1 + bounds.directions, 3))
+        vectors = torch.unflatten(rest, -1, (1 + bounds.directions, 3, components))
+        means, directions = vectors.split((1, bounds.directions), -3)
         most = bounds.log_width_most + mean_bounds.log()
         bounded = Bounded.apply(widths, bounds.log_width_least, most)  # type: ignore[no-untyped-call]
         return cls(
             logits.log_softmax(-1),
             bounded,
-            saturated(vectors[..., 0, :], bounds.vectors * mean_bounds[..., None]),
-            saturated(vectors[..., 1:, :], bounds.direction),
+            bounds.stretched(
+                saturated(means[..., 0, :, :], bounds.mean_limits(mean_bounds)[..., None], -2), -2
+            ),
+            saturated(directions, bounds.direction, -2),
         )
 
     def log_density(self, x: Tensor) -> Tensor:
         """Return the log density [...] at x [..., 3]."""
-        z = (x[..., None, :] - self.means) * torch.exp(-self.log_widths)[..., None]
+        z = (x[..., None] - self.means) * torch.exp(-self.log_widths)[..., None, :]
         normal = 3 * self.log_widths + 1.5 * math.log(2 * math.pi)
-        for v in self.directions.unbind(-2)[::-1]:
-            stretch = 1 + (v * v).sum(-1)
-            z = z - v * ((v * z).sum(-1) / stretch)[..., None]
+        for v in self.directions.unbind(-3)[::-1]:
+            stretch = 1 + (v * v).sum(-2)
+            z = z - v * ((v * z).sum(-2) / stretch)[..., None, :]
             normal = normal + stretch.log()
-        return (self.log_weights - 0.5 * z.square().sum(-1) - normal).logsumexp(-1)
+        return (self.log_weights - 0.5 * z.square().sum(-2) - normal).logsumexp(-1)

@@ -112,7 +112,7 @@ class Network(nn.Module):
         somewhere = functional.normalize(torch.randn(self.orbits, 3), dim=-1)
         with torch.no_grad():
             out = radius > far
-            self.vectors_bias[0, out, 0] = (radius[:, None] * somewhere)[out]
+            self.vectors_bias[0, out, 0] = self.bounds.shortened(radius[:, None] * somewhere)[out]
             self.scalars_bias[0, 1, out] = (far_width * radius).log()[out]
 
     def dense_weights(self) -> Weights:

@@ -24,7 +24,7 @@ def feature_table(
     config: TransitionConfig,
     *,
     extrapolation: Tensor,
-    scales: list[float],
+    combinations: list[list[float]],
     ema_steps: list[float],
     ema_scales: list[float],
     primitive: np.ndarray | None,
@@ -33,9 +33,9 @@ def feature_table(
     particles: int,
 ) -> FeatureTable:
     """Return the table of a generator; see `TransitionGenerator` for the arguments."""
-    r, p = extrapolation.shape
+    r = len(extrapolation)
     rows: list[Feature] = [
-        LastDisplacements(scales, r, p),
+        LastDisplacements(combinations, r),
         LastResidual(r),
         MovingAverages(ema_steps, ema_scales, config.activity_floor, config.ema_history),
     ]
@@ -60,25 +60,24 @@ def _over(values: Tensor, like: Tensor) -> Tensor:
 
 
 class LastDisplacements(Feature):
-    """Displacement over the last step, its first and second difference, that of one record.
+    """Uncorrelated combinations of the last displacements.
 
     Parameters
     ----------
-    scales : list of float, [4]
-        Standard deviations of these, Angstrom.
-    records_per_step, lags : int
-        r and p.
+    combinations : nested list, [v, p]
+        Of the last p displacements, newest first, to standard deviations.
+    records_per_step : int
+        r.
     """
 
     name = "displacements"
-    scales: Tensor
+    combinations: Tensor
 
-    def __init__(self, scales: list[float], records_per_step: int, lags: int) -> None:
+    def __init__(self, combinations: list[list[float]], records_per_step: int) -> None:
         super().__init__()
-        self.records_per_step, self.lags = records_per_step, lags
-        # One record a step: the displacement over the step is that of the last record.
-        self._buffer("scales", scales[: 3 if records_per_step == 1 else 4])
-        self.n_vectors = len(self.scales)
+        self.records_per_step = records_per_step
+        self._buffer("combinations", combinations)
+        self.n_vectors, self.lags = self.combinations.shape
 
     def carried(self) -> dict[str, tuple[int, ...]]:
         """See `Feature.carried`."""
@@ -90,13 +89,8 @@ class LastDisplacements(Feature):
 
     def inputs(self, known: State) -> Inputs:
         """See `Feature.inputs`."""
-        last, r = known["displacements"], self.records_per_step
-        a, b, c = (last[i * r : (i + 1) * r].sum(0) for i in range(3))
-        vectors = [a, a - b, a - 2 * b + c]
-        if r > 1:
-            vectors.append(last[0])
-        stacked = torch.stack(vectors)
-        return Inputs(vectors=[stacked / _over(self.scales, stacked)])
+        last = known["displacements"]
+        return Inputs(vectors=[torch.einsum("vp,p...->v...", self.combinations, last)])
 
     def after(self, known: State, step: Step) -> State:
         """See `Feature.after`."""
@@ -104,15 +98,12 @@ class LastDisplacements(Feature):
         return {"displacements": torch.cat([step.moved.flip(0), kept])}
 
     def compiled(self) -> Compiled:
-        """Apply the matrix that the inputs are of the last displacements."""
-        p = self.lags
-        unit = torch.eye(p, device=self.scales.device)[:, None]
-        matrix = self.inputs({"displacements": unit}).vectors[0][:, 0].contiguous()
-        rows = self.n_vectors
+        """Multiply by the matrix once for all samples."""
+        rows, p = self.combinations.shape
 
         def inputs(known: State) -> Inputs:
-            last = known["displacements"]
-            return Inputs(vectors=[(matrix @ last.view(p, -1)).view(rows, 3, -1)])
+            last = known["displacements"].view(p, -1)
+            return Inputs(vectors=[(self.combinations @ last).view(rows, 3, -1)])
 
         return Compiled(inputs, self.after)
 

@@ -62,7 +62,8 @@ class MixtureSampler:
         heads = heads.view(r, -1, n)
         one = heads.new_ones(1, n)
         stretch = [bounds.direction] * bounds.directions
-        limits = noise.new_tensor([[bounds.vectors * far] + stretch for far in self.mean_bounds])
+        means = bounds.mean_limits(torch.tensor(self.mean_bounds, dtype=torch.float64)).tolist()
+        limits = noise.new_tensor([[far, *stretch] for far in means])
         drawn: list[Tensor] = []
         slower = heads.new_empty(0, n)
         for number in range(r):
@@ -76,6 +77,7 @@ class MixtureSampler:
             rest = rest.view(self.components, -1, n)
             vectors = rest.gather(0, chosen.expand(1, rest.shape[1], n)).view(-1, 3, n)
             mean, *directions = saturated(vectors, limits[number, :, None, None], 1).unbind()
+            mean = bounds.stretched(mean, 0)
             step = normal[number]
             for direction in directions:
                 step = torch.addcmul(step, direction, (direction * step).sum(0))
