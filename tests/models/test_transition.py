@@ -148,7 +148,8 @@ def test_gaussians_begin_where_hops_are():
     assert np.median(shells) == pytest.approx(expected, rel=0.05)
     generator = make(isotropic(), 1, components=16)
     generator.network.begin_at(shells, far=4.0, far_width=0.2)
-    far = generator.network.vectors_bias[0, :, 0].norm(dim=1) > 0.8 * expected
+    means = generator.network.bounds.stretched(generator.network.vectors_bias[0, :, 0], 1)
+    far = means.norm(dim=1) > 0.8 * expected
     assert far.sum() == 6
     assert fit_extrapolation([random.normal(size=(4000, 8, 3))], 1)["mean_bounds"][0] < 1.02
 
@@ -172,8 +173,8 @@ def test_extrapolation_is_the_least_squares_fit():
     displacements = np.diff(underdamped(500, 3, 8), axis=0)
     fitted = fit_extrapolation([displacements], 2)
     flat = displacements.reshape(len(displacements), -1).T
-    rows = np.lib.stride_tricks.sliding_window_view(flat, 8, axis=1).reshape(-1, 8)
-    past, following = rows[:, 5::-1], rows[:, 6:]
+    rows = np.lib.stride_tricks.sliding_window_view(flat, 14, axis=1).reshape(-1, 14)
+    past, following = rows[:, 11::-1], rows[:, 12:]
     oracle = np.linalg.lstsq(past, following, rcond=None)[0].T
     np.testing.assert_allclose(fitted["extrapolation"], oracle, rtol=1e-6)
     modes = (following - past @ oracle.T) @ np.array(fitted["whitening"]).T
@@ -237,7 +238,7 @@ def test_noise_is_calibrated_until_free_runs_are_as_hot_as_the_data():
             weights.zero_()
         network.scalars_bias.copy_(torch.tensor([0.0, -0.008])[None, :, None])
         one_record = generator.inverse_whitening[0, 0].item()
-        generator._one_record = one_record
+        generator._mean_square = 3 * one_record**2
     generator.prepare(windows(generator, generator.config.history_records, 64))
     random = torch.Generator().manual_seed(1)
     generator.calibrate(

@@ -1,4 +1,4 @@
-"""Noise calibration: free runs move as far in one record as the ions of the data do."""
+"""Noise calibration: one-record displacements of free runs are spread as those of the data are."""
 
 from collections.abc import Callable
 
@@ -12,40 +12,70 @@ from mdgan_hpc.models.transition.config import TransitionConfig
 def calibrated_noise(
     config: TransitionConfig,
     free_run: FreeRun,
-    set_log_noise: Callable[[float], object],
+    set_noise: Callable[[float, float], object],
     *,
-    log_mean_square: float,
+    mean_square: float,
+    alpha2: float | None,
     particles: int,
-) -> float:
-    """Return the logarithm of the noise at which free runs have the one-record MSD of the data.
+) -> tuple[float, float]:
+    """Return the logarithm of the noise, and its change with the kinetic energy of an ion.
 
-    The MSD of one record is the mean squared displacement from one record to the next. That of free
-    runs differs from the data by a percent or two, as errors of many steps add up, and the rate of
-    hops by ten times as much. It is measured at two values of the noise; the result is where the
-    line through both meets the data. The temperature of a cell fluctuates for hundreds of records,
-    so the runs are long.
+    Free runs differ from the data by a percent or two in the mean squared displacement of one
+    record, as errors of many steps add up, and a few fast ions are too fast; the rate of hops
+    differs by several times as much. In equilibrium velocities are Gaussian whatever the place of
+    an ion (equipartition), so that where a record is short against the vibrations two numbers tell
+    all of their distribution: the mean squared displacement, and alpha2, which tells of the fast
+    ones. Both are measured at values of the noise below and above; the result is where the lines
+    through them meet the data. The temperature of a cell fluctuates for hundreds of records, so
+    the runs are long.
 
     Parameters
     ----------
     config : TransitionConfig
     free_run : FreeRun
         Of the generator, with the noise that was set last.
-    set_log_noise : callable
-    log_mean_square : float
+    set_noise : callable
+        Of the logarithm and its change.
+    mean_square : float
         Of the displacements of the data in one record, Angstrom^2.
+    alpha2 : float or None
+        Their non-Gaussian parameter; None where a record does not resolve the velocity: the noise
+        is then the same for all ions.
     particles : int
         In a sample.
     """
-    most = config.calibration_range
-    trials = torch.tensor([-most, most], dtype=torch.float64)
+    most = torch.tensor([config.calibration_range, config.calibration_slope], dtype=torch.float64)
     samples = max(1, config.calibration_ions // particles)
-    log_msd: list[Tensor] = []
-    for trial in trials.tolist():
-        set_log_noise(trial)
-        path = free_run(samples, config.calibration_records, config.calibration_burn_in)
-        log_msd.append(path.double().diff(dim=0).square().mean().log())
-    excess = torch.stack(log_msd) - log_mean_square
-    slope = float(trials @ excess / trials.square().sum())
+    signs = [[-1.0, 0.0], [1.0, 0.0]] if alpha2 is None else [[-1, -1], [1, -1], [-1, 1], [1, 1]]
+    design = torch.tensor(signs, dtype=torch.float64)
+    records = 2 * config.calibration_records // len(signs)
+    measured: list[Tensor] = []
+    for trial in (design * most).tolist():
+        set_noise(*trial)
+        path = free_run(samples, records, config.calibration_burn_in)
+        squared = path.double().diff(dim=0).square().sum(-1)
+        mean = squared.mean()
+        measured.append(
+            torch.stack([(mean / mean_square).log(), 0.6 * squared.square().mean() / mean**2 - 1])
+        )
+    excess = torch.stack(measured) - torch.tensor([0.0, alpha2 or 0.0])
+    found = _root(design, excess, 1 if alpha2 is None else 2)
     # Bounded, so that a network that is half trained is not hidden by a noise far from one.
-    found = -float(excess.mean()) / slope if slope > 0 else 0.0
-    return min(max(found, -2 * most), 2 * most)
+    log_noise, slope = (found.clamp(-2, 2) * most).tolist()
+    return log_noise, slope
+
+
+def _root(design: Tensor, excess: Tensor, unknowns: int) -> Tensor:
+    """Return where planes through the excess [trials, 2] at the trials [trials, 2] are zero [2].
+
+    Each number is set by the excess that it is meant for; one that answers in the wrong direction
+    stays zero.
+    """
+    slopes = design.T @ excess / len(design)  # [2 numbers, 2 measures]
+    centre = excess.mean(0)
+    found = torch.zeros(2, dtype=excess.dtype)
+    if unknowns == 2 and slopes[1, 1] > 0:
+        found[1] = (-centre[1] / slopes[1, 1]).clamp(-2, 2)
+    if slopes[0, 0] > 0:
+        found[0] = -(centre[0] + found[1] * slopes[1, 0]) / slopes[0, 0]
+    return found

@@ -65,6 +65,10 @@ class TransitionConfig:
     calibration_range: float = key(
         0.01, "logarithm | of the noise tried, below and above; twice that at most is set"
     )
+    calibration_slope: float = key(
+        0.02, "change of that with the kinetic energy over its mean, tried and set likewise"
+    )
+    kinetic_energy_bound: float = key(6.0, "mean kinetic energies | up to which the noise changes")
 
     def __post_init__(self) -> None:
         for name in (
@@ -80,7 +84,7 @@ class TransitionConfig:
         for name in (
             *("neighbour_width", "neighbour_cutoff", "ema_share", "vector_bound"),
             *("direction_bound", "activity_floor", "far", "far_width", "calibration_range"),
-            "mean_bound",
+            *("mean_bound", "calibration_slope", "kinetic_energy_bound"),
         ):
             value = getattr(self, name)
             require(value > 0, f"generator.{name}", value, "above 0")

@@ -29,7 +29,7 @@ def fit_extrapolation(displacements: Displacements, records_per_step: int) -> di
         rare and long moves, as hops within a record, need a mixture that holds them.
     """
     r = records_per_step
-    p = max(6, 3 * r)
+    p = max(12, 3 * r)
     moments = _moments(displacements, p + r)
     past, following = slice(p - 1, None, -1), slice(p, None)
     now = moments[past, past]
@@ -51,6 +51,12 @@ def fit_extrapolation(displacements: Displacements, records_per_step: int) -> di
         "combinations": combinations.tolist(),
         "one_record": float(np.sqrt(now[0, 0])),
     }
+
+
+def one_record_alpha2(displacements: Displacements) -> float:
+    """Return the non-Gaussian parameter of displacements [n, N, 3] of one record."""
+    squared = np.concatenate([(d**2).sum(2).ravel() for d in displacements])
+    return float(0.6 * (squared**2).mean() / squared.mean() ** 2 - 1)
 
 
 def variance_shells(

@@ -51,9 +51,10 @@ def upgrade(
     new = {_ARGUMENTS[name]: arguments[name] for name in _ARGUMENTS if name in arguments}
     new |= {name: arguments[name] for name in _KEPT if name in arguments}
     r, p = np.shape(arguments["extrapolation"])
-    scales = np.float32(arguments["scales"])
+    scales = np.asarray(arguments["scales"], np.float32)
     new["combinations"] = _combinations(scales, r, p).tolist()
     new["one_record"] = float(scales[3 if r > 1 else 0])
+    new["one_record_alpha2"] = None
     config = TransitionConfig(
         hidden=arguments["hidden"],
         records_per_step=r,
@@ -74,7 +75,7 @@ def upgrade(
         log_width_most=0.0,
         activity_floor=0.1,
     )
-    renamed = {}
+    renamed = {"network.noise_slope": torch.tensor(0.0)}
     for name, value in weights.items():
         if name == "scales":
             continue  # now in the combinations

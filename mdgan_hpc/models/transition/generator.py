@@ -41,7 +41,7 @@ from mdgan_hpc.models.transition.likelihood import (
     mixtures,
     teacher_forced,
 )
-from mdgan_hpc.models.transition.mixture import Bounds, Mixture
+from mdgan_hpc.models.transition.mixture import Bounds, Mixture, NoiseByEnergy
 from mdgan_hpc.models.transition.network import Network, Weights
 from mdgan_hpc.models.transition.rows import Place, feature_table
 from mdgan_hpc.models.transition.stepper import InferenceKernel
@@ -68,6 +68,8 @@ class TransitionGenerator(Density):
         Uncorrelated ones of the last displacements, newest first, of variance one (1 / Angstrom).
     one_record : float
         Standard deviation of a displacement of one record along x, y and z, Angstrom.
+    one_record_alpha2 : float or None
+        Its non-Gaussian parameter, where a record resolves the velocity of an ion.
     rotations, translations : nested list, [n, 3, 3] and [n, 3]
         The group (`Symmetry`).
     primitive : nested list, [3, 3], or None
@@ -109,6 +111,7 @@ class TransitionGenerator(Density):
         primitive: list[list[float]] | None,
         ema_steps: list[float],
         ema_scales: list[float],
+        one_record_alpha2: float | None = None,
         particles: int = 1,
         cell: list[list[float]] | None = None,
         neighbour_scales: list[list[list[float]]] | None = None,
@@ -127,7 +130,7 @@ class TransitionGenerator(Density):
         self._buffer("inverse_whitening", np.linalg.inv(whitening))
         self._buffer("mean_bounds", np.array(mean_bounds)[:, None, None])
         self._bounds = Bounds.of(config)
-        self._one_record = one_record
+        self._mean_square, self._alpha2 = 3 * one_record**2, one_record_alpha2
         lattice = None if primitive is None else np.array(primitive)
         self.features = feature_table(
             config,
@@ -205,10 +208,10 @@ class TransitionGenerator(Density):
     ) -> Self:
         """Build a generator for data; see `Generator.from_data`."""
         moved = summary.displacements
-        per_step = config.records_per_step
-        if not per_step:
-            per_step = _RECORDS_PER_STEP if fit.predictable(moved) else 1
+        resolved = fit.predictable(moved)
+        per_step = config.records_per_step or (_RECORDS_PER_STEP if resolved else 1)
         fitted = fit.fit_extrapolation(moved, per_step)
+        fitted["one_record_alpha2"] = fit.one_record_alpha2(moved) if resolved else None
         averages = fit.fit_averages(moved, per_step, config.ema_records, config.ema_share)
         neighbours: dict[str, Any] = {}
         if descriptor is not None:
@@ -244,11 +247,20 @@ class TransitionGenerator(Density):
         found = calibrated_noise(
             self.config,
             free_run,
-            self.network.log_noise.fill_,
-            log_mean_square=2 * math.log(self._one_record),
+            self._set_noise,
+            mean_square=self._mean_square,
+            alpha2=self._alpha2,
             particles=self.particles_per_sample,
         )
-        self.network.log_noise.fill_(found)
+        self._set_noise(*found)
+
+    def _set_noise(self, log_noise: float, slope: float) -> None:
+        self.network.log_noise.fill_(log_noise)
+        self.network.noise_slope.fill_(slope)
+
+    def _noise_by_energy(self) -> NoiseByEnergy:
+        bound = self.config.kinetic_energy_bound
+        return NoiseByEnergy(self.network.noise_slope, self._mean_square, bound)
 
     def lattice_phases(self) -> Tensor | None:
         """Return the phases of the lattice; see `Generator.lattice_phases`."""
@@ -290,7 +302,11 @@ class TransitionGenerator(Density):
         memory, embedded = forced.memory[:, skipped:-1], forced.embedded[:, skipped:-1]
         given = heads(weights, memory, embedded).flatten(0, 1)
         residual = forced.known["residual"][:, skipped + 1 :].flatten(0, 1)
-        return residual.swapaxes(0, 1), self._mixtures(weights, given, residual)
+        last = forced.known["displacements"][:, skipped:-1, 0].flatten(0, 1)
+        mixture = self._mixtures(weights, given, residual)
+        return residual.swapaxes(0, 1), mixture.widened(
+            self._noise_by_energy().log_factor(last, -1)
+        )
 
     def negative_log_likelihood(
         self, window: Window, *, warm_up: int, weighted: bool = False
@@ -345,7 +361,7 @@ class TransitionGenerator(Density):
         if torch.is_grad_enabled() and any(p.requires_grad for p in self.parameters()):
             return self.kernel()
         # Kept until a weight changes.
-        weights = (*self.parameters(), self.network.log_noise)
+        weights = (*self.parameters(), self.network.log_noise, self.network.noise_slope)
         version = hash(tuple((id(w), w._version, w.device) for w in weights))
         if self._kernel is None or self._kernel[0] != version:
             with torch.no_grad():
@@ -360,6 +376,7 @@ class TransitionGenerator(Density):
             motion=torch.cat([self.extrapolation, self.inverse_whitening], 1),
             components=self.network.components,
             mean_bounds=self.mean_bounds.flatten().tolist(),
+            noise=self._noise_by_energy(),
             bounds=self._bounds,
         )
 

@@ -100,7 +100,7 @@ class Bounds:
         """Undo `stretched` along the last axis."""
         if not self.stretch:
             return means
-        length = means.norm(dim=-1, keepdim=True).clamp(min=1e-4) / self.stretch
+        length = means.square().sum(-1, keepdim=True).sqrt().clamp(min=1e-4) / self.stretch
         return means * (torch.asinh(length) / length)
 
     def gaussians_last(self, rows: Tensor, components: int) -> Tensor:
@@ -119,8 +119,34 @@ class Bounds:
             Of each Gaussian the mean, then the stretched directions.
         """
         k = components
-        logits, log_widths, vectors = out.split((k, k, k * (1 + self.directions) * 3), dim)
-        return logits, log_widths, vectors
+        n_vectors = k * (1 + self.directions) * 3
+        return out.narrow(dim, 0, k), out.narrow(dim, k, k), out.narrow(dim, 2 * k, n_vectors)
+
+
+@dataclass(frozen=True)
+class NoiseByEnergy:
+    """How the noise of a step changes with the kinetic energy of an ion before it.
+
+    A factor exp(c (E - 1)), E the squared last displacement over its mean.
+
+    Attributes
+    ----------
+    slope : Tensor
+        c.
+    mean_square : float
+        Of a displacement of one record, Angstrom^2.
+    bound : float
+        Largest E that counts.
+    """
+
+    slope: Tensor
+    mean_square: float
+    bound: float
+
+    def log_factor(self, displacement: Tensor, dim: int) -> Tensor:
+        """Return c (E - 1), given last displacements with x, y, z along `dim`, Angstrom."""
+        energy = displacement.square().sum(dim) / self.mean_square
+        return self.slope * (energy.clamp(max=self.bound) - 1)
 
 
 @dataclass(frozen=True)
@@ -157,17 +183,22 @@ class Mixture:
         """
         logits, widths, rest = bounds.split(out, components, -1)
         vectors = torch.unflatten(rest, -1, (1 + bounds.directions, 3, components))
-        means, directions = vectors.split((1, bounds.directions), -3)
+        means, directions = vectors[..., 0, :, :], vectors[..., 1:, :, :]
         most = bounds.log_width_most + mean_bounds.log()
         bounded = Bounded.apply(widths, bounds.log_width_least, most)  # type: ignore[no-untyped-call]
         return cls(
             logits.log_softmax(-1),
             bounded,
             bounds.stretched(
-                saturated(means[..., 0, :, :], bounds.mean_limits(mean_bounds)[..., None], -2), -2
+                saturated(means, bounds.mean_limits(mean_bounds)[..., None], -2), -2
             ),
             saturated(directions, bounds.direction, -2),
         )
+
+    def widened(self, log_factor: Tensor) -> "Mixture":
+        """Return it with wider Gaussians, by the logarithm of a factor [...]."""
+        widths = self.log_widths + log_factor[..., None]
+        return Mixture(self.log_weights, widths, self.means, self.directions)
 
     def log_density(self, x: Tensor) -> Tensor:
         """Return the log density [...] at x [..., 3]."""

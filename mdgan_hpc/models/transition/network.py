@@ -33,6 +33,7 @@ class Network(nn.Module):
 
     rotations: Tensor
     log_noise: Tensor
+    noise_slope: Tensor
     quotient: Tensor
     action: Tensor
 
@@ -60,6 +61,7 @@ class Network(nn.Module):
         action = input_action(group, n_vectors, lattice_action, n_scalars)
         self.n_inputs = action.shape[1]
         self.register_buffer("log_noise", torch.tensor(0.0))
+        self.register_buffer("noise_slope", torch.tensor(0.0))  # `NoiseByEnergy`
         self.register_buffer("rotations", torch.as_tensor(group, dtype=torch.float32))
         self.register_buffer("quotient", torch.from_numpy(quotients(group)))
         self.register_buffer("action", torch.as_tensor(action, dtype=torch.float32))

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from mdgan_hpc.models.base import State
 from mdgan_hpc.models.transition.features import Compiled, Step, joined
-from mdgan_hpc.models.transition.mixture import Bounds, saturated
+from mdgan_hpc.models.transition.mixture import Bounds, NoiseByEnergy, saturated
 from mdgan_hpc.models.transition.network import Weights
 
 
@@ -104,6 +104,7 @@ class InferenceKernel:
     motion : Tensor, [r, p + r]
         Next displacements from the last ones and the residual.
     features : list of Compiled
+    noise : NoiseByEnergy
     bounds : Bounds
     """
 
@@ -116,6 +117,7 @@ class InferenceKernel:
     sampler: MixtureSampler
     motion: Tensor
     features: list[Compiled]
+    noise: NoiseByEnergy
     bounds: Bounds
 
     @classmethod
@@ -127,6 +129,7 @@ class InferenceKernel:
         motion: Tensor,
         components: int,
         mean_bounds: list[float],
+        noise: NoiseByEnergy,
         bounds: Bounds,
     ) -> "InferenceKernel":
         """Put the dense weights of a network together."""
@@ -150,6 +153,7 @@ class InferenceKernel:
             sampler=MixtureSampler(earlier, out, components, mean_bounds, bounds),
             motion=motion,
             features=features,
+            noise=noise,
             bounds=bounds,
         )
 
@@ -175,7 +179,7 @@ class InferenceKernel:
         memory = known.pop("memory")
         noise = noise.transpose(1, 2).contiguous()  # [n, noise_size, B]
         one = noise.new_ones(1, n_samples)
-        emitted = []
+        emitted, changes = [], bool(self.noise.slope)
         for draw in noise:
             inputs = joined([row.inputs(known) for row in self.features], self.bounds.vectors)
             embedded = functional.silu(embed @ torch.cat([*inputs, one]).to(precision))
@@ -185,6 +189,8 @@ class InferenceKernel:
             candidate = torch.addcmul(fresh @ both[: h + 1], reset, old @ both[h:])
             memory = torch.lerp(_tanh(candidate).float(), memory, keep.float())
             both = torch.cat([both[: h + 1], memory.to(precision)])
+            if changes:
+                draw[r:] *= self.noise.log_factor(known["displacements"][0], 0).exp()
             residual = sampler.draw(draw, head @ both)
             past = torch.cat([known["displacements"], residual])
             moved = (self.motion @ past.view(len(past), -1)).view(r, 3, -1)
