@@ -189,9 +189,7 @@ class Mixture:
         return cls(
             logits.log_softmax(-1),
             bounded,
-            bounds.stretched(
-                saturated(means, bounds.mean_limits(mean_bounds)[..., None], -2), -2
-            ),
+            bounds.stretched(saturated(means, bounds.mean_limits(mean_bounds)[..., None], -2), -2),
             saturated(directions, bounds.direction, -2),
         )
 

@@ -1,0 +1,79 @@
+"""Noise calibration: the spread of one-record displacements in free runs becomes that of the data."""
+
+import math
+
+import pytest
+import torch
+
+from mdgan_hpc.models.base import Window
+from mdgan_hpc.models.transition.calibrate import calibrated_noise
+from mdgan_hpc.models.transition.config import TransitionConfig
+from tests.support.transition import cubic, make, windows
+
+
+class World:
+    """Ions whose last displacement is kept by 0.9, with noise that fast ions get too much of."""
+
+    def __init__(self, excess: float) -> None:
+        self.excess, self.noise = excess, (0.0, 0.0)
+        self.random = torch.Generator().manual_seed(1)
+
+    def set_noise(self, log_noise: float, slope: float) -> None:
+        self.noise = log_noise, slope
+
+    def free_run(self, samples: int, records: int, burn_in: int) -> torch.Tensor:
+        log_noise, slope = self.noise
+        velocity = torch.randn(samples, 3, generator=self.random)
+        path = [torch.zeros(samples, 1, 3)]
+        for number in range(records + burn_in):
+            energy = (velocity.square().sum(1, keepdim=True) / 3).clamp(max=6)
+            factor = math.sqrt(1 - 0.9**2) * torch.exp(
+                0.01 + log_noise + (self.excess + slope) * (energy - 1)
+            )
+            velocity = 0.9 * velocity + factor * torch.randn(samples, 3, generator=self.random)
+            if number >= burn_in:
+                path.append(path[-1] + velocity[:, None])
+        return torch.stack(path)
+
+
+def test_two_numbers_make_the_spread_of_displacements_right():
+    world = World(excess=0.015)
+    config = TransitionConfig(
+        calibration_ions=4096, calibration_records=400, calibration_burn_in=40
+    )
+    found = calibrated_noise(
+        config, world.free_run, world.set_noise, mean_square=3.0, alpha2=0.0, particles=1
+    )
+    assert found == pytest.approx((-0.01, -0.015), abs=4e-3)
+
+
+def test_one_number_where_a_record_does_not_show_the_velocity():
+    world = World(excess=0.0)
+    config = TransitionConfig(
+        calibration_ions=4096, calibration_records=400, calibration_burn_in=40
+    )
+    found = calibrated_noise(
+        config, world.free_run, world.set_noise, mean_square=3.0, alpha2=None, particles=1
+    )
+    assert found[0] == pytest.approx(-0.01, abs=2e-3)
+    assert found[1] == 0
+
+
+def test_a_free_run_and_the_likelihood_have_the_same_noise():
+    """With one Gaussian, the noise that was drawn is the whitened residual of the likelihood."""
+    generator = make(cubic(4.0), 1, components=1)
+    generator._set_noise(0.01, 0.02)
+    history = windows(generator, 60, 5)
+    noise = torch.randn(3, 5, generator.noise_size, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        moved, _ = generator.advance(generator.condition(history), noise)
+        path = history.positions[:, -1:] + moved.swapaxes(0, 1).double().cumsum(1)
+        whole = Window(torch.cat([history.positions, path], 1))
+        residual, mixture = generator.predicted(whole, 0)
+    last = mixture.log_density(residual)[0].view(5, -1)[:, -3:]
+    spread = 3 * mixture.log_widths[0, :, 0] + 1.5 * math.log(2 * math.pi)
+    for direction in mixture.directions[0, :, :, :, 0].unbind(1):
+        spread = spread + (1 + direction.square().sum(1)).log()
+    spread = spread.view(5, -1)[:, -3:]
+    drawn = noise[..., 1:].square().sum(2).T
+    torch.testing.assert_close(-2 * (last + spread), drawn, rtol=2e-3, atol=2e-3)
