@@ -1,14 +1,17 @@
-"""Noise calibration: the spread of one-record displacements in free runs becomes that of the data."""
+"""Noise calibration: one-record displacements of free runs are spread as those of the data."""
 
 import math
 
 import pytest
 import torch
 
+from mdgan_hpc.crystal import Symmetry
 from mdgan_hpc.models.base import Window
 from mdgan_hpc.models.transition.calibrate import calibrated_noise
 from mdgan_hpc.models.transition.config import TransitionConfig
-from tests.support.transition import cubic, make, windows
+from tests.support.transition import make, windows
+
+CONFIG = TransitionConfig(calibration_ions=4096, calibration_records=400, calibration_burn_in=40)
 
 
 class World:
@@ -42,7 +45,7 @@ def test_two_numbers_make_the_spread_of_displacements_right():
         calibration_ions=4096, calibration_records=400, calibration_burn_in=40
     )
     found = calibrated_noise(
-        config, world.free_run, world.set_noise, mean_square=3.0, alpha2=0.0, particles=1
+        CONFIG, world.free_run, world.set_noise, mean_square=3.0, alpha2=0.0, particles=1
     )
     assert found == pytest.approx((-0.01, -0.015), abs=4e-3)
 
@@ -53,7 +56,7 @@ def test_one_number_where_a_record_does_not_show_the_velocity():
         calibration_ions=4096, calibration_records=400, calibration_burn_in=40
     )
     found = calibrated_noise(
-        config, world.free_run, world.set_noise, mean_square=3.0, alpha2=None, particles=1
+        CONFIG, world.free_run, world.set_noise, mean_square=3.0, alpha2=None, particles=1
     )
     assert found[0] == pytest.approx(-0.01, abs=2e-3)
     assert found[1] == 0
@@ -61,7 +64,7 @@ def test_one_number_where_a_record_does_not_show_the_velocity():
 
 def test_a_free_run_and_the_likelihood_have_the_same_noise():
     """With one Gaussian, the noise that was drawn is the whitened residual of the likelihood."""
-    generator = make(cubic(4.0), 1, components=1)
+    generator = make(Symmetry(), 1, components=1)
     generator._set_noise(0.01, 0.02)
     history = windows(generator, 60, 5)
     noise = torch.randn(3, 5, generator.noise_size, generator=torch.Generator().manual_seed(1))
