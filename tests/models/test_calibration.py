@@ -41,9 +41,6 @@ class World:
 
 def test_two_numbers_make_the_spread_of_displacements_right():
     world = World(excess=0.015)
-    config = TransitionConfig(
-        calibration_ions=4096, calibration_records=400, calibration_burn_in=40
-    )
     found = calibrated_noise(
         CONFIG, world.free_run, world.set_noise, mean_square=3.0, alpha2=0.0, particles=1
     )
@@ -52,9 +49,6 @@ def test_two_numbers_make_the_spread_of_displacements_right():
 
 def test_one_number_where_a_record_does_not_show_the_velocity():
     world = World(excess=0.0)
-    config = TransitionConfig(
-        calibration_ions=4096, calibration_records=400, calibration_burn_in=40
-    )
     found = calibrated_noise(
         CONFIG, world.free_run, world.set_noise, mean_square=3.0, alpha2=None, particles=1
     )
