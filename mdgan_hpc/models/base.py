@@ -79,6 +79,8 @@ class DataSummary:
         Rows are the cell vectors, Angstrom.
     ions_per_run : int or None
         None where the runs differ.
+    contact_angstrom : float or None
+        Distance within which one ion in a thousand has a neighbour; None where ions share no cell.
     neighbours : list of array [T, N, A, 4], or None
         Neighbour descriptor over the runs, where the generator asked for one.
     """
@@ -87,6 +89,7 @@ class DataSummary:
     symmetry: Symmetry
     cell: np.ndarray | None
     ions_per_run: int | None
+    contact_angstrom: float | None = None
     neighbours: list[np.ndarray] | None = None
 
 

@@ -2,7 +2,7 @@
 
 In shells of distance, smooth in it: how many ions there are, and the sum of the unit vectors to
 them. Ions of one cell see each other and their periodic images. With the radial functions
-exp(-(d - r_a)^2 / 2 w^2) (1 + cos(pi d / d_c)) / 2 these are symmetry functions of zeroth and
+exp(-(d - r_a)^2 / 2 w_a^2) (1 + cos(pi d / d_c)) / 2 these are symmetry functions of zeroth and
 first order (J. Behler, J. Chem. Phys. 134, 074106 (2011), G2).
 """
 
@@ -10,7 +10,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Self, TypedDict
 
 import numpy as np
 import torch
@@ -18,6 +18,18 @@ from torch import Tensor
 
 #: Frames described at once.
 _FRAMES = 500
+#: Share of the ions that have a neighbour within the contact distance.
+CONTACT_SHARE = 1e-3
+#: Least scale of a shell, ions: above it a single one is a few standard deviations, not many.
+_LEAST_DEVIATION = 0.2
+
+
+class Shells(TypedDict):
+    """The shells of a neighbour descriptor, Angstrom; see `NeighbourDescriptor`."""
+
+    radii: list[float]
+    widths: list[float]
+    cutoff: float
 
 
 @dataclass(frozen=True)
@@ -30,7 +42,7 @@ class NeighbourDescriptor:
         Rows are the cell vectors, Angstrom.
     radii : tuple of float, [A]
         Of the shells, Angstrom.
-    width : float
+    widths : tuple of float, [A]
         Standard deviation of the Gaussian in distance around each radius, Angstrom.
     cutoff : float
         Distance where all shells end, Angstrom.
@@ -40,18 +52,18 @@ class NeighbourDescriptor:
 
     cell: Tensor
     radii: tuple[float, ...]
-    width: float
+    widths: tuple[float, ...]
     cutoff: float
     images: Tensor
 
     @classmethod
     def of_cell(
-        cls, cell: np.ndarray, *, radii: Sequence[float], width: float, cutoff: float
+        cls, cell: np.ndarray, *, radii: Sequence[float], widths: Sequence[float], cutoff: float
     ) -> Self:
         """Make the descriptor of a cell [3, 3], in double precision."""
         box = np.array(cell, float)
         images = torch.from_numpy(_images(box, cutoff))
-        return cls(torch.from_numpy(box), tuple(radii), width, cutoff, images)
+        return cls(torch.from_numpy(box), tuple(radii), tuple(widths), cutoff, images)
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Self:
         """Return the descriptor on a device and in a precision."""
@@ -76,7 +88,8 @@ class NeighbourDescriptor:
         distance = torch.where(seen, squared, self.cutoff**2).sqrt()
         end = 0.5 + 0.5 * torch.cos(distance * (math.pi / self.cutoff))
         radii = distance.new_tensor(self.radii)[:, None]
-        inside = torch.exp((distance - radii).square() * (-0.5 / self.width**2)) * end
+        narrow = distance.new_tensor([-0.5 / width**2 for width in self.widths])[:, None]
+        inside = torch.exp((distance - radii).square() * narrow) * end
         unit = torch.cat([apart / distance, torch.ones_like(distance)[None]])
         # For each ion the sum over the others and their images.
         inside, unit = (x.view(len(x), batch * k, -1).transpose(0, 1) for x in (inside, unit))
@@ -104,6 +117,29 @@ def _images(cell: np.ndarray, cutoff: float) -> np.ndarray:
     return every[np.array(least) < cutoff**2]
 
 
+def contact_distance(runs: Sequence[np.ndarray], cell: np.ndarray) -> float:
+    """Return the distance within which one ion in a thousand has a neighbour, Angstrom.
+
+    Parameters
+    ----------
+    runs : sequence of array, [T, N, 3]
+        Mobile ions, Angstrom; about 12 000 places of ions of each run are looked at.
+    cell : array, [3, 3]
+        Of all of them.
+    """
+    # Images within half the longest cell vector: the nearest ion is never further.
+    images = _images(np.array(cell, float), float(np.linalg.norm(cell, axis=1).max()) / 2)
+    inverse, nearest = np.linalg.inv(cell), []
+    for run in runs:
+        for frame in run[:: max(1, run.shape[0] * run.shape[1] // 12_000)]:
+            apart = (frame[:, None] - frame) @ inverse
+            apart = (apart - apart.round())[:, :, None] + images
+            squared = ((apart @ cell) ** 2).sum(-1).min(2)
+            np.fill_diagonal(squared, np.inf)
+            nearest.append(squared.min(1))
+    return float(np.quantile(np.sqrt(np.concatenate(nearest)), CONTACT_SHARE))
+
+
 def neighbour_scales(described: Sequence[np.ndarray]) -> np.ndarray:
     """Return mean and standard deviation [2, A, 4] of descriptors; vectors have mean zero.
 
@@ -118,5 +154,5 @@ def neighbour_scales(described: Sequence[np.ndarray]) -> np.ndarray:
     deviation = np.empty_like(mean)
     deviation[:, :3] = np.sqrt((every[:, :, :3] ** 2).mean((0, 2)))[:, None]
     deviation[:, 3] = every[:, :, 3].std(0)
-    # An empty shell stays one whose ions can be told.
-    return np.stack([mean, np.maximum(deviation, 0.05)])
+    # In a shell that is nearly always empty the distance of a rare ion can be told.
+    return np.stack([mean, np.maximum(deviation, _LEAST_DEVIATION)])

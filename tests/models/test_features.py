@@ -16,9 +16,11 @@ from tests.support.transition import cubic, make
 EDGE = 8.0
 
 
+SHELLS = {"radii": [2.5, 3.5, 4.5, 5.5, 6.5], "widths": [0.6] * 5, "cutoff": 7.5}
+
+
 def descriptor() -> NeighbourDescriptor:
-    shells = {"radii": (2.5, 3.5, 4.5, 5.5, 6.5), "width": 0.6, "cutoff": 7.5}
-    return NeighbourDescriptor.of_cell(EDGE * np.eye(3), **shells)
+    return NeighbourDescriptor.of_cell(EDGE * np.eye(3), **SHELLS)
 
 
 def run(n_frames: int, seed: int) -> np.ndarray:
@@ -34,6 +36,7 @@ def seeing() -> TransitionGenerator:
         3,
         particles=4,
         cell=(EDGE * np.eye(3)).tolist(),
+        neighbour_shells=SHELLS,
         neighbour_scales=scales.tolist(),
     )
 

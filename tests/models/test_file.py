@@ -45,7 +45,7 @@ def test_old_files_hold_all_constants_when_written_again(tmp_path):
     model = load_model(OLD / "neighbours.pt")
     save_model(tmp_path / "model.pt", model)
     content = torch.load(tmp_path / "model.pt", weights_only=True)
-    assert content["configuration"]["neighbour_radii"] == [2.5, 3.5, 4.5, 5.5, 6.5]
+    assert content["arguments"]["neighbour_shells"]["radii"] == [2.5, 3.5, 4.5, 5.5, 6.5]
     assert content["configuration"]["vector_bound"] == 6.0
     again = load_model(tmp_path / "model.pt").generator
     assert free_run(again).tobytes() == free_run(model.generator).tobytes()

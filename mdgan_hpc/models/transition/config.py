@@ -30,10 +30,12 @@ class TransitionConfig:
         "error where they do not; off: each ion is alone",
     )
     neighbour_radii: list[float] = key(
-        [2.5, 3.5, 4.5, 5.5, 6.5], "Angstrom | shells of the neighbour descriptor"
+        [0.9, 1.06, 1.25, 1.47, 1.74, 2.05, 2.42, 2.85],
+        "contact distances | shells of the neighbour descriptor; one ion in a thousand has a "
+        "neighbour within the contact distance, which is measured",
     )
-    neighbour_width: float = key(0.6, "Angstrom | Gaussian width of a shell")
-    neighbour_cutoff: float = key(7.5, "Angstrom | where all shells end")
+    neighbour_width: float = key(0.15, "of its radius | Gaussian width of a shell")
+    neighbour_cutoff: float = key(3.5, "contact distances | where all shells end")
     neighbour_ions: int = key(64, "ions | in a cell at most; cost grows with their square")
     ema_records: list[float] = key(
         [40.0, 120.0, 360.0],

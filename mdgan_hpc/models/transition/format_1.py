@@ -16,12 +16,7 @@ _ARGUMENTS = {
     "box": "cell",
     "seen": "neighbour_scales",
 }
-_NEIGHBOURS: dict[str, Any] = {
-    "neighbours": "on",
-    "neighbour_radii": [2.5, 3.5, 4.5, 5.5, 6.5],
-    "neighbour_width": 0.6,
-    "neighbour_cutoff": 7.5,
-}
+_SHELLS = {"radii": [2.5, 3.5, 4.5, 5.5, 6.5], "widths": [0.6] * 5, "cutoff": 7.5}
 _KEPT = ("extrapolation", "rotations", "translations", "primitive", "particles")
 _WEIGHTS = {
     "extrapolation": "extrapolation",
@@ -55,12 +50,14 @@ def upgrade(
     new["combinations"] = _combinations(scales, r, p).tolist()
     new["one_record"] = float(scales[3 if r > 1 else 0])
     new["one_record_alpha2"] = None
+    if arguments.get("box") is not None:
+        new["neighbour_shells"] = _SHELLS
     config = TransitionConfig(
         hidden=arguments["hidden"],
         records_per_step=r,
         head=arguments.get("head", 64),
         components=arguments["components"],
-        **({"neighbours": "off"} if arguments.get("box") is None else _NEIGHBOURS),
+        neighbours="off" if arguments.get("box") is None else "on",
         ema_records=[r * t for t in arguments["relaxations"]],
         ema_history=1.5,
         history_records=96,

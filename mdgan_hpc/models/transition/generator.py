@@ -24,7 +24,7 @@ from torch import Tensor
 
 from mdgan_hpc.errors import UsageError
 from mdgan_hpc.models.base import Capabilities, DataSummary, Density, FreeRun, State, Window
-from mdgan_hpc.models.neighbours import NeighbourDescriptor, neighbour_scales
+from mdgan_hpc.models.neighbours import NeighbourDescriptor, Shells, neighbour_scales
 from mdgan_hpc.models.transition import fit
 from mdgan_hpc.models.transition.calibrate import calibrated_noise
 from mdgan_hpc.models.transition.config import TransitionConfig
@@ -81,6 +81,8 @@ class TransitionGenerator(Density):
         k, ions of a cell that see each other.
     cell : nested list, [3, 3], or None
         Their cell, whole primitive cells (rows, Angstrom); None: each ion is alone.
+    neighbour_shells : dict or None
+        Radii, widths and cutoff of their neighbour descriptor, Angstrom (`NeighbourDescriptor`).
     neighbour_scales : nested list, [2, A, 4], or None
         Mean and deviation of their neighbour descriptor (`neighbours.neighbour_scales`).
     """
@@ -114,6 +116,7 @@ class TransitionGenerator(Density):
         one_record_alpha2: float | None = None,
         particles: int = 1,
         cell: list[list[float]] | None = None,
+        neighbour_shells: Shells | None = None,
         neighbour_scales: list[list[list[float]]] | None = None,
     ) -> None:
         super().__init__()
@@ -140,6 +143,7 @@ class TransitionGenerator(Density):
             ema_scales=ema_scales,
             primitive=lattice,
             cell=None if cell is None else np.array(cell),
+            neighbour_shells=neighbour_shells,
             neighbour_scales=neighbour_scales,
             particles=particles,
         )
@@ -195,11 +199,13 @@ class TransitionGenerator(Density):
             _log.info("Each ion is generated alone, without neighbours: %s.", reason)
             return None
         assert summary.cell is not None
+        assert summary.contact_angstrom is not None
+        radii = summary.contact_angstrom * np.array(config.neighbour_radii)
         return NeighbourDescriptor.of_cell(
             summary.cell,
-            radii=config.neighbour_radii,
-            width=config.neighbour_width,
-            cutoff=config.neighbour_cutoff,
+            radii=radii.tolist(),
+            widths=(config.neighbour_width * radii).tolist(),
+            cutoff=config.neighbour_cutoff * summary.contact_angstrom,
         )
 
     @classmethod
@@ -219,6 +225,11 @@ class TransitionGenerator(Density):
             neighbours = {
                 "particles": summary.ions_per_run,
                 "cell": descriptor.cell.tolist(),
+                "neighbour_shells": {
+                    "radii": list(descriptor.radii),
+                    "widths": list(descriptor.widths),
+                    "cutoff": descriptor.cutoff,
+                },
                 "neighbour_scales": neighbour_scales(summary.neighbours).tolist(),
             }
         generator = cls.create(

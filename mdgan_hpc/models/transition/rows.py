@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mdgan_hpc.models.base import State
-from mdgan_hpc.models.neighbours import NeighbourDescriptor
+from mdgan_hpc.models.neighbours import NeighbourDescriptor, Shells
 from mdgan_hpc.models.transition.config import TransitionConfig
 from mdgan_hpc.models.transition.equivariance import reciprocal_shells
 from mdgan_hpc.models.transition.features import (
@@ -29,6 +29,7 @@ def feature_table(
     ema_scales: list[float],
     primitive: np.ndarray | None,
     cell: np.ndarray | None,
+    neighbour_shells: Shells | None,
     neighbour_scales: list[list[list[float]]] | None,
     particles: int,
 ) -> FeatureTable:
@@ -43,13 +44,8 @@ def feature_table(
         waves = reciprocal_shells(primitive, config.reciprocal_vectors)
         whole = primitive if cell is None else cell
         rows.append(Place(primitive, whole, waves, extrapolation.sum(0)))
-    if cell is not None and neighbour_scales is not None:
-        descriptor = NeighbourDescriptor.of_cell(
-            cell,
-            radii=config.neighbour_radii,
-            width=config.neighbour_width,
-            cutoff=config.neighbour_cutoff,
-        )
+    if cell is not None and neighbour_shells is not None and neighbour_scales is not None:
+        descriptor = NeighbourDescriptor.of_cell(cell, **neighbour_shells)
         rows.append(Neighbours(descriptor, neighbour_scales, particles))
     return FeatureTable(rows, config.vector_bound)
 
@@ -316,7 +312,7 @@ class Neighbours(Feature):
         """Return the descriptor, in single precision on the device of this model."""
         shells = self._shells
         return NeighbourDescriptor(
-            self.cell, shells.radii, shells.width, shells.cutoff, self.images
+            self.cell, shells.radii, shells.widths, shells.cutoff, self.images
         )
 
     def along(self, history: History) -> State:
