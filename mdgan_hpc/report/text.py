@@ -83,8 +83,8 @@ def misfit_lines(found: Coefficient) -> list[str]:
     slope = measured(found.slope, found.slope_error)
     kind = "sub-diffusive" if found.slope < 1 else "super-diffusive"
     return [
-        f"  the MSD is not a line in this window (log-log slope {slope}: {kind}): D would be another "
-        f"at longer times; its error is {found.line_misfit:.2g} times that of a line"
+        f"  the MSD is not a line in this window (log-log slope {slope}: {kind}): D would be "
+        f"another at longer times; its error is {found.line_misfit:.2g} times that of a line"
     ]
 
 

@@ -59,8 +59,8 @@ def choose_window(
     cage (`BALLISTIC`, `CAGED`), and from which on it stays there,
     give or take two standard errors, as far as it is known to within `SLOPE_ERROR`, and from which
     on a line fits (`LINE_PROBABILITY`; the best fit if none does): lags where the motion is on its
-    way to diffusion would otherwise pull the slope, being known best. It ends at the longest lag: the
-    covariance gives the noisy long lags the little weight they deserve.
+    way to diffusion would otherwise pull the slope, being known best. It ends at the longest lag:
+    the covariance gives the noisy long lags the little weight they deserve.
 
     Returns
     -------
