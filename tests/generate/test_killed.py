@@ -5,10 +5,22 @@ import random
 import signal
 import time
 
+import h5py
 import numpy as np
 import pytest
-from launch import computing, generate, model_file, naive, needs_mpi, needs_mpio, start, stored
+from launch import (
+    computing,
+    generate,
+    here,
+    model_file,
+    naive,
+    needs_mpi,
+    needs_mpio,
+    start,
+    stored,
+)
 
+from mdgan_hpc.errors import DataError
 from mdgan_hpc.trajectory import Trajectory
 
 PARTICLES, RECORDS_A_KILL = 150, 2000
@@ -142,3 +154,18 @@ def test_stopped_by_signal_saves_and_says_so(model, reference, tmp_path):
     check_what_is_there(output, reference)
     generate(*arguments, "--resume")
     assert stored(output).tobytes() == reference.tobytes()
+
+
+@pytest.mark.parametrize(("told", "right"), [(0, True), (50, False)])
+def test_a_ledger_may_be_one_save_behind(model, tmp_path, told, right):
+    output = tmp_path / "g.h5"
+    here(model, "-o", output, *OPTIONS, "--records", 100)  # one save
+    with h5py.File(tmp_path / "g.shards/part-00000.h5", "r+") as part:
+        assert not part["parameters/ledger/carry"][1, 0].any()
+        part["parameters/ledger/completed_records"][1] = told
+    with Trajectory(output, incomplete_ok=True) as file:
+        if right:
+            assert file.completed_records.tolist() == [100, 0, 100]
+        else:
+            with pytest.raises(DataError, match="its ledger is damaged: 50 records of"):
+                file.completed_records  # noqa: B018

@@ -104,10 +104,9 @@ def completed_of(elements: Elements) -> np.ndarray | None:
         If the ledger tells another number than the carries of a block: the newest, or the one
         before while a save goes on.
     """
-    ledger = hdf5.group(elements.root, layout.LEDGER)
-    if ledger is None:
+    if hdf5.group(elements.root, layout.LEDGER) is None:
         return None
-    told = hdf5.read(hdf5.numbers(ledger, "completed_records", (None,), kinds="iu"))
+    told = _told(elements.root)
     stated = elements.parameters().get("ledger", {})
     if "storage" not in stated:
         return told
@@ -116,23 +115,46 @@ def completed_of(elements: Elements) -> np.ndarray | None:
         raise DataError(
             f"its ledger has {len(told)} blocks, not {plan.n_blocks}", where=elements.path
         )
+    known = _known_to_carries(elements.path, plan)
+    if _wrong(told, known) is not None:
+        # Blocks may have been saved twice since the ledger was read: now it is newer than that.
+        with hdf5.open_file(elements.path) as file:
+            told = _told(file["/"])
+    if (block := _wrong(told, known)) is not None:
+        raise DataError(
+            f"its ledger is damaged: {told[block]} records of particle block {block} "
+            f"are said to be complete, its rollout state says {max(known[block])}",
+            where=elements.path,
+            remedy="run the command that makes it again, which mends the ledger",
+        )
+    return told
+
+
+def _told(root: h5py.Group) -> np.ndarray:
+    return hdf5.read(hdf5.numbers(root, COMPLETED, (None,), kinds="iu"))
+
+
+def _wrong(told: np.ndarray, known: dict[int, list[int]]) -> int | None:
+    """Return the first block whose carries say another number than the ledger."""
+    return next((block for block, records in known.items() if told[block] not in records), None)
+
+
+def _known_to_carries(path: Path, plan: BlockPlan) -> dict[int, list[int]]:
+    """Return the records that a ledger may tell of each block, given the heads of its two slots.
+
+    A save writes the carry before the ledger, so the ledger may be one save behind: at none where
+    only one slot was ever written.
+    """
+    known = {}
     for part in plan.parts:
         if own := plan.ledger_of(part):
-            with hdf5.open_file(file_of(elements.path, plan, part)) as file:
+            with hdf5.open_file(file_of(path, plan, part)) as file:
                 heads = hdf5.read(_carries(file, plan, part), np.s_[:, :, : SLOT_HEAD.size])
             for block in own:
-                slots = [
-                    SLOT_HEAD.unpack(head.tobytes()) for head in heads[block - part.first_block]
-                ]
-                known = [done for sequence, done, *_ in slots if sequence] or [0]
-                if told[block] not in known:
-                    raise DataError(
-                        f"its ledger is damaged: {told[block]} records of particle block {block} "
-                        f"are said to be complete, its rollout state says {max(known)}",
-                        where=elements.path,
-                        remedy="run the command that makes it again, which mends the ledger",
-                    )
-    return told
+                slots = [SLOT_HEAD.unpack(h.tobytes()) for h in heads[block - part.first_block]]
+                written = [completed for sequence, completed, *_ in slots if sequence]
+                known[block] = written if len(written) == len(slots) else [0, *written]
+    return known
 
 
 def mend_counts(path: Path, plan: BlockPlan, progress: list[Progressed]) -> None:
