@@ -138,7 +138,7 @@ class PhaseSettings:
     if there is none.
     """
 
-    steps: int = key(8000, "generator steps")
+    steps: int = key(5000, "generator steps")
     learning_rate: float = key(6e-3, "learning rate of the generator")
     final_learning_rate: float = key(
         0.02, "share of all learning rates left at the last step of the phase (cosine)"
