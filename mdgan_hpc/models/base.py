@@ -81,9 +81,7 @@ class DataSummary:
         None where the runs differ.
     contact_angstrom : float or None
         Distance within which one ion in a thousand has a neighbour; None where ions share no cell.
-    step_skip : int
-        Frames of the runs from one record to the next.
-    neighbours : list of array [T, N, 2, A, 4], or None
+    neighbours : list of array [T, N, A, 4], or None
         Neighbour descriptor over the runs, where the generator asked for one.
     """
 
@@ -92,7 +90,6 @@ class DataSummary:
     cell: np.ndarray | None
     ions_per_run: int | None
     contact_angstrom: float | None = None
-    step_skip: int = 1
     neighbours: list[np.ndarray] | None = None
 
 

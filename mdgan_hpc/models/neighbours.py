@@ -30,7 +30,6 @@ class Shells(TypedDict):
     radii: list[float]
     widths: list[float]
     cutoff: float
-    ahead: list[float]
 
 
 @dataclass(frozen=True)
@@ -47,10 +46,6 @@ class NeighbourDescriptor:
         Standard deviation of the Gaussian in distance around each radius, Angstrom.
     cutoff : float
         Distance where all shells end, Angstrom.
-    ahead : tuple of float, [p]
-        Weights of the last displacements of each ion, newest first, that lead to where it will be
-        after a step: ions are described there, so that collisions are seen before. Empty: where
-        they are.
     images : Tensor, [s, 3]
         Lattice translations that bring a rounded difference within the cutoff.
     """
@@ -59,23 +54,16 @@ class NeighbourDescriptor:
     radii: tuple[float, ...]
     widths: tuple[float, ...]
     cutoff: float
-    ahead: tuple[float, ...]
     images: Tensor
 
     @classmethod
     def of_cell(
-        cls,
-        cell: np.ndarray,
-        *,
-        radii: Sequence[float],
-        widths: Sequence[float],
-        cutoff: float,
-        ahead: Sequence[float] = (),
+        cls, cell: np.ndarray, *, radii: Sequence[float], widths: Sequence[float], cutoff: float
     ) -> Self:
         """Make the descriptor of a cell [3, 3], in double precision."""
         box = np.array(cell, float)
         images = torch.from_numpy(_images(box, cutoff))
-        return cls(torch.from_numpy(box), tuple(radii), tuple(widths), cutoff, tuple(ahead), images)
+        return cls(torch.from_numpy(box), tuple(radii), tuple(widths), cutoff, images)
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Self:
         """Return the descriptor on a device and in a precision."""
@@ -107,46 +95,15 @@ class NeighbourDescriptor:
         inside, unit = (x.view(len(x), batch * k, -1).transpose(0, 1) for x in (inside, unit))
         return torch.unflatten((inside @ unit.mT).permute(1, 2, 0), 2, (batch, k))
 
-    def of_runs(self, runs: Sequence[np.ndarray], step_skip: int) -> list[np.ndarray]:
-        """Describe all ions of runs [T, N, 3] at all frames.
-
-        Parameters
-        ----------
-        runs : sequence of array, [T, N, 3]
-            Angstrom.
-        step_skip : int
-            Frames from one record to the next.
-
-        Returns
-        -------
-        list of array, [T, N, 2, A, 4]
-            Float32; with time forwards, then backwards.
-        """
+    def of_runs(self, runs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Describe all ions of runs [T, N, 3] at all frames, [T, N, A, 4] each, float32."""
+        inverse = torch.linalg.inv(self.cell)
         described = []
         for run in runs:
-            both = [
-                self._of_run(self._ahead(run, step_skip)),
-                self._of_run(self._ahead(run[::-1], step_skip)[::-1]),
-            ]
-            described.append(np.stack(both, 2))
+            places = (torch.from_numpy(run).to(self.cell.dtype) @ inverse).permute(2, 0, 1)
+            pieces = [self.of_places(part).float() for part in places.split(_FRAMES, 1)]
+            described.append(torch.cat(pieces, 2).permute(2, 3, 0, 1).numpy())
         return described
-
-    def _of_run(self, run: np.ndarray) -> np.ndarray:
-        inverse = torch.linalg.inv(self.cell)
-        places = torch.from_numpy(np.ascontiguousarray(run)).to(self.cell.dtype) @ inverse
-        pieces = [
-            self.of_places(part).float() for part in places.permute(2, 0, 1).split(_FRAMES, 1)
-        ]
-        return torch.cat(pieces, 2).permute(2, 3, 0, 1).numpy()
-
-    def _ahead(self, run: np.ndarray, step_skip: int) -> np.ndarray:
-        """Return where ions will be after a step; where they are in the first p records."""
-        there = run.copy()
-        first = len(self.ahead) * step_skip
-        for number, weight in enumerate(self.ahead):
-            newest = np.arange(first, len(run)) - number * step_skip
-            there[first:] += weight * (run[newest] - run[newest - step_skip])
-        return there
 
 
 def _images(cell: np.ndarray, cutoff: float) -> np.ndarray:
@@ -188,10 +145,10 @@ def neighbour_scales(described: Sequence[np.ndarray]) -> np.ndarray:
 
     Parameters
     ----------
-    described : sequence of array, [T, N, 2, A, 4]
+    described : sequence of array, [T, N, A, 4]
         Of `NeighbourDescriptor.of_runs`.
     """
-    every = np.concatenate([d[:, :, 0].reshape(-1, *d.shape[3:]) for d in described])
+    every = np.concatenate([d.reshape(-1, *d.shape[2:]) for d in described])
     mean = np.zeros(every.shape[1:])
     mean[:, 3] = every[:, :, 3].mean(0)
     deviation = np.empty_like(mean)

@@ -16,12 +16,7 @@ from tests.support.transition import cubic, make
 EDGE = 8.0
 
 
-SHELLS = {
-    "radii": [2.5, 3.5, 4.5, 5.5, 6.5],
-    "widths": [0.6] * 5,
-    "cutoff": 7.5,
-    "ahead": [1.2, 0.4],
-}
+SHELLS = {"radii": [2.5, 3.5, 4.5, 5.5, 6.5], "widths": [0.6] * 5, "cutoff": 7.5}
 
 
 def descriptor() -> NeighbourDescriptor:
@@ -35,7 +30,7 @@ def run(n_frames: int, seed: int) -> np.ndarray:
 
 
 def seeing() -> TransitionGenerator:
-    scales = neighbour_scales(descriptor().of_runs([run(50, 1)], 1))
+    scales = neighbour_scales(descriptor().of_runs([run(50, 1)]))
     return make(
         cubic(4.0),
         3,
@@ -50,7 +45,7 @@ def window(generator: TransitionGenerator, records: int) -> Window:
     runs = [run(generator.window_records(records), seed) for seed in (2, 3)]
     if generator.ions_per_cell == 1:
         return Window(torch.from_numpy(np.concatenate(runs, 1).swapaxes(0, 1)[:, :, None].copy()))
-    described = torch.from_numpy(np.stack(descriptor().of_runs(runs, 1)))[:, :, :, 0]
+    described = torch.from_numpy(np.stack(descriptor().of_runs(runs)))
     return Window(torch.from_numpy(np.stack(runs)), described)
 
 

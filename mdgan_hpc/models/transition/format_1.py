@@ -16,7 +16,7 @@ _ARGUMENTS = {
     "box": "cell",
     "seen": "neighbour_scales",
 }
-_SHELLS = {"radii": [2.5, 3.5, 4.5, 5.5, 6.5], "widths": [0.6] * 5, "cutoff": 7.5, "ahead": []}
+_SHELLS = {"radii": [2.5, 3.5, 4.5, 5.5, 6.5], "widths": [0.6] * 5, "cutoff": 7.5}
 _KEPT = ("extrapolation", "rotations", "translations", "primitive", "particles")
 _WEIGHTS = {
     "extrapolation": "extrapolation",

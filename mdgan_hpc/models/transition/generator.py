@@ -82,8 +82,7 @@ class TransitionGenerator(Density):
     cell : nested list, [3, 3], or None
         Their cell, whole primitive cells (rows, Angstrom); None: each ion is alone.
     neighbour_shells : dict or None
-        Radii, widths and cutoff of their neighbour descriptor, Angstrom, and weights of the last
-        displacements (`NeighbourDescriptor`).
+        Radii, widths and cutoff of their neighbour descriptor, Angstrom (`NeighbourDescriptor`).
     neighbour_scales : nested list, [2, A, 4], or None
         Mean and deviation of their neighbour descriptor (`neighbours.neighbour_scales`).
     """
@@ -201,22 +200,13 @@ class TransitionGenerator(Density):
             return None
         assert summary.cell is not None
         assert summary.contact_angstrom is not None
-        fitted = fit.fit_extrapolation(
-            summary.displacements, cls._records_per_step(config, summary)
-        )
         radii = summary.contact_angstrom * np.array(config.neighbour_radii)
         return NeighbourDescriptor.of_cell(
             summary.cell,
             radii=radii.tolist(),
             widths=(config.neighbour_width * radii).tolist(),
             cutoff=config.neighbour_cutoff * summary.contact_angstrom,
-            ahead=np.sum(fitted["extrapolation"], 0).tolist(),
         )
-
-    @staticmethod
-    def _records_per_step(config: TransitionConfig, summary: DataSummary) -> int:
-        resolved = fit.predictable(summary.displacements)
-        return config.records_per_step or (_RECORDS_PER_STEP if resolved else 1)
 
     @classmethod
     def from_data(
@@ -224,9 +214,9 @@ class TransitionGenerator(Density):
     ) -> Self:
         """Build a generator for data; see `Generator.from_data`."""
         moved = summary.displacements
-        per_step = cls._records_per_step(config, summary)
-        fitted = fit.fit_extrapolation(moved, per_step)
         resolved = fit.predictable(moved)
+        per_step = config.records_per_step or (_RECORDS_PER_STEP if resolved else 1)
+        fitted = fit.fit_extrapolation(moved, per_step)
         fitted["one_record_alpha2"] = fit.one_record_alpha2(moved) if resolved else None
         averages = fit.fit_averages(moved, per_step, config.ema_records, config.ema_share)
         neighbours: dict[str, Any] = {}
@@ -239,7 +229,6 @@ class TransitionGenerator(Density):
                     "radii": list(descriptor.radii),
                     "widths": list(descriptor.widths),
                     "cutoff": descriptor.cutoff,
-                    "ahead": list(descriptor.ahead),
                 },
                 "neighbour_scales": neighbour_scales(summary.neighbours).tolist(),
             }

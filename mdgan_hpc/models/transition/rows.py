@@ -312,7 +312,7 @@ class Neighbours(Feature):
         """Return the descriptor, in single precision on the device of this model."""
         shells = self._shells
         return NeighbourDescriptor(
-            self.cell, shells.radii, shells.widths, shells.cutoff, shells.ahead, self.images
+            self.cell, shells.radii, shells.widths, shells.cutoff, self.images
         )
 
     def along(self, history: History) -> State:
@@ -328,16 +328,10 @@ class Neighbours(Feature):
     def compiled(self) -> Compiled:
         """Describe the places of the ions that share a cell: neighbouring columns."""
         descriptor, scales, k = self.descriptor(), self.scales, self.particles
-        ahead = self.cell.new_tensor(descriptor.ahead)
-        to_fraction = torch.linalg.inv(self.cell).T
 
         def inputs(known: State) -> Inputs:
-            places = known["place"]
-            if len(ahead):
-                moved = torch.einsum("p,pib->ib", ahead, known["displacements"][: len(ahead)])
-                places = torch.addmm(places, to_fraction, moved)
-            described = descriptor.of_places(torch.unflatten(places, 1, (-1, k)))
-            return self._scaled(described.flatten(2), scales)
+            places = torch.unflatten(known["place"], 1, (-1, k))
+            return self._scaled(descriptor.of_places(places).flatten(2), scales)
 
         return Compiled(inputs, self.after)
 

@@ -48,7 +48,7 @@ class Dataset:
         Of the framework averaged over the runs.
     inputs : mapping of path to SHA-256
         The files.
-    neighbours : list of array [T, N, 2, A, 4], or None
+    neighbours : list of array [T, N, A, 4], or None
         Neighbour descriptor over the runs; see `with_neighbours`.
     temperature_k : float or None
         Of the runs (`temperature_of`), K.
@@ -187,7 +187,6 @@ class Dataset:
             cell=self.cell,
             ions_per_run=self.ions_per_run,
             contact_angstrom=self._contact_angstrom(),
-            step_skip=step_skip,
             neighbours=self.neighbours,
         )
 
@@ -245,9 +244,9 @@ class Dataset:
     def _with(self, runs: list[np.ndarray]) -> Self:
         return dataclasses.replace(self, runs=runs, neighbours=None)
 
-    def with_neighbours(self, descriptor: NeighbourDescriptor | None, step_skip: int) -> Self:
+    def with_neighbours(self, descriptor: NeighbourDescriptor | None) -> Self:
         """Return these data with the neighbour descriptor of every ion at every frame."""
-        described = None if descriptor is None else descriptor.of_runs(self.runs, step_skip)
+        described = None if descriptor is None else descriptor.of_runs(self.runs)
         return dataclasses.replace(self, neighbours=described)
 
     def bootstrap(self, replica: int, seed: int, grouping: tuple[int, Grouping]) -> Self:

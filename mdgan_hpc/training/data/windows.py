@@ -40,9 +40,8 @@ class Windows:
         particle with the k - 1 that are nearest to it where the window begins, nearest first.
     cell : array [3, 3], optional
         For the distance to the nearest image, Angstrom.
-    neighbours : sequence of array, [T, N, 2, A, 4], optional
-        Neighbour descriptor of the particles of each run, with time forwards and backwards
-        (`mdgan_hpc.models.neighbours`).
+    neighbours : sequence of array, [T, N, A, 4], optional
+        Neighbour descriptor of the particles of each run (`mdgan_hpc.models.neighbours`).
 
     Raises
     ------
@@ -155,8 +154,9 @@ class Windows:
         sample = np.searchsorted(ends, pick, side="right")
         start = pick - np.concatenate([[0], ends[:-1]])[sample]
         index = self._index(sample[part], start[part], np.arange(records) * spacing)
-        flag = backwards[part].to(self.device)[:, None, None] & self.symmetry.time_reversal
-        index = torch.where(flag, index.flip(1), index)
+        if self.symmetry.time_reversal:
+            flag = backwards[part].to(self.device)[:, None, None]
+            index = torch.where(flag, index.flip(1), index)
         chosen = operation[part].to(self.device)
         rotation = self._rotations[chosen]
         if turn is not None:
@@ -165,7 +165,7 @@ class Windows:
         moved = moved + self._translations[chosen][:, None, None, :]
         if self._neighbours is None:
             return Window(moved)
-        described = self._neighbours[index, flag.long()]
+        described = self._neighbours[index]
         vectors = torch.einsum("bij,blkaj->blkai", rotation.float(), described[..., :3])
         return Window(moved, torch.cat([vectors, described[..., 3:]], -1))
 
