@@ -51,7 +51,10 @@ def main(arguments: Sequence[str]) -> None:
     )
     made = [path.flatten(1, 2).double().numpy()]
     (ours, alpha2), (theirs, alpha2_md) = one_record(made), one_record(known)
-    print("one record:", *(f"{q:g}: {a / b:.3f}" for q, a, b in zip(QUANTILES, ours, theirs)))
+    print(
+        "one record:",
+        *(f"{q:g}: {a / b:.3f}" for q, a, b in zip(QUANTILES, ours, theirs, strict=True)),
+    )
     print(f"alpha2 of one record: {alpha2:.4f}, of the runs {alpha2_md:.4f}")
     longest = min(map(len, known)) / 2
     lags = [round(lag / model.record_interval_ps) for lag in LAGS_PS]
