@@ -252,6 +252,10 @@ def _require_meaning(content: dict[str, Any], file: Path) -> None:
         "weights": isinstance(content.get("weights"), Mapping)
         and all(isinstance(weight, Tensor) for weight in content["weights"].values()),
     }
+    if content["format"] == FORMAT:
+        rules["kind"] = isinstance(content.get("kind"), str)
+        rules["behaviour"] = type(content.get("behaviour")) is int
+        rules["version"] = isinstance(content.get("version"), str)
     for name, possible in rules.items():
         if not possible or (name not in content and name != "label"):
             told = content.get(name)
@@ -279,7 +283,7 @@ def _generator(content: dict[str, Any], file: Path) -> Generator:
     """
     old = content["format"] == FORMAT_1
     try:
-        kind = str(content["generator"]["kind"] if old else content["kind"])
+        kind = str(content["generator"]["kind"]) if old else content["kind"]
         behaviour = 1 if old else content["behaviour"]
         cls = registry.get(kind)
     except (KeyError, TypeError) as error:

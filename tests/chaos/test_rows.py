@@ -1,5 +1,6 @@
 """What once broke a command, each in its own test: one line now, with the place in it."""
 
+import io
 import json
 import os
 import shutil
@@ -141,6 +142,15 @@ def test_a_model_without_a_possible_interval(commands, material, interval):
     save_model(material.model, model)
     told = commands("generate", material.model, "-o", material.folder / "new.h5", *GENERATE)
     refused(told, "record_interval_ps is", "which cannot be")
+
+
+@pytest.mark.parametrize("name", ["behaviour", "kind", "version"])
+def test_a_model_that_tells_no_generator(commands, material, name):
+    content = torch.load(io.BytesIO(unsealed(material.model.read_bytes(), "")), weights_only=True)
+    content[name] = torch.zeros(3)
+    torch.save(content, material.model)
+    told = commands("generate", material.model, "-o", material.folder / "new.h5", *GENERATE)
+    refused(told, f"{name} is a Tensor, which cannot be")
 
 
 @pytest.mark.parametrize("d", ["nan", "null", "-1.0", '"text"', "[1.0]", "1e999"])

@@ -14,6 +14,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -89,16 +90,25 @@ class Commands:
 
     def __call__(self, command: str, *arguments: object, timeout_s: float = 180.0) -> Outcome:
         """Run ``mdgan-command`` with arguments."""
+        return Outcome(**self._ask(command, timeout_s, *arguments))
+
+    def here(self, command: str, *arguments: object) -> None:
+        """Run it in the process itself: forks then have what the command loads when it is used."""
+        outcome = Outcome(**self._ask(command, None, *arguments))
+        assert outcome.status == 0, outcome.told
+
+    def _ask(self, command: str, timeout_s: float | None, *arguments: object) -> dict[str, Any]:
         assert self._server.stdin is not None
         assert self._server.stdout is not None
         request = [command, timeout_s, *map(str, arguments)]
         self._server.stdin.write(json.dumps(request) + "\n")
         self._server.stdin.flush()
-        return Outcome(**json.loads(self._server.stdout.readline()))
+        answer: dict[str, Any] = json.loads(self._server.stdout.readline())
+        return answer
 
 
-def _main(command: str, arguments: Sequence[str]) -> None:
-    """Run a command in this process, and end it as the command ends."""
+def _main(command: str, arguments: Sequence[str]) -> int:
+    """Run a command in this process; return the status that it ends with."""
     status: Any = 1
     sys.argv = [f"mdgan-{command}", *arguments]
     try:
@@ -111,7 +121,15 @@ def _main(command: str, arguments: Sequence[str]) -> None:
         traceback.print_exc()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(status if isinstance(status, int) else 1)
+    return status if isinstance(status, int) else 1
+
+
+def _here(command: str, arguments: Sequence[str]) -> Outcome:
+    with tempfile.TemporaryFile("w+") as told, redirect_stdout(told), redirect_stderr(told):
+        begin = time.monotonic()
+        status = _main(command, arguments)
+        told.seek(0)
+        return Outcome(status, told.read(), time.monotonic() - begin, False, 0)
 
 
 def _forked(command: str, timeout_s: float, arguments: Sequence[str]) -> Outcome:
@@ -127,7 +145,7 @@ def _forked(command: str, timeout_s: float, arguments: Sequence[str]) -> Outcome
             limit = pages * resource.getpagesize() + 2 * MOST_MEMORY
             resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-            _main(command, arguments)
+            os._exit(_main(command, arguments))
         pause, hung = 0.001, False
         while True:
             done, status, usage = os.wait4(child, os.WNOHANG)
@@ -163,7 +181,10 @@ def _serve() -> None:
     torch.set_num_threads(1)
     for line in sys.stdin:
         command, timeout_s, *arguments = json.loads(line)
-        outcome = _forked(command, timeout_s, arguments)
+        if timeout_s is None:
+            outcome = _here(command, arguments)
+        else:
+            outcome = _forked(command, timeout_s, arguments)
         print(json.dumps(vars(outcome)), flush=True)
 
 

@@ -24,7 +24,7 @@ from mdgan_hpc.results import load_results
 from mdgan_hpc.trajectory import Trajectory
 from tests.support.chaos.commands import Commands, Outcome
 from tests.support.chaos.hdf5 import damage_bytes, damage_structure
-from tests.support.chaos.material import GENERATE, Material, make_material
+from tests.support.chaos.material import GENERATE, LONGER, Material, make_material
 from tests.support.chaos.models import damage_model
 from tests.support.chaos.texts import damage_json, damage_options, damage_text, damage_toml
 
@@ -34,7 +34,7 @@ _WEIGHTS = {
     "convert": 10,
     "train": 4,
     "advise": 3,
-    "report": 1,
+    "report": 0.5,
     "generate": 8,
     "resume": 4,
     "grow": 8,
@@ -61,7 +61,17 @@ class InputChaos:
         whole.mkdir()
         self.material: Material = make_material(whole, commands)
         self.outcomes: Counter[str] = Counter()
+        self.seconds: Counter[str] = Counter()
         self.failures: list[str] = []
+        self.memory = 0  # bytes, of the largest
+
+    def told(self) -> str:
+        """Return what came of all inputs so far."""
+        stages = {name: round(s) for name, s in sorted(self.seconds.items())}
+        return (
+            f"{sum(self.outcomes.values())} damaged inputs, at most {self.memory / 2**30:.2f} GiB: "
+            f"{dict(sorted(self.outcomes.items()))}; seconds {stages}"
+        )
 
     def copy_to(self, folder: Path) -> Material:
         """Return a copy of the whole files in a folder, in which nothing else is."""
@@ -85,6 +95,8 @@ class InputChaos:
         wrong = outcome.wrong()
         if list(work.rglob("canary")):
             wrong = "what a file holds was run"
+        self.memory = max(self.memory, outcome.memory)
+        self.seconds[stage] += outcome.seconds
         kind = "right" if outcome.status == 0 else "refused"
         if not wrong and "DIFFERENT" in done:
             wrong = "other numbers without a word"
@@ -169,9 +181,7 @@ class InputChaos:
         """A generated trajectory that is made longer."""
         path = rng.choice([m.generated, m.folder / "gen.shards/part-00000.h5"])
         done = self._trajectory(path, rng)
-        longer = list(GENERATE)
-        longer[3] = 90
-        line = (m.model, "-o", m.generated, *longer)
+        line = (m.model, "-o", m.generated, *LONGER)
         return f"{path.name}: {done}", self.commands("generate", *line)
 
     def _arrhenius(self, m: Material, rng: random.Random) -> tuple[str, Outcome]:
@@ -218,9 +228,7 @@ class BitFlips:
 
     def _grown(self, m: Material) -> np.ndarray | str:
         """Return the positions of the generated trajectory made longer, or why there are none."""
-        longer = list(GENERATE)
-        longer[3] = 90
-        done = self.commands("generate", m.model, "-o", m.generated, *longer)
+        done = self.commands("generate", m.model, "-o", m.generated, *LONGER)
         if wrong := done.wrong():
             return f"WRONG {wrong}"
         if done.status:
@@ -337,7 +345,7 @@ def main() -> None:
                 print(failure, flush=True)
             told = len(chaos.failures)
             if number % 50 == 49 or number == options.first + options.count - 1:
-                print(number + 1, dict(sorted(chaos.outcomes.items())), file=sys.stderr)
+                print(number + 1, chaos.told(), file=sys.stderr)
         if options.bits:
             flips = BitFlips(chaos)
             for kind in ("model", "checkpoint", "ledger", "results"):
