@@ -15,7 +15,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from mdgan_hpc.errors import EXIT_DATA, EXIT_SOFTWARE, LaunchError, MdganError, StoppedError
+from mdgan_hpc.errors import (
+    EXIT_DATA,
+    EXIT_SOFTWARE,
+    LaunchError,
+    MdganError,
+    SignalledInterrupt,
+    StoppedError,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -343,8 +350,10 @@ def run_together(work: Callable[[], None], *, debug: bool = False) -> None:
 
             traceback.print_exc()
         _end_all(launch, f"Error: {error}", error.exit_status)
-    except KeyboardInterrupt:
-        _end_all(launch, "Interrupted; start again to go on from what was saved before.", 130)
+    except KeyboardInterrupt as error:
+        told = f"{error}" if isinstance(error, SignalledInterrupt) else "Interrupted"
+        status = getattr(error, "exit_status", 130)
+        _end_all(launch, f"{told}; start again to go on from what was saved before.", status)
     except BrokenPipeError:
         raise  # who reads what is printed has gone: click ends without a word
     except Exception as error:

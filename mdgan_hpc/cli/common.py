@@ -20,6 +20,7 @@ from click.core import ParameterSource
 from mdgan_hpc import __version__
 from mdgan_hpc.errors import DataWarning, LaunchError
 from mdgan_hpc.parallel import detect_launch, run_together
+from mdgan_hpc.stopping import ended_by_signals
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -46,7 +47,7 @@ def command(name: str) -> Callable[[Callable[..., None]], click.Command]:
 
     def decorate(function: Callable[..., None]) -> click.Command:
         def guarded(debug: bool, **arguments: object) -> None:
-            with messages_shown():
+            with messages_shown(), ended_by_signals():
                 run_together(lambda: function(**arguments), debug=debug)
 
         guarded.__doc__ = function.__doc__

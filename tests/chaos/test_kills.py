@@ -9,7 +9,9 @@ import pytest
 from tests.support.chaos import stages
 from tests.support.chaos.stages import COUNT, Stages
 
-NAMES = ("convert", "msd", "generate", "train", "report")
+NAMES = ("convert", "msd", "generate", "workers", "train", "ensemble", "report")
+#: Of 50: a stage that starts processes of its own, or several ranks, takes a dozen times as long.
+FEW = {("workers", 1): 10, ("ensemble", 1): 15, ("ensemble", 2): 10, ("report", 2): 15}
 
 
 @pytest.fixture(scope="module")
@@ -18,17 +20,34 @@ def all_stages(tmp_path_factory):
 
 
 def test_a_stage_is_killed_and_ends_the_same(all_stages, tmp_path):
-    all_stages.disturb("generate", tmp_path / "run", random.Random(1), 2)
+    all_stages.disturb("generate", tmp_path / "run", random.Random(1), 3)
 
 
+@pytest.mark.parametrize("size", [1, 2])
 @pytest.mark.parametrize("stage", NAMES)
 @pytest.mark.chaos
-def test_stages_are_killed_again_and_again(all_stages, tmp_path, stage):
-    dice, kills, number = random.Random(stage), 0, 0
-    while kills < COUNT:
-        kills += all_stages.disturb(stage, tmp_path / str(number), dice, 5)
+def test_stages_are_killed_again_and_again(all_stages, tmp_path, stage, size):
+    if size > 1 and (stage == "workers" or not stages.MPIEXEC.exists()):
+        pytest.skip(f"no workers on ranks, or no {stages.MPIEXEC}")
+    dice, kills, number = random.Random(f"{stage} {size}"), 0, 0
+    while kills < COUNT * FEW.get((stage, size), 50 if size == 1 else 20) // 50:
+        kills += all_stages.disturb(stage, tmp_path / str(number), dice, 5, size)
         number += 1
-    print(f"\n{stage}: {kills} kills and signals in {number} runs, the same bits")
+    print(f"\n{stage} on {size} ranks: {kills} kills and signals in {number} runs, the same bits")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_leaves_nothing(all_stages, tmp_path, number):
+    """What cannot be saved half done is put in order as after a Ctrl-C."""
+    process = stages.start(all_stages.commands["convert"], tmp_path)
+    while not stages.litter(tmp_path):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.001)
+    process.send_signal(number)
+    status, errors = stages.finish(process)
+    assert status == 128 + number, errors
+    assert errors == f"Ended by {number.name}; start again to go on from what was saved before.\n"
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("wait_s", [0.0, 0.3])

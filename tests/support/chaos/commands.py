@@ -16,6 +16,7 @@ import traceback
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Self
 
@@ -107,12 +108,12 @@ class Commands:
         return answer
 
 
-def _main(command: str, arguments: Sequence[str]) -> int:
+def run_main(command: str, arguments: Sequence[str]) -> int:
     """Run a command in this process; return the status that it ends with."""
     status: Any = 1
     sys.argv = [f"mdgan-{command}", *arguments]
     try:
-        module = sys.modules[f"mdgan_hpc.cli.{command}"]
+        module = import_module(f"mdgan_hpc.cli.{command}")
         module.main(args=list(arguments), prog_name=sys.argv[0])
         status = 0
     except SystemExit as end:
@@ -127,7 +128,7 @@ def _main(command: str, arguments: Sequence[str]) -> int:
 def _here(command: str, arguments: Sequence[str]) -> Outcome:
     with tempfile.TemporaryFile("w+") as told, redirect_stdout(told), redirect_stderr(told):
         begin = time.monotonic()
-        status = _main(command, arguments)
+        status = run_main(command, arguments)
         told.seek(0)
         return Outcome(status, told.read(), time.monotonic() - begin, False, 0)
 
@@ -145,7 +146,7 @@ def _forked(command: str, timeout_s: float, arguments: Sequence[str]) -> Outcome
             limit = pages * resource.getpagesize() + 2 * MOST_MEMORY
             resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-            os._exit(_main(command, arguments))
+            os._exit(run_main(command, arguments))
         pause, hung = 0.001, False
         while True:
             done, status, usage = os.wait4(child, os.WNOHANG)

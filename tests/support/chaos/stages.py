@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from mdgan_hpc.models.file import Model, load_model, save_model
 from mdgan_hpc.outputs import is_temporary
 from mdgan_hpc.results import load_results
 from mdgan_hpc.trajectory import TrajectoryWriter
+from tests.support.chaos.commands import run_main
+from tests.support.commands import run as run_here
 from tests.support.runs import underdamped
 from tests.support.transition import cubic, make
 
@@ -55,8 +58,10 @@ def start(command: list[str], folder: Path, **more: str) -> "subprocess.Popen[st
     )
 
 
-def finish(process: "subprocess.Popen[str]", timeout: float = 300) -> tuple[int, str]:
+def finish(process: "Forked | subprocess.Popen[str]", timeout: float = 300) -> tuple[int, str]:
     """Wait; returns status and messages. Nothing of its session is left running."""
+    if isinstance(process, Forked):
+        return process.finish(timeout)
     try:
         _, errors = process.communicate(timeout=timeout)
     finally:
@@ -104,8 +109,12 @@ def curves(path: Path) -> bytes:
 
 
 def weights(folder: Path) -> bytes:
-    state = load_model(folder).generator.state_dict()
-    return b"".join(torch.as_tensor(state[name]).numpy().tobytes() for name in sorted(state))
+    """Those of a model, and of its replicas."""
+    model = load_model(folder)
+    states = [g.state_dict() for g in (model.generator, *model.replicas)]
+    return b"".join(
+        torch.as_tensor(s[name]).numpy().tobytes() for s in states for name in sorted(s)
+    )
 
 
 def report_numbers(folder: Path) -> bytes:
@@ -117,6 +126,46 @@ def report_numbers(folder: Path) -> bytes:
     ).tobytes()
 
 
+class Forked:
+    """A command in a fork of this process, which has loaded what takes a new one seconds."""
+
+    def __init__(self, command: list[str], folder: Path) -> None:
+        self._told = tempfile.TemporaryFile()  # noqa: SIM115, closed in finish
+        self.returncode: int | None = None
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                os.setsid()
+                os.chdir(folder)
+                nothing = os.open(os.devnull, os.O_RDWR)
+                for target, source in ((0, nothing), (1, nothing), (2, self._told.fileno())):
+                    os.dup2(source, target)
+                sys.stderr, sys.stdout = os.fdopen(2, "w"), os.fdopen(1, "w")
+                status = run_main(command[2].rpartition(".")[2], command[3:])
+            finally:
+                os._exit(status)
+
+    def poll(self) -> int | None:
+        if self.returncode is None:
+            done, status = os.waitpid(self.pid, os.WNOHANG)
+            self.returncode = os.waitstatus_to_exitcode(status) if done else None
+        return self.returncode
+
+    def finish(self, timeout: float = 300) -> tuple[int, str]:
+        """As the function of that name."""
+        deadline = time.monotonic() + timeout
+        try:
+            while (status := self.poll()) is None:
+                assert time.monotonic() < deadline, "hangs"
+                time.sleep(0.002)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+        self._told.seek(0)
+        with self._told as told:
+            return status, told.read().decode(errors="replace")
+
+
 class Stages:
     """Every stage with its undisturbed output, to be compared with disturbed ones."""
 
@@ -125,73 +174,109 @@ class Stages:
         self.a, self.b = trajectory(folder / "a.h5", 1), trajectory(folder / "b.h5", 2)
         self.model = model(folder / "model.pt")
         sets = [word for item in TRAIN for word in ("--set", item)]
-        data = ["--data", self.a, "--data", self.b]
+        train = ["train", "--data", self.a, "--data", self.b, "--out", "out", *sets]
         self.commands = {
             "convert": line("convert", SIESTA, "-o", "out.h5", "--select", "Li"),
             "msd": line("msd", self.a, self.b, "-o", "out.json"),
-            "generate": line("generate", self.model, "-o", "out.h5", *GENERATE, "--workers", 2),
-            "train": line("train", *data, "--out", "out", *sets),
+            "generate": line("generate", self.model, "-o", "out.h5", *GENERATE, "--workers", 1),
+            "workers": line("generate", self.model, "-o", "out.h5", *GENERATE, "--workers", 2),
+            "train": line(*train),
+            "ensemble": line(*train, "--replicas", 2),
             "report": line("report", "--md", self.a, "--generated", self.b, "-o", "out"),
         }
         self._read = {
             "convert": lambda f: positions(f / "out.h5"),
             "generate": lambda f: positions(f / "out.h5"),
+            "workers": lambda f: positions(f / "out.h5"),
             "msd": lambda f: curves(f / "out.json"),
             "train": lambda f: weights(f / "out"),
+            "ensemble": lambda f: weights(f / "out"),
             "report": lambda f: report_numbers(f / "out"),
         }
-        self._whole: dict[str, tuple[bytes, float]] = {}
+        self._whole: dict[tuple[str, int], tuple[bytes, float]] = {}
 
     def result(self, stage: str, folder: Path) -> bytes:
         return self._read[stage](folder)
 
-    def whole(self, stage: str) -> tuple[bytes, float]:
+    def start(self, stage: str, folder: Path, size: int) -> "Forked | subprocess.Popen[str]":
+        """Start a stage on so many ranks."""
+        command = self.commands[stage]
+        if size == 1:
+            return Forked(command, folder)
+        return start(ranks([folder] * size, command), folder)
+
+    def whole(self, stage: str, size: int) -> tuple[bytes, float]:
         """The output of an undisturbed run, and the seconds it took."""
-        if stage not in self._whole:
-            folder = self.folder / f"whole-{stage}"
+        if (stage, size) not in self._whole:
+            if size == 1:  # once in this process, so that its forks have all loaded
+                folder = self.folder / f"here-{stage}"
+                folder.mkdir()
+                command = self.commands[stage]
+                done = run_here(command[2], *command[3:], folder=folder)
+                assert done.returncode == 0, done.stderr
+            folder = self.folder / f"whole-{stage}-{size}"
             folder.mkdir()
             begin = time.monotonic()
-            status, errors = run(self.commands[stage], folder)
+            status, errors = finish(self.start(stage, folder, size))
             assert status == 0, errors
             assert not litter(folder)
-            self._whole[stage] = self.result(stage, folder), time.monotonic() - begin
-        return self._whole[stage]
+            self._whole[stage, size] = self.result(stage, folder), time.monotonic() - begin
+        return self._whole[stage, size]
 
-    def disturb(self, stage: str, folder: Path, dice: random.Random, kills: int) -> int:
-        """Kill a stage again and again, then let it finish and compare; returns the kills."""
-        expected, seconds = self.whole(stage)
+    def disturb(
+        self, stage: str, folder: Path, dice: random.Random, kills: int, size: int = 1
+    ) -> int:
+        """Kill a stage again and again, then let it finish and compare; returns the kills.
+
+        Of several ranks the launcher or one of them is killed.
+        """
+        expected, seconds = self.whole(stage, size)
         folder.mkdir()
         done = 0
         for _ in range(kills):
-            process = start(self.commands[stage], folder)
+            process = self.start(stage, folder, size)
             time.sleep(dice.uniform(0.2, 1.0) * seconds)
-            if process.poll() is None:
-                sign = dice.choice(FATAL)
-                process.send_signal(sign)
+            sign = dice.choice(FATAL) if process.poll() is None else None
+            if sign is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(_victim(process.pid, folder, dice), sign)
                 done += 1
-            process.wait(300)
+            deadline = time.monotonic() + 300
+            while process.poll() is None:
+                assert time.monotonic() < deadline, f"{stage} hangs after {sign}"
+                time.sleep(0.005)
             left = children_of(folder)
             _, errors = finish(process)
             assert not left, f"processes {left} outlived a killed {stage}"
             assert "Traceback" not in errors or "KeyboardInterrupt" in errors, errors
-        status, errors = run(self.commands[stage], folder)
+            if size == 1 and sign != signal.SIGKILL:
+                assert not litter(folder), (sign, litter(folder))
+        status, errors = finish(self.start(stage, folder, size))
         assert status == 0 or "exists already" in errors, errors
         assert self.result(stage, folder) == expected
         assert not litter(folder), litter(folder)
         return done
 
 
+def _victim(launcher: int, folder: Path, dice: random.Random) -> int:
+    """The process that was started, or a rank that it launched in the folder."""
+    found = [p for p in working_in(folder) if os.path.samefile(f"/proc/{p}/exe", sys.executable)]
+    return dice.choice([launcher, *found]) if launcher not in found else launcher
+
+
+def working_in(folder: Path) -> list[int]:
+    """Processes whose working directory is a folder."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit() and (entry / "cwd").readlink() == folder.resolve():
+                found.append(int(entry.name))
+    return found
+
+
 def children_of(folder: Path) -> list[int]:
     """Processes that work in a folder, a second after their parent ended."""
     deadline = time.monotonic() + 1.0
-    while True:
-        found = []
-        for entry in Path("/proc").iterdir():
-            try:
-                if entry.name.isdigit() and (entry / "cwd").readlink() == folder.resolve():
-                    found.append(int(entry.name))
-            except OSError:
-                continue
-        if not found or time.monotonic() > deadline:
-            return found
+    while (found := working_in(folder)) and time.monotonic() < deadline:
         time.sleep(0.05)
+    return found
