@@ -7,13 +7,14 @@ step of its own, whose variables they inherit. MDGAN_LAUNCHER=torchrun|slurm|ope
 overrides.
 """
 
+import contextlib
 import logging
 import os
 import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, NoReturn, Protocol, TypeVar
 
 from mdgan_hpc.errors import (
     EXIT_DATA,
@@ -426,6 +427,20 @@ def _end_all(launch: Launch, line: str, status: int) -> None:
         # An abort can overtake the line on its way through the launcher.
         time.sleep(0.5)
         _world.abort(status)
+    leave(launch, status)
+
+
+def leave(launch: Launch, status: int) -> NoReturn:
+    """End this rank before all have met, and with it those that would wait for it.
+
+    MPICH's mpiexec does not end them by itself, but takes the word of its protocol (PMI-1) by
+    which MPI_Abort asks for it. Open MPI's does; srun does with ``--kill-on-bad-exit``.
+    """
+    descriptor = os.environ.get("PMI_FD", "")
+    if launch.launcher == "pmi" and launch.size > 1 and descriptor.isdigit():
+        time.sleep(0.5)  # as above
+        with contextlib.suppress(OSError):
+            os.write(int(descriptor), f"cmd=abort exitcode={status}\n".encode())
     sys.exit(status)
 
 

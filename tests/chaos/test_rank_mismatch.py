@@ -51,8 +51,9 @@ def mismatch(files, tmp_path, stage, how, dice):
         else:
             (odd / name).unlink()
             stages.trajectory(odd / name, 3, frames=200)
+    lines = [COMMANDS[stage] + ["--bogus"] * (how == "line" and f is odd) for f in folders]
     begin = time.monotonic()
-    status, errors = stages.run(stages.ranks(folders, COMMANDS[stage]), tmp_path)
+    status, errors = stages.run(stages.ranks(folders, lines), tmp_path)
     seconds = time.monotonic() - begin
     assert status != 0, errors
     assert errors.count("Error: ") == 1, errors
@@ -63,8 +64,16 @@ def mismatch(files, tmp_path, stage, how, dice):
     assert not stages.litter(tmp_path)
 
 
-@pytest.mark.parametrize("how", ["missing", "other"])
-@pytest.mark.parametrize("stage", ["msd", "train"])
+@pytest.mark.parametrize(
+    ("stage", "how"),
+    [
+        ("msd", "missing"),
+        ("msd", "other"),
+        ("msd", "line"),
+        ("train", "missing"),
+        ("train", "other"),
+    ],
+)
 def test_ranks_that_see_other_files_are_refused(files, tmp_path, stage, how):
     mismatch(files, tmp_path, stage, how, random.Random(1))
 
@@ -73,7 +82,7 @@ def test_ranks_that_see_other_files_are_refused(files, tmp_path, stage, how):
 @pytest.mark.parametrize("stage", COMMANDS)
 def test_many_mismatches(files, tmp_path, stage):
     dice, count = random.Random(stage), -(-COUNT // len(COMMANDS))
-    ways = ["missing", "empty", "other"] + (["same"] if stage != "msd" else [])
+    ways = ["missing", "empty", "other", "line"] + (["same"] if stage != "msd" else [])
     for number in range(count):
         folder = tmp_path / str(number)
         folder.mkdir()

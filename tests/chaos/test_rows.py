@@ -135,7 +135,7 @@ def test_a_claimed_axis_of_a_billion(commands, material, options):
     refused(told, "claims 9.6e+04 MB", name)
 
 
-@pytest.mark.parametrize("interval", [float("nan"), 0.0, -1.0, "0.01", None])
+@pytest.mark.parametrize("interval", [float("nan"), 0.0, -1.0, 10**30, "0.01", None])
 def test_a_model_without_a_possible_interval(commands, material, interval):
     model = load_model(material.model)
     model.record_interval_ps = interval

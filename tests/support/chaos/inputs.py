@@ -28,19 +28,19 @@ from tests.support.chaos.material import GENERATE, LONGER, Material, make_materi
 from tests.support.chaos.models import damage_model
 from tests.support.chaos.texts import damage_json, damage_options, damage_text, damage_toml
 
-#: Shares of the stages: a report takes seconds, others a moment.
+#: Shares of the stages: a report takes seconds, a training one, others a moment.
 _WEIGHTS = {
-    "msd": 10,
-    "convert": 10,
-    "train": 4,
+    "msd": 14,
+    "convert": 14,
+    "train": 2,
     "advise": 3,
-    "report": 0.5,
-    "generate": 8,
-    "resume": 4,
-    "grow": 8,
-    "arrhenius": 8,
-    "configuration": 8,
-    "options": 8,
+    "report": 0.25,
+    "generate": 6,
+    "resume": 2,
+    "grow": 5,
+    "arrhenius": 10,
+    "configuration": 10,
+    "options": 6,
 }
 
 

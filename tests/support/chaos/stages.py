@@ -74,10 +74,10 @@ def run(command: list[str], folder: Path, **more: str) -> tuple[int, str]:
     return finish(start(command, folder, **more))
 
 
-def ranks(folders: list[Path], command: list[str]) -> list[str]:
-    """The command on one rank in each of these folders."""
+def ranks(folders: list[Path], commands: list[list[str]]) -> list[str]:
+    """One rank in each of these folders, each with its own command."""
     whole: list[str] = [str(MPIEXEC)]
-    for number, folder in enumerate(folders):
+    for number, (folder, command) in enumerate(zip(folders, commands, strict=True)):
         whole += [":"] * bool(number) + ["-n", "1", "-wdir", str(folder), *command]
     return whole
 
@@ -203,7 +203,7 @@ class Stages:
         command = self.commands[stage]
         if size == 1:
             return Forked(command, folder)
-        return start(ranks([folder] * size, command), folder)
+        return start(ranks([folder] * size, [command] * size), folder)
 
     def whole(self, stage: str, size: int) -> tuple[bytes, float]:
         """The output of an undisturbed run, and the seconds it took."""
@@ -251,6 +251,8 @@ class Stages:
             assert "Traceback" not in errors or "KeyboardInterrupt" in errors, errors
             if size == 1 and sign != signal.SIGKILL:
                 assert not litter(folder), (sign, litter(folder))
+            if process.returncode == 0:
+                break
         status, errors = finish(self.start(stage, folder, size))
         assert status == 0 or "exists already" in errors, errors
         assert self.result(stage, folder) == expected
@@ -260,7 +262,11 @@ class Stages:
 
 def _victim(launcher: int, folder: Path, dice: random.Random) -> int:
     """The process that was started, or a rank that it launched in the folder."""
-    found = [p for p in working_in(folder) if os.path.samefile(f"/proc/{p}/exe", sys.executable)]
+    exe, found = Path(sys.executable).resolve(), []
+    for process in working_in(folder):
+        with contextlib.suppress(OSError):
+            if Path(f"/proc/{process}/exe").readlink() == exe:
+                found.append(process)
     return dice.choice([launcher, *found]) if launcher not in found else launcher
 
 
