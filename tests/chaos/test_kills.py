@@ -1,5 +1,6 @@
 """Stages killed at any moment: the same bits, nothing torn, nothing left behind."""
 
+import os
 import random
 import signal
 import time
@@ -39,26 +40,37 @@ def test_stages_are_killed_again_and_again(all_stages, tmp_path, stage, size):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_leaves_nothing(all_stages, tmp_path, number):
     """What cannot be saved half done is put in order as after a Ctrl-C."""
-    process = stages.start(all_stages.commands["convert"], tmp_path)
+    process = all_stages.start("convert", tmp_path)
     while not stages.litter(tmp_path):
-        assert process.poll() is None, process.stderr.read()
+        assert process.poll() is None
         time.sleep(0.001)
-    process.send_signal(number)
+    os.kill(process.pid, number)
     status, errors = stages.finish(process)
     assert status == 128 + number, errors
     assert errors == f"Ended by {number.name}; start again to go on from what was saved before.\n"
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("wait_s", [0.0, 0.3])
+def test_a_killed_report_leaves_whole_files(all_stages, tmp_path):
+    process = all_stages.start("report", tmp_path)
+    while len(list(tmp_path.glob("out/*.pdf"))) < 2 or not stages.litter(tmp_path):
+        assert process.poll() is None, process.finish().told
+        time.sleep(0.001)
+    os.kill(process.pid, signal.SIGKILL)
+    process.finish()
+    assert stages.whole_figures(tmp_path / "out") >= 2
+
+
+@pytest.mark.parametrize("wait_s", [0.0, pytest.param(0.3, marks=pytest.mark.chaos)])
 def test_workers_end_with_their_parent(all_stages, tmp_path, wait_s):
     """Also while they are starting: killed as soon as both are there, and a little later."""
-    records = stages.line("generate", all_stages.model, "-o", "g.h5", "--workers", 2)
-    process = stages.start([*records, "--particles", "600", "--records", "100000"], tmp_path)
+    small = (all_stages.model, "-o", "g.h5", "--workers", 2, "--particles", 600)
+    process = stages.start("generate", *small, "--records", 100000, folder=tmp_path)
     while len(stages.children_of(tmp_path)) < 4:  # and what counts shared memory
-        assert process.poll() is None, process.stderr.read()
+        assert process.poll() is None
     time.sleep(wait_s)
-    process.send_signal(signal.SIGKILL)
-    process.wait(10)
+    os.kill(process.pid, signal.SIGKILL)
+    while process.poll() is None:
+        time.sleep(0.01)
     assert not stages.children_of(tmp_path)
-    process.stderr.close()
+    process.finish()

@@ -67,7 +67,7 @@ def test_models_without_a_seal_are_read(material):
     assert load_model(material.model).species == 3
 
 
-@pytest.mark.parametrize("tail", [b"\n", bytes(200), b'{"step": 15, "likel', b"\xff\n[]\n"])
+@pytest.mark.parametrize("tail", [b"\n\xff\n[]\n" + bytes(200), b'{"step": 15, "likel'])
 def test_a_damaged_tail_of_the_metrics(commands, chaos, material, tail):
     (material.training / "model.pt").unlink()
     metrics = material.training / "metrics.jsonl"
@@ -249,3 +249,13 @@ def test_advice_on_motion_that_tells_nothing(commands, tmp_path):
     assert advice.status == fit.status == 0, advice.told + fit.told
     has_d = load_results(tmp_path / "msd.json")["diffusion"].get("total") is not None
     assert has_d == ("cannot answer" not in advice.told)
+
+
+def test_provenance_of_an_input_by_absolute_path_lies_in_its_place(commands, material):
+    out = material.folder / "new.h5"
+    done = commands("msd", material.run, "-o", out)
+    assert done.status == 0, done.told
+    assert material.run.is_absolute()
+    assert any(str(material.run) in str(i) for i in load_results(out)["provenance"]["inputs"])
+    with h5py.File(out) as file:
+        assert material.run.parts[1] not in file

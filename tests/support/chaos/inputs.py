@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from mdgan_hpc.errors import MdganError
 from mdgan_hpc.results import load_results
@@ -59,7 +60,7 @@ class InputChaos:
         self.folder, self.commands, self.seed = folder, commands, seed
         whole = folder / "whole"
         whole.mkdir()
-        self.material: Material = make_material(whole, commands)
+        self.material: Material = make_material(whole)
         self.outcomes: Counter[str] = Counter()
         self.seconds: Counter[str] = Counter()
         self.failures: list[str] = []
@@ -169,8 +170,6 @@ class InputChaos:
         return f"{path.name}: {done}", outcome
 
     def same_model(self, m: Material) -> bool:
-        import torch
-
         made, whole = (
             torch.load(f.training / "model.pt", weights_only=True)["weights"]
             for f in (m, self.material)
@@ -336,6 +335,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=10**9)
     parser.add_argument("--bits", type=int, default=0, help="bits of each kind of file")
     options = parser.parse_args()
+    torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder, Commands() as commands:
         chaos = InputChaos(Path(folder), commands, options.seed)
         told = 0

@@ -8,7 +8,7 @@ import numpy as np
 
 from mdgan_hpc.models.file import Model, save_model
 from mdgan_hpc.trajectory import TrajectoryWriter
-from tests.support.chaos.commands import Commands
+from tests.support.commands import run
 from tests.support.motion import brownian, write
 from tests.support.runs import underdamped
 from tests.support.transition import cubic, make, windows
@@ -85,7 +85,7 @@ class Material:
         return self.folder / "msd.h5"
 
 
-def make_material(folder: Path, commands: Commands) -> Material:
+def make_material(folder: Path) -> Material:
     """Make all of it."""
     found = Material(folder)
     cell = 8.0 * np.eye(3)
@@ -126,5 +126,7 @@ def make_material(folder: Path, commands: Commands) -> Material:
         ("msd", walk, "-o", found.hdf5),
         ("msd", "--arrhenius", f"300={found.json}", "--arrhenius", f"400={found.hdf5}", *out),
     ):
-        commands.here(command, *arguments)
+        # In this process, whose forks then have what a command loads and sets up when it is used.
+        done = run(f"mdgan_hpc.cli.{command}", *arguments)
+        assert done.returncode == 0, done.stderr
     return found

@@ -6,9 +6,9 @@ import random
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -18,7 +18,7 @@ from mdgan_hpc.models.file import Model, load_model, save_model
 from mdgan_hpc.outputs import is_temporary
 from mdgan_hpc.results import load_results
 from mdgan_hpc.trajectory import TrajectoryWriter
-from tests.support.chaos.commands import run_main
+from tests.support.chaos.commands import Forked
 from tests.support.commands import run as run_here
 from tests.support.runs import underdamped
 from tests.support.transition import cubic, make
@@ -38,19 +38,24 @@ GENERATE = (*GENERATE, "--block-records", 100, "--save-interval", 0.05)
 FATAL = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGUSR2)
 
 
-def environment(**more: str) -> dict[str, str]:
-    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **more}
+Process = Forked | subprocess.Popen[str]
 
 
-def line(stage: str, *arguments: object) -> list[str]:
-    return [sys.executable, "-m", f"mdgan_hpc.cli.{stage}", *map(str, arguments)]
+def start(stage: str, *arguments: object, folder: Path, **options: Any) -> Forked:
+    """Start ``mdgan-stage`` in a folder, with options of `Forked`."""
+    return Forked(stage, arguments, folder, silent=True, **options)
 
 
-def start(command: list[str], folder: Path, **more: str) -> "subprocess.Popen[str]":
+def start_ranks(folders: list[Path], lines: list[list[str]]) -> "subprocess.Popen[str]":
+    """Start one rank in each of these folders, each with its own command line."""
+    whole: list[str] = [str(MPIEXEC)]
+    for number, (folder, (stage, *words)) in enumerate(zip(folders, lines, strict=True)):
+        python = [sys.executable, "-m", f"mdgan_hpc.cli.{stage}"]
+        whole += [":"] * bool(number) + ["-n", "1", "-wdir", str(folder), *python, *words]
     return subprocess.Popen(
-        command,
-        cwd=folder,
-        env=environment(**more),
+        whole,
+        cwd=folders[0],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -58,10 +63,12 @@ def start(command: list[str], folder: Path, **more: str) -> "subprocess.Popen[st
     )
 
 
-def finish(process: "Forked | subprocess.Popen[str]", timeout: float = 300) -> tuple[int, str]:
+def finish(process: Process, timeout: float = 300) -> tuple[int, str]:
     """Wait; returns status and messages. Nothing of its session is left running."""
     if isinstance(process, Forked):
-        return process.finish(timeout)
+        outcome = process.finish(timeout)
+        assert not outcome.hung, outcome.told
+        return outcome.status, outcome.told
     try:
         _, errors = process.communicate(timeout=timeout)
     finally:
@@ -70,16 +77,9 @@ def finish(process: "Forked | subprocess.Popen[str]", timeout: float = 300) -> t
     return process.returncode, errors
 
 
-def run(command: list[str], folder: Path, **more: str) -> tuple[int, str]:
-    return finish(start(command, folder, **more))
-
-
-def ranks(folders: list[Path], commands: list[list[str]]) -> list[str]:
-    """One rank in each of these folders, each with its own command."""
-    whole: list[str] = [str(MPIEXEC)]
-    for number, (folder, command) in enumerate(zip(folders, commands, strict=True)):
-        whole += [":"] * bool(number) + ["-n", "1", "-wdir", str(folder), *command]
-    return whole
+def run(stage: str, *arguments: object, folder: Path, **options: Any) -> tuple[int, str]:
+    """Run ``mdgan-stage`` in a folder; returns status and messages."""
+    return finish(start(stage, *arguments, folder=folder, **options))
 
 
 def trajectory(path: Path, seed: int, frames: int = 600) -> Path:
@@ -117,53 +117,21 @@ def weights(folder: Path) -> bytes:
     )
 
 
+def whole_figures(folder: Path) -> int:
+    """The number of figures of a report, none of which may be torn."""
+    figures = sorted([*folder.glob("*.pdf"), *folder.glob("*.png")])
+    for figure in figures:
+        content = figure.read_bytes()
+        begin, end = (b"%PDF", b"EOF") if figure.suffix == ".pdf" else (b"\x89PNG", b"IEND")
+        assert content.startswith(begin), figure
+        assert end in content[-12:], figure
+    return len(figures)
+
+
 def report_numbers(folder: Path) -> bytes:
-    pages = [p.read_bytes()[:4] + p.read_bytes()[-6:] for p in sorted(folder.glob("*.pdf"))]
-    assert pages
-    assert all(p.startswith(b"%PDF") and b"EOF" in p for p in pages)
-    return np.asarray(
-        load_results(folder / "analysis.h5")["md"]["dynamics"]["curves"]["msd"]
-    ).tobytes()
-
-
-class Forked:
-    """A command in a fork of this process, which has loaded what takes a new one seconds."""
-
-    def __init__(self, command: list[str], folder: Path) -> None:
-        self._told = tempfile.TemporaryFile()  # noqa: SIM115, closed in finish
-        self.returncode: int | None = None
-        self.pid = os.fork()
-        if self.pid == 0:
-            try:
-                os.setsid()
-                os.chdir(folder)
-                nothing = os.open(os.devnull, os.O_RDWR)
-                for target, source in ((0, nothing), (1, nothing), (2, self._told.fileno())):
-                    os.dup2(source, target)
-                sys.stderr, sys.stdout = os.fdopen(2, "w"), os.fdopen(1, "w")
-                status = run_main(command[2].rpartition(".")[2], command[3:])
-            finally:
-                os._exit(status)
-
-    def poll(self) -> int | None:
-        if self.returncode is None:
-            done, status = os.waitpid(self.pid, os.WNOHANG)
-            self.returncode = os.waitstatus_to_exitcode(status) if done else None
-        return self.returncode
-
-    def finish(self, timeout: float = 300) -> tuple[int, str]:
-        """As the function of that name."""
-        deadline = time.monotonic() + timeout
-        try:
-            while (status := self.poll()) is None:
-                assert time.monotonic() < deadline, "hangs"
-                time.sleep(0.002)
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.pid, signal.SIGKILL)
-        self._told.seek(0)
-        with self._told as told:
-            return status, told.read().decode(errors="replace")
+    assert whole_figures(folder)
+    tree = load_results(folder / "analysis.h5")["md"]["dynamics"]["curves"]
+    return np.asarray(tree["msd"]).tobytes()
 
 
 class Stages:
@@ -175,15 +143,18 @@ class Stages:
         self.model = model(folder / "model.pt")
         sets = [word for item in TRAIN for word in ("--set", item)]
         train = ["train", "--data", self.a, "--data", self.b, "--out", "out", *sets]
-        self.commands = {
-            "convert": line("convert", SIESTA, "-o", "out.h5", "--select", "Li"),
-            "msd": line("msd", self.a, self.b, "-o", "out.json"),
-            "generate": line("generate", self.model, "-o", "out.h5", *GENERATE, "--workers", 1),
-            "workers": line("generate", self.model, "-o", "out.h5", *GENERATE, "--workers", 2),
-            "train": line(*train),
-            "ensemble": line(*train, "--replicas", 2),
-            "report": line("report", "--md", self.a, "--generated", self.b, "-o", "out"),
+        report = ["report", "--md", self.a, "--generated", self.b, "-o", "out"]
+        generate = ["generate", self.model, "-o", "out.h5", *GENERATE, "--workers"]
+        lines = {
+            "convert": ["convert", SIESTA, "-o", "out.h5", "--select", "Li"],
+            "msd": ["msd", self.a, self.b, "-o", "out.json"],
+            "generate": [*generate, 1],
+            "workers": [*generate, 2],
+            "train": train,
+            "ensemble": [*train, "--replicas", 2],
+            "report": report,
         }
+        self.lines = {stage: [str(word) for word in line] for stage, line in lines.items()}
         self._read = {
             "convert": lambda f: positions(f / "out.h5"),
             "generate": lambda f: positions(f / "out.h5"),
@@ -198,12 +169,14 @@ class Stages:
     def result(self, stage: str, folder: Path) -> bytes:
         return self._read[stage](folder)
 
-    def start(self, stage: str, folder: Path, size: int) -> "Forked | subprocess.Popen[str]":
+    def start(self, stage: str, folder: Path, size: int = 1) -> Process:
         """Start a stage on so many ranks."""
-        command = self.commands[stage]
-        if size == 1:
-            return Forked(command, folder)
-        return start(ranks([folder] * size, [command] * size), folder)
+        line = self.lines[stage]
+        return (
+            start(*line, folder=folder)
+            if size == 1
+            else start_ranks([folder] * size, [line] * size)
+        )
 
     def whole(self, stage: str, size: int) -> tuple[bytes, float]:
         """The output of an undisturbed run, and the seconds it took."""
@@ -211,8 +184,8 @@ class Stages:
             if size == 1:  # once in this process, so that its forks have all loaded
                 folder = self.folder / f"here-{stage}"
                 folder.mkdir()
-                command = self.commands[stage]
-                done = run_here(command[2], *command[3:], folder=folder)
+                name, *words = self.lines[stage]
+                done = run_here(f"mdgan_hpc.cli.{name}", *words, folder=folder)
                 assert done.returncode == 0, done.stderr
             folder = self.folder / f"whole-{stage}-{size}"
             folder.mkdir()
@@ -251,7 +224,7 @@ class Stages:
             assert "Traceback" not in errors or "KeyboardInterrupt" in errors, errors
             if size == 1 and sign != signal.SIGKILL:
                 assert not litter(folder), (sign, litter(folder))
-            if process.returncode == 0:
+            if process.poll() == 0:
                 break
         status, errors = finish(self.start(stage, folder, size))
         assert status == 0 or "exists already" in errors, errors
