@@ -3,6 +3,8 @@
 Every error carries the exit status of the command it ends.
 """
 
+import signal
+
 EXIT_DATA = 1
 EXIT_USAGE = 2
 #: The program itself is at fault: EX_SOFTWARE of sysexits.h.
@@ -67,6 +69,20 @@ class StoppedError(MdganError):
     """Ended on request before the work was done; everything so far is saved."""
 
     exit_status = EXIT_STOPPED
+
+
+class SignalledInterrupt(KeyboardInterrupt):
+    """Ended by a signal: everything is put in order as after a Ctrl-C.
+
+    Parameters
+    ----------
+    number : int
+        The signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.exit_status = 128 + number
+        super().__init__(f"Ended by {signal.Signals(number).name}")
 
 
 class DataWarning(UserWarning):

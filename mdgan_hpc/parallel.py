@@ -7,15 +7,23 @@ step of its own, whose variables they inherit. MDGAN_LAUNCHER=torchrun|slurm|ope
 overrides.
 """
 
+import contextlib
 import logging
 import os
 import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, NoReturn, Protocol, TypeVar
 
-from mdgan_hpc.errors import EXIT_DATA, EXIT_SOFTWARE, LaunchError, MdganError, StoppedError
+from mdgan_hpc.errors import (
+    EXIT_DATA,
+    EXIT_SOFTWARE,
+    LaunchError,
+    MdganError,
+    SignalledInterrupt,
+    StoppedError,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -343,8 +351,10 @@ def run_together(work: Callable[[], None], *, debug: bool = False) -> None:
 
             traceback.print_exc()
         _end_all(launch, f"Error: {error}", error.exit_status)
-    except KeyboardInterrupt:
-        _end_all(launch, "Interrupted; start again to go on from what was saved before.", 130)
+    except KeyboardInterrupt as error:
+        told = f"{error}" if isinstance(error, SignalledInterrupt) else "Interrupted"
+        status = getattr(error, "exit_status", 130)
+        _end_all(launch, f"{told}; start again to go on from what was saved before.", status)
     except BrokenPipeError:
         raise  # who reads what is printed has gone: click ends without a word
     except Exception as error:
@@ -417,6 +427,20 @@ def _end_all(launch: Launch, line: str, status: int) -> None:
         # An abort can overtake the line on its way through the launcher.
         time.sleep(0.5)
         _world.abort(status)
+    leave(launch, status)
+
+
+def leave(launch: Launch, status: int) -> NoReturn:
+    """End this rank before all have met, and with it those that would wait for it.
+
+    MPICH's mpiexec does not end them by itself, but takes the word of its protocol (PMI-1) by
+    which MPI_Abort asks for it. Open MPI's does; srun does with ``--kill-on-bad-exit``.
+    """
+    descriptor = os.environ.get("PMI_FD", "")
+    if launch.launcher == "pmi" and launch.size > 1 and descriptor.isdigit():
+        time.sleep(0.5)  # as above
+        with contextlib.suppress(OSError):
+            os.write(int(descriptor), f"cmd=abort exitcode={status}\n".encode())
     sys.exit(status)
 
 

@@ -1,17 +1,52 @@
-"""Stopping on request: signals and a wall-time limit set a flag that the work looks at."""
+"""Stopping on request: signals and a wall-time limit set a flag that the work looks at.
+
+Work that cannot be saved half done is ended by the same signals as by a Ctrl-C.
+"""
 
 import logging
 import math
 import signal
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
 from typing import Self
+
+from mdgan_hpc.errors import SignalledInterrupt
 
 _log = logging.getLogger(__name__)
 #: A launcher passes on the Ctrl-C that the terminal sends to all: within this time it is the same.
 _SAME_KEY_S = 1.0
+_ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2)
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Let signals that would end the process at once raise `SignalledInterrupt` instead.
+
+    So temporary files go and ranks end together. Signals that are ignored (nohup) or handled stay
+    so; those that follow within a second are copies of a launcher's.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    last = -math.inf
+
+    def end(number: int, frame: FrameType | None) -> None:
+        nonlocal last
+        before, last = last, time.monotonic()
+        if last - before > _SAME_KEY_S:
+            raise SignalledInterrupt(number)
+
+    ours = [n for n in _ENDING if signal.getsignal(n) is signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
 
 
 class StopRequest:

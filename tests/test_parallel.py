@@ -193,3 +193,24 @@ def test_rank_0_of_1_on_every_rank_is_recognised() -> None:
     status, _, err, _ = launch(2, "def work():\n    world()\n", python=str(OPENMPI_PYTHON))
     assert status == 1
     assert "launched 2 ranks, but MPI sees 1: mpi4py was built for another MPI" in err
+
+
+@needs_mpiexec
+@pytest.mark.parametrize("bad", [0, 1])
+@pytest.mark.parametrize(
+    ("way", "status"),
+    [("raise UsageError('no such file')", 2), ("os.kill(os.getpid(), 15); time.sleep(9)", 143)],
+)
+def test_a_rank_that_ends_before_all_have_met_ends_all(bad: int, way: str, status: int) -> None:
+    found, _, err, seconds = launch(
+        2,
+        "from mdgan_hpc.stopping import ended_by_signals\n"
+        "def work():\n"
+        "  with ended_by_signals():\n"
+        f"    if os.environ['PMI_RANK'] == '{bad}': {way}\n"
+        "    world()\n"
+        "    time.sleep(50)\n",
+    )
+    assert found == status, err
+    assert seconds < 30
+    assert err.count("\n") == 1, err

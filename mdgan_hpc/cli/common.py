@@ -19,7 +19,8 @@ from click.core import ParameterSource
 
 from mdgan_hpc import __version__
 from mdgan_hpc.errors import DataWarning, LaunchError
-from mdgan_hpc.parallel import detect_launch, run_together
+from mdgan_hpc.parallel import Launch, detect_launch, leave, run_together
+from mdgan_hpc.stopping import ended_by_signals
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -46,7 +47,7 @@ def command(name: str) -> Callable[[Callable[..., None]], click.Command]:
 
     def decorate(function: Callable[..., None]) -> click.Command:
         def guarded(debug: bool, **arguments: object) -> None:
-            with messages_shown():
+            with messages_shown(), ended_by_signals():
                 run_together(lambda: function(**arguments), debug=debug)
 
         guarded.__doc__ = function.__doc__
@@ -63,23 +64,27 @@ class _Command(click.Command):
 
     def make_context(self, *arguments: Any, **named: Any) -> click.Context:
         """Parse the line, in silence on the other ranks."""
-        if _speaks():
-            return super().make_context(*arguments, **named)
+        launch = _launch()
         try:
-            with redirect_stdout(StringIO()):
+            with nullcontext() if launch.rank == 0 else redirect_stdout(StringIO()):
                 return super().make_context(*arguments, **named)
         except click.ClickException as error:
-            # The first rank ends the run; before it has spoken, nobody else may.
-            time.sleep(_PATIENCE_S)
-            sys.exit(error.exit_code)
+            if launch.size == 1:
+                raise
+            if launch.rank != 0:
+                # The first rank ends the run; before it has spoken, nobody else may.
+                time.sleep(_PATIENCE_S)
+            if launch.rank == 0 or launch.launcher == "pmi":
+                error.show()
+            leave(launch, error.exit_code)
 
 
-def _speaks() -> bool:
-    """Tell whether this process is the first of its launch."""
+def _launch() -> Launch:
+    """Return the place of this process; what is wrong with it is told by the guard."""
     try:
-        return detect_launch().rank == 0
+        return detect_launch()
     except LaunchError:
-        return True  # told by the guard of the command
+        return Launch("single")
 
 
 def say(line: str) -> None:
@@ -91,7 +96,7 @@ def say(line: str) -> None:
 
 class _OnStandardError(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        if _speaks():
+        if _launch().rank == 0:
             prefix = "Warning: " if record.levelno >= logging.WARNING else ""
             _tell(f"{prefix}{record.getMessage()}")
 
@@ -127,7 +132,7 @@ def _one_line_warning(
 ) -> None:
     """Tell what concerns the data; what libraries warn developers of is left to --debug."""
     if issubclass(category, DataWarning):
-        if _speaks():
+        if _launch().rank == 0:
             _tell(f"Warning: {message}")
     else:
         logging.getLogger("mdgan_hpc").debug("%s: %s", category.__name__, message)

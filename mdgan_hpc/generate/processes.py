@@ -161,7 +161,7 @@ def _worker(
 ) -> None:
     """One process of `run_local`: says how it ended through `end`."""
     # A terminal and Slurm send their signals to all: the parent decides when to stop.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(1)
 

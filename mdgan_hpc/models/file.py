@@ -32,6 +32,8 @@ _UNFIT = (
     *(RuntimeError, TypeError, KeyError, ValueError, AttributeError, IndexError),
     *(ArithmeticError, MemoryError, AssertionError),
 )
+#: No MD lasts a second.
+_MOST_PS = 1e12
 _OTHER_VERSION = "use the version of mdgan_hpc that trained it, or train again"
 
 
@@ -237,8 +239,8 @@ def _require_meaning(content: dict[str, Any], file: Path) -> None:
     span: Any = content.get("training_span_ps")
     species, cell = content.get("species"), content.get("cell")
     rules = {
-        "record_interval_ps": _is_number(interval) and interval > 0,
-        "training_span_ps": _is_number(span) and span >= 0,
+        "record_interval_ps": _is_number(interval) and 0 < interval <= _MOST_PS,
+        "training_span_ps": _is_number(span) and 0 <= span <= _MOST_PS,
         "species": type(species) is int and 0 <= species <= 118,
         "cell": cell is None
         or (
@@ -252,6 +254,10 @@ def _require_meaning(content: dict[str, Any], file: Path) -> None:
         "weights": isinstance(content.get("weights"), Mapping)
         and all(isinstance(weight, Tensor) for weight in content["weights"].values()),
     }
+    if content["format"] == FORMAT:
+        rules["kind"] = isinstance(content.get("kind"), str)
+        rules["behaviour"] = type(content.get("behaviour")) is int
+        rules["version"] = isinstance(content.get("version"), str)
     for name, possible in rules.items():
         if not possible or (name not in content and name != "label"):
             told = content.get(name)
@@ -279,7 +285,7 @@ def _generator(content: dict[str, Any], file: Path) -> Generator:
     """
     old = content["format"] == FORMAT_1
     try:
-        kind = str(content["generator"]["kind"] if old else content["kind"])
+        kind = str(content["generator"]["kind"]) if old else content["kind"]
         cls = registry.get(kind)
         # Files of the first format are translated by the class itself.
         behaviour = cls.behaviour if old else content["behaviour"]

@@ -1,6 +1,7 @@
 """A training while it goes: losses and the comparison of free runs with MD, against the step."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -48,29 +49,34 @@ def draw_training(metrics: Path, target: Path) -> None:
                 axis.legend()
             axis.set_title(_LOSSES[name], loc="left")
         if judged:
-            axis = axes[-1, 0]
-            steps = [row["step"] for row in judged]
-            kinds = [k for k in judged[-1] if k.startswith("fidelity ")]
-            worst = max(kinds, key=lambda kind: judged[-1][kind])
-            for kind in kinds:
-                label = "each observable" if kind == kinds[0] else None
-                ratios = [row[kind] for row in judged]
-                axis.plot(steps, ratios, color="0.75", linewidth=0.8, label=label)
-            scores = [row["score"] for row in judged]
-            axis.plot(steps, scores, marker="o", **style.GENERATED, label="root mean square")
-            axis.axhline(1, **style.MD, linewidth=0.8, label="another MD run")
-            axis.annotate(
-                worst.removeprefix("fidelity "),
-                (steps[-1], judged[-1][worst]),
-                xytext=(4, 0),
-                textcoords="offset points",
-                va="center",
-                fontsize="small",
-            )
-            axis.set_yscale("log", base=2)
-            axis.yaxis.set_major_formatter("{x:g}")
-            axis.set_title("distance of free runs to MD over that of another MD run", loc="left")
-            axis.legend(ncols=3, loc="upper right")
+            _draw_fidelity(axes[-1, 0], judged)
         axes[-1, 0].set_xlabel("training step")
         with written_whole(target) as partial:
             fig.savefig(partial, format="png")
+
+
+def _draw_fidelity(axis: Any, judged: list[dict[str, Any]]) -> None:
+    """Draw the distance of free runs to MD in each observable, against the step."""
+    steps = [row["step"] for row in judged]
+    kinds = [k for k in judged[-1] if k.startswith("fidelity ")]
+    for kind in kinds:
+        label = "each observable" if kind == kinds[0] else None
+        ratios = [row.get(kind, np.nan) for row in judged]
+        axis.plot(steps, ratios, color="0.75", linewidth=0.8, label=label)
+    scores = [row["score"] for row in judged]
+    axis.plot(steps, scores, marker="o", **style.GENERATED, label="root mean square")
+    axis.axhline(1, **style.MD, linewidth=0.8, label="another MD run")
+    if kinds:
+        worst = max(kinds, key=lambda kind: judged[-1][kind])
+        axis.annotate(
+            worst.removeprefix("fidelity "),
+            (steps[-1], judged[-1][worst]),
+            xytext=(4, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize="small",
+        )
+    axis.set_yscale("log", base=2)
+    axis.yaxis.set_major_formatter("{x:g}")
+    axis.set_title("distance of free runs to MD over that of another MD run", loc="left")
+    axis.legend(ncols=3, loc="upper right")

@@ -84,14 +84,18 @@ def read_metrics(file: Path) -> list[dict[str, Any]]:
     for line in (*lines, last):
         try:
             row = parse_json(line, file)
-            if type(row.get("step")) is not int:
-                raise DataError("has no step", where=file)
+            if type(row.get("step")) is not int or not all(map(_is_number, row.values())):
+                raise DataError("is not a step and its numbers", where=file)
             rows.append(row)
         except DataError:
             damaged += bool(line.strip()) and line is not last
     if damaged:
         warnings.warn(f"{file}: {damaged} damaged lines are left out", DataWarning, stacklevel=2)
     return rows
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) is float or (type(value) is int and abs(value) < 2**63)
 
 
 def _forget_after(file: Path, step: int) -> None:

@@ -1,5 +1,6 @@
 """Stages killed at any moment: the same bits, nothing torn, nothing left behind."""
 
+import os
 import random
 import signal
 import time
@@ -9,7 +10,9 @@ import pytest
 from tests.support.chaos import stages
 from tests.support.chaos.stages import COUNT, Stages
 
-NAMES = ("convert", "msd", "generate", "train", "report")
+NAMES = ("convert", "msd", "generate", "workers", "train", "ensemble", "report")
+#: Of 50: a stage that starts processes of its own, or several ranks, takes a dozen times as long.
+FEW = {("workers", 1): 10, ("ensemble", 1): 15, ("ensemble", 2): 10, ("report", 2): 15}
 
 
 @pytest.fixture(scope="module")
@@ -18,28 +21,56 @@ def all_stages(tmp_path_factory):
 
 
 def test_a_stage_is_killed_and_ends_the_same(all_stages, tmp_path):
-    all_stages.disturb("generate", tmp_path / "run", random.Random(1), 2)
+    all_stages.disturb("generate", tmp_path / "run", random.Random(1), 3)
 
 
+@pytest.mark.parametrize("size", [1, 2])
 @pytest.mark.parametrize("stage", NAMES)
 @pytest.mark.chaos
-def test_stages_are_killed_again_and_again(all_stages, tmp_path, stage):
-    dice, kills, number = random.Random(stage), 0, 0
-    while kills < COUNT:
-        kills += all_stages.disturb(stage, tmp_path / str(number), dice, 5)
+def test_stages_are_killed_again_and_again(all_stages, tmp_path, stage, size):
+    if size > 1 and (stage == "workers" or not stages.MPIEXEC.exists()):
+        pytest.skip(f"no workers on ranks, or no {stages.MPIEXEC}")
+    dice, kills, number = random.Random(f"{stage} {size}"), 0, 0
+    while kills < COUNT * FEW.get((stage, size), 50 if size == 1 else 20) // 50:
+        kills += all_stages.disturb(stage, tmp_path / str(number), dice, 5, size)
         number += 1
-    print(f"\n{stage}: {kills} kills and signals in {number} runs, the same bits")
+    print(f"\n{stage} on {size} ranks: {kills} kills and signals in {number} runs, the same bits")
 
 
-@pytest.mark.parametrize("wait_s", [0.0, 0.3])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_leaves_nothing(all_stages, tmp_path, number):
+    """What cannot be saved half done is put in order as after a Ctrl-C."""
+    process = all_stages.start("convert", tmp_path)
+    while not stages.litter(tmp_path):
+        assert process.poll() is None
+        time.sleep(0.001)
+    os.kill(process.pid, number)
+    status, errors = stages.finish(process)
+    assert status == 128 + number, errors
+    assert errors == f"Ended by {number.name}; start again to go on from what was saved before.\n"
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_killed_report_leaves_whole_files(all_stages, tmp_path):
+    process = all_stages.start("report", tmp_path)
+    while len(list(tmp_path.glob("out/*.pdf"))) < 2 or not stages.litter(tmp_path):
+        assert process.poll() is None, process.finish().told
+        time.sleep(0.001)
+    os.kill(process.pid, signal.SIGKILL)
+    process.finish()
+    assert stages.whole_figures(tmp_path / "out") >= 2
+
+
+@pytest.mark.parametrize("wait_s", [0.0, pytest.param(0.3, marks=pytest.mark.chaos)])
 def test_workers_end_with_their_parent(all_stages, tmp_path, wait_s):
     """Also while they are starting: killed as soon as both are there, and a little later."""
-    records = stages.line("generate", all_stages.model, "-o", "g.h5", "--workers", 2)
-    process = stages.start([*records, "--particles", "600", "--records", "100000"], tmp_path)
+    small = (all_stages.model, "-o", "g.h5", "--workers", 2, "--particles", 600)
+    process = stages.start("generate", *small, "--records", 100000, folder=tmp_path)
     while len(stages.children_of(tmp_path)) < 4:  # and what counts shared memory
-        assert process.poll() is None, process.stderr.read()
+        assert process.poll() is None
     time.sleep(wait_s)
-    process.send_signal(signal.SIGKILL)
-    process.wait(10)
+    os.kill(process.pid, signal.SIGKILL)
+    while process.poll() is None:
+        time.sleep(0.01)
     assert not stages.children_of(tmp_path)
-    process.stderr.close()
+    process.finish()

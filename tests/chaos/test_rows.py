@@ -1,5 +1,6 @@
 """What once broke a command, each in its own test: one line now, with the place in it."""
 
+import io
 import json
 import os
 import shutil
@@ -66,7 +67,7 @@ def test_models_without_a_seal_are_read(material):
     assert load_model(material.model).species == 3
 
 
-@pytest.mark.parametrize("tail", [b"\n", bytes(200), b'{"step": 15, "likel', b"\xff\n[]\n"])
+@pytest.mark.parametrize("tail", [b"\n\xff\n[]\n" + bytes(200), b'{"step": 15, "likel'])
 def test_a_damaged_tail_of_the_metrics(commands, chaos, material, tail):
     (material.training / "model.pt").unlink()
     metrics = material.training / "metrics.jsonl"
@@ -134,13 +135,22 @@ def test_a_claimed_axis_of_a_billion(commands, material, options):
     refused(told, "claims 9.6e+04 MB", name)
 
 
-@pytest.mark.parametrize("interval", [float("nan"), 0.0, -1.0, "0.01", None])
+@pytest.mark.parametrize("interval", [float("nan"), 0.0, -1.0, 10**30, "0.01", None])
 def test_a_model_without_a_possible_interval(commands, material, interval):
     model = load_model(material.model)
     model.record_interval_ps = interval
     save_model(material.model, model)
     told = commands("generate", material.model, "-o", material.folder / "new.h5", *GENERATE)
     refused(told, "record_interval_ps is", "which cannot be")
+
+
+@pytest.mark.parametrize("name", ["behaviour", "kind", "version"])
+def test_a_model_that_tells_no_generator(commands, material, name):
+    content = torch.load(io.BytesIO(unsealed(material.model.read_bytes(), "")), weights_only=True)
+    content[name] = torch.zeros(3)
+    torch.save(content, material.model)
+    told = commands("generate", material.model, "-o", material.folder / "new.h5", *GENERATE)
+    refused(told, f"{name} is a Tensor, which cannot be")
 
 
 @pytest.mark.parametrize("d", ["nan", "null", "-1.0", '"text"', "[1.0]", "1e999"])
@@ -239,3 +249,13 @@ def test_advice_on_motion_that_tells_nothing(commands, tmp_path):
     assert advice.status == fit.status == 0, advice.told + fit.told
     has_d = load_results(tmp_path / "msd.json")["diffusion"].get("total") is not None
     assert has_d == ("cannot answer" not in advice.told)
+
+
+def test_provenance_of_an_input_by_absolute_path_lies_in_its_place(commands, material):
+    out = material.folder / "new.h5"
+    done = commands("msd", material.run, "-o", out)
+    assert done.status == 0, done.told
+    assert material.run.is_absolute()
+    assert any(str(material.run) in str(i) for i in load_results(out)["provenance"]["inputs"])
+    with h5py.File(out) as file:
+        assert material.run.parts[1] not in file

@@ -2,7 +2,6 @@
 
 import os
 import random
-import resource
 import signal
 import subprocess
 import sys
@@ -14,7 +13,7 @@ import pytest
 from mdgan_hpc.errors import DataError
 from mdgan_hpc.outputs import claimed, written_whole
 from tests.support.chaos import stages
-from tests.support.chaos.stages import COUNT, Stages, line, run
+from tests.support.chaos.stages import COUNT, Stages, run
 
 
 @pytest.fixture(scope="module")
@@ -25,23 +24,24 @@ def all_stages(tmp_path_factory):
 def pair(folder: Path, dice: random.Random, held: bool) -> None:
     """Two conversions to one name; one of them may be paused in the middle."""
     lines = [
-        line("convert", stages.SIESTA, "-o", "out.h5", "--select", atoms, "--force")
+        ["convert", stages.SIESTA, "-o", "out.h5", "--select", atoms, "--force"]
         for atoms in ("Li", "H")
     ]
     alone = set()
     for number, one in enumerate(lines):
         (folder / str(number)).mkdir()
-        assert run(one, folder / str(number))[0] == 0
+        assert run(*one, folder=folder / str(number))[0] == 0
         alone.add(stages.positions(folder / str(number) / "out.h5"))
-    first = stages.start(lines[0], folder)
+    first = stages.start(*lines[0], folder=folder)
     if held:
         while not stages.litter(folder) and first.poll() is None:
             time.sleep(0.001)
-        first.send_signal(signal.SIGSTOP)
+        os.kill(first.pid, signal.SIGSTOP)
     else:
         time.sleep(dice.uniform(0, 0.5))
-    second = run(lines[1], folder)
-    first.send_signal(signal.SIGCONT)
+    second = run(*lines[1], folder=folder)
+    if held:
+        os.kill(first.pid, signal.SIGCONT)
     results = [stages.finish(first), second]
     for status, errors in results:
         assert status == 0 or "another run is writing it" in errors, errors
@@ -118,7 +118,7 @@ def test_an_output_is_never_an_input(name, tmp_path):
     found = next((tmp_path / "run").glob("*.MD*"))
     arguments = [word.replace("nve.MD", found.name) for word in INPUTS[name]]
     before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
-    status, errors = run(line(*arguments), tmp_path)
+    status, errors = run(*arguments, folder=tmp_path)
     assert status == 2, errors
     assert errors.count("\n") == 1
     assert "would be replaced by its output" in errors
@@ -127,20 +127,20 @@ def test_an_output_is_never_an_input(name, tmp_path):
 
 def test_nothing_is_removed_before_its_successor_stands(all_stages, tmp_path):
     small = (all_stages.model, "-o", "g.h5", "--particles", 8, "--workers", 1, "--force")
-    assert run(line("generate", *small, "--records", 100), tmp_path)[0] == 0
+    assert run("generate", *small, "--records", 100, folder=tmp_path)[0] == 0
     before = stages.positions(tmp_path / "g.h5")
     huge = [*small[:4], 100_000_000, "--records", 1_000_000, "--force"]
-    status, errors = run(line("generate", *huge), tmp_path)
+    status, errors = run("generate", *huge, folder=tmp_path)
     assert status == 1, errors
     assert "the disk has" in errors
     assert stages.positions(tmp_path / "g.h5") == before
     # Replaced at last: the old parts go, and the new ones can grow.
-    assert run(line("generate", *small, "--seed", 2, "--records", 100), tmp_path)[0] == 0
+    assert run("generate", *small, "--seed", 2, "--records", 100, folder=tmp_path)[0] == 0
     assert len(list((tmp_path / "g.shards").iterdir())) == 1
     more = (*small[:-1], "--seed", 2, "--records", 200)
-    assert run(line("generate", *more), tmp_path)[0] == 0
+    assert run("generate", *more, folder=tmp_path)[0] == 0
     (tmp_path / "whole").mkdir()
-    assert run(line("generate", *more), tmp_path / "whole")[0] == 0
+    assert run("generate", *more, folder=tmp_path / "whole")[0] == 0
     assert stages.positions(tmp_path / "g.h5") == stages.positions(tmp_path / "whole/g.h5")
     assert not stages.litter(tmp_path)
 
@@ -149,9 +149,9 @@ def test_outputs_of_one_stem_do_not_share_parts(all_stages, tmp_path):
     options = ("--particles", 8, "--records", 100, "--workers", 1)
     for seed, name in enumerate(("g", "g.h5", "g.hdf5")):
         words = (all_stages.model, "-o", name, "--seed", seed, *options)
-        assert run(line("generate", *words), tmp_path)[0] == 0
+        assert run("generate", *words, folder=tmp_path)[0] == 0
     assert len({stages.positions(tmp_path / name) for name in ("g", "g.h5", "g.hdf5")}) == 3
-    assert run(line("convert", "g", "g.hdf5", "--info"), tmp_path)[0] == 0
+    assert run("convert", "g", "g.hdf5", "--info", folder=tmp_path)[0] == 0
 
 
 LIMITED = {
@@ -170,19 +170,10 @@ def test_a_full_disk_ends_in_one_line(name, all_stages, tmp_path):
     words = [
         w.format(a=all_stages.a, b=all_stages.b, model=all_stages.model) for w in LIMITED[name]
     ]
-    done = subprocess.run(
-        line(*words),
-        cwd=tmp_path,
-        env=stages.environment(),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192)),
-    )
-    assert done.returncode == 1, done.stderr
-    assert "cannot be written" in done.stderr or "the disk is full" in done.stderr, done.stderr
-    assert "Traceback" not in done.stderr
+    status, errors = run(*words, folder=tmp_path, most_bytes=8192)
+    assert status == 1, errors
+    assert "cannot be written" in errors or "the disk is full" in errors, errors
+    assert "Traceback" not in errors
     assert not stages.litter(tmp_path)
 
 
@@ -206,7 +197,7 @@ def test_impossible_places_are_told_in_one_line(place, stage, all_stages, tmp_pa
         "generate": ["generate", all_stages.model],
         "convert": ["convert", stages.SIESTA],
     }[stage]
-    status, errors = run(line(*words, "-o", output, "--force"), tmp_path)
+    status, errors = run(*words, "-o", output, "--force", folder=tmp_path)
     assert status in (1, 2), errors
     assert errors.count("\n") == 1, errors
     assert Path("/dev/null").is_char_device()

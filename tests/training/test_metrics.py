@@ -4,7 +4,14 @@ import json
 
 import pytest
 
-from mdgan_hpc.training.metrics import METRICS_NAME, TENSORBOARD_NAME, MetricsLog
+from mdgan_hpc.errors import DataWarning
+from mdgan_hpc.training.figure import draw_training
+from mdgan_hpc.training.metrics import (
+    METRICS_NAME,
+    TENSORBOARD_NAME,
+    MetricsLog,
+    read_metrics,
+)
 
 
 def write(folder, step, steps, base):
@@ -28,3 +35,22 @@ def test_steps_after_the_last_checkpoint_are_forgotten(tmp_path):
     assert set(found.Tags()["scalars"]) == {"loss/critic", "fidelity/MSD", "training/score"}
     events = found.Scalars("loss/critic")
     assert [(event.step, event.value) for event in events] == list(enumerate(expected, 1))
+
+
+@pytest.mark.parametrize("value", ['"text"', "null", "[1]", "true", "9" * 400])
+def test_what_is_no_number_is_damage(tmp_path, value):
+    write(tmp_path, 0, range(1, 7), 0.0)
+    metrics = tmp_path / METRICS_NAME
+    with open(metrics, "a") as lines:
+        lines.write(f'{{"step": 7, "critic_loss": {value}}}\n')
+    with pytest.warns(DataWarning, match="1 damaged lines"):
+        assert [row["step"] for row in read_metrics(metrics)] == list(range(1, 7))
+
+
+def test_rows_without_some_numbers_are_drawn(tmp_path):
+    with MetricsLog(tmp_path, 0) as log:
+        log.write(1, {"critic_loss": 1.0, "score": 2.0})
+        log.write(2, {"critic_loss": 1.0, "score": 1.0, "fidelity MSD": 1.5})
+        log.write(3, {"score": float("inf")})
+    draw_training(tmp_path / METRICS_NAME, tmp_path / "training.png")
+    assert (tmp_path / "training.png").read_bytes().startswith(b"\x89PNG")

@@ -1,27 +1,28 @@
-"""Commands run in forks of one process that has everything loaded: a tenth of a second each.
+"""Commands run in forks of this process, which has everything loaded: a tenth of a second each.
 
 Each fork has a limit of its memory and of its time, so that a crash, a hang or a bomb is seen and
-harms nobody. Run as a program it is that process: one request a line on standard input.
+harms nobody.
 """
 
-import json
+import contextlib
 import os
 import resource
 import signal
-import subprocess
 import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Self
 
-_COMMANDS = ("convert", "train", "generate", "msd", "report")
 #: Exit statuses that a command may have; 70, an exception that nobody foresaw, is none of them.
 _STATUSES = (0, 1, 2, 75)
 MOST_MEMORY = 2 * 2**30
+#: What commands load when they are used.
+_USED = ("analysis.command", "generate.run", "training.run", "convert.batch", "report.command")
 
 
 @dataclass(frozen=True)
@@ -62,48 +63,99 @@ class Outcome:
         return ""
 
 
-class Commands:
-    """The process whose forks run commands; use as a context manager."""
+class Forked:
+    """``mdgan-command`` with arguments, in a process of its own that leads a session.
 
-    def __enter__(self) -> Self:
-        environment = os.environ | {
-            "OMP_NUM_THREADS": "1",
-            "MDGAN_LAUNCHER": "single",
-            "PYTHONPATH": str(Path(__file__).parents[3]),
-        }
-        # A damaged option may be the name of an output: a file that is then written here.
-        self._scratch = tempfile.TemporaryDirectory()
-        self._server = subprocess.Popen(
-            [sys.executable, "-m", __name__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment,
-            cwd=self._scratch.name,
-        )
-        return self
+    Parameters
+    ----------
+    command : str
+    arguments : sequence
+    folder : path
+        Working directory.
+    silent : bool
+        Keep what it says on standard error alone.
+    environment : mapping of str, optional
+        Variables that it finds set besides.
+    most_bytes : int, optional
+        Files cannot grow larger, as on a full disk.
 
-    def __exit__(self, *_: object) -> None:
-        self._server.communicate()
-        self._scratch.cleanup()
+    Attributes
+    ----------
+    pid : int
+    """
 
-    def __call__(self, command: str, *arguments: object, timeout_s: float = 180.0) -> Outcome:
-        """Run ``mdgan-command`` with arguments."""
-        assert self._server.stdin is not None
-        assert self._server.stdout is not None
-        request = [command, timeout_s, *map(str, arguments)]
-        self._server.stdin.write(json.dumps(request) + "\n")
-        self._server.stdin.flush()
-        return Outcome(**json.loads(self._server.stdout.readline()))
+    def __init__(
+        self,
+        command: str,
+        arguments: Sequence[object],
+        folder: Path,
+        *,
+        silent: bool = False,
+        environment: Mapping[str, str] | None = None,
+        most_bytes: int = resource.RLIM_INFINITY,
+    ) -> None:
+        self._told = tempfile.TemporaryFile()  # noqa: SIM115, closed in finish
+        self._begin, self._memory = time.monotonic(), 0
+        self.status: int | None = None
+        self.pid = os.fork()
+        if self.pid:
+            return
+        status = 1
+        try:
+            os.setsid()
+            os.chdir(folder)
+            os.environ.update(environment or {})
+            nothing, told = os.open(os.devnull, os.O_RDWR), self._told.fileno()
+            for target, source in ((0, nothing), (1, nothing if silent else told), (2, told)):
+                os.dup2(source, target)
+            sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w", 1)
+            pages = int(Path("/proc/self/statm").read_text().split()[0])
+            memory = pages * resource.getpagesize() + 2 * MOST_MEMORY
+            resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
+            status = _main(command, [str(word) for word in arguments])
+        finally:
+            os._exit(status)
+
+    def poll(self) -> int | None:
+        """Return the exit status, or None while it runs."""
+        if self.status is None:
+            done, status, usage = os.wait4(self.pid, os.WNOHANG)
+            if done:
+                self.status = os.waitstatus_to_exitcode(status)
+                self._memory = 1024 * usage.ru_maxrss
+        return self.status
+
+    def finish(self, timeout_s: float = 180.0) -> Outcome:
+        """Wait; nothing of its session is left running."""
+        pause, hung = 0.001, False
+        while self.poll() is None:
+            hung = time.monotonic() - self._begin > timeout_s
+            if hung:
+                self._end()
+            time.sleep(pause)
+            pause = min(2 * pause, 0.02)
+        self._end()
+        self._told.seek(0)
+        with self._told as told:
+            text = told.read().decode(errors="replace")
+        assert self.status is not None
+        seconds = time.monotonic() - self._begin
+        return Outcome(self.status, text, seconds, hung, self._memory)
+
+    def _end(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
 
 
-def _main(command: str, arguments: Sequence[str]) -> None:
-    """Run a command in this process, and end it as the command ends."""
+def _main(command: str, arguments: list[str]) -> int:
+    """Run a command in this process; return the status that it ends with."""
     status: Any = 1
     sys.argv = [f"mdgan-{command}", *arguments]
     try:
-        module = sys.modules[f"mdgan_hpc.cli.{command}"]
-        module.main(args=list(arguments), prog_name=sys.argv[0])
+        module = import_module(f"mdgan_hpc.cli.{command}")
+        module.main(args=arguments, prog_name=sys.argv[0])
         status = 0
     except SystemExit as end:
         status = end.code or 0
@@ -111,61 +163,24 @@ def _main(command: str, arguments: Sequence[str]) -> None:
         traceback.print_exc()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(status if isinstance(status, int) else 1)
+    return status if isinstance(status, int) else 1
 
 
-def _forked(command: str, timeout_s: float, arguments: Sequence[str]) -> Outcome:
-    with tempfile.TemporaryFile() as told:
-        begin = time.monotonic()
-        child = os.fork()
-        if child == 0:
-            os.setpgid(0, 0)
-            nothing = os.open(os.devnull, os.O_RDONLY)
-            for target, source in ((0, nothing), (1, told.fileno()), (2, told.fileno())):
-                os.dup2(source, target)
-            pages = int(Path("/proc/self/statm").read_text().split()[0])
-            limit = pages * resource.getpagesize() + 2 * MOST_MEMORY
-            resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-            _main(command, arguments)
-        pause, hung = 0.001, False
-        while True:
-            done, status, usage = os.wait4(child, os.WNOHANG)
-            if done:
-                break
-            if not hung and time.monotonic() - begin > timeout_s:
-                hung = True
-                os.killpg(child, signal.SIGKILL)
-            time.sleep(pause)
-            pause = min(2 * pause, 0.02)
-        told.seek(0)
-        return Outcome(
-            os.waitstatus_to_exitcode(status),
-            told.read().decode(errors="replace"),
-            time.monotonic() - begin,
-            hung,
-            usage.ru_maxrss * 1024,
-        )
+class Commands:
+    """Runs commands one after the other, in a folder of its own; use as a context manager."""
 
+    def __enter__(self) -> Self:
+        for name in _USED:
+            import_module(f"mdgan_hpc.{name}")
+        # A damaged option may be the name of an output: a file that is then written here.
+        self._scratch = tempfile.TemporaryDirectory()
+        return self
 
-def _serve() -> None:
-    for command in _COMMANDS:
-        __import__(f"mdgan_hpc.cli.{command}")
-    for module in (
-        *("mdgan_hpc.analysis.command", "mdgan_hpc.generate.run", "mdgan_hpc.training.run"),
-        *("mdgan_hpc.report.advice", "mdgan_hpc.convert.batch", "mdgan_hpc.analysis.streaming"),
-        *("mdgan_hpc.report.command", "mdgan_hpc.models.latent", "spglib"),
-        "mdgan_hpc.models.transition.generator",
-    ):
-        __import__(module)
-    import torch
+    def __exit__(self, *_: object) -> None:
+        self._scratch.cleanup()
 
-    torch.set_num_threads(1)
-    for line in sys.stdin:
-        command, timeout_s, *arguments = json.loads(line)
-        outcome = _forked(command, timeout_s, arguments)
-        print(json.dumps(vars(outcome)), flush=True)
-
-
-if __name__ == "__main__":
-    _serve()
+    def __call__(self, command: str, *arguments: object, timeout_s: float = 180.0) -> Outcome:
+        """Run ``mdgan-command`` with arguments."""
+        one = {"MDGAN_LAUNCHER": "single"}
+        folder = Path(self._scratch.name)
+        return Forked(command, arguments, folder, environment=one).finish(timeout_s)

@@ -18,29 +18,30 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from mdgan_hpc.errors import MdganError
 from mdgan_hpc.results import load_results
 from mdgan_hpc.trajectory import Trajectory
 from tests.support.chaos.commands import Commands, Outcome
 from tests.support.chaos.hdf5 import damage_bytes, damage_structure
-from tests.support.chaos.material import GENERATE, Material, make_material
+from tests.support.chaos.material import GENERATE, LONGER, Material, make_material
 from tests.support.chaos.models import damage_model
 from tests.support.chaos.texts import damage_json, damage_options, damage_text, damage_toml
 
-#: Shares of the stages: a report takes seconds, others a moment.
+#: Shares of the stages: a report takes seconds, a training one, others a moment.
 _WEIGHTS = {
-    "msd": 10,
-    "convert": 10,
-    "train": 4,
+    "msd": 14,
+    "convert": 14,
+    "train": 2,
     "advise": 3,
-    "report": 1,
-    "generate": 8,
-    "resume": 4,
-    "grow": 8,
-    "arrhenius": 8,
-    "configuration": 8,
-    "options": 8,
+    "report": 0.25,
+    "generate": 6,
+    "resume": 2,
+    "grow": 5,
+    "arrhenius": 10,
+    "configuration": 10,
+    "options": 6,
 }
 
 
@@ -59,9 +60,19 @@ class InputChaos:
         self.folder, self.commands, self.seed = folder, commands, seed
         whole = folder / "whole"
         whole.mkdir()
-        self.material: Material = make_material(whole, commands)
+        self.material: Material = make_material(whole)
         self.outcomes: Counter[str] = Counter()
+        self.seconds: Counter[str] = Counter()
         self.failures: list[str] = []
+        self.memory = 0  # bytes, of the largest
+
+    def told(self) -> str:
+        """Return what came of all inputs so far."""
+        stages = {name: round(s) for name, s in sorted(self.seconds.items())}
+        return (
+            f"{sum(self.outcomes.values())} damaged inputs, at most {self.memory / 2**30:.2f} GiB: "
+            f"{dict(sorted(self.outcomes.items()))}; seconds {stages}"
+        )
 
     def copy_to(self, folder: Path) -> Material:
         """Return a copy of the whole files in a folder, in which nothing else is."""
@@ -85,6 +96,8 @@ class InputChaos:
         wrong = outcome.wrong()
         if list(work.rglob("canary")):
             wrong = "what a file holds was run"
+        self.memory = max(self.memory, outcome.memory)
+        self.seconds[stage] += outcome.seconds
         kind = "right" if outcome.status == 0 else "refused"
         if not wrong and "DIFFERENT" in done:
             wrong = "other numbers without a word"
@@ -157,8 +170,6 @@ class InputChaos:
         return f"{path.name}: {done}", outcome
 
     def same_model(self, m: Material) -> bool:
-        import torch
-
         made, whole = (
             torch.load(f.training / "model.pt", weights_only=True)["weights"]
             for f in (m, self.material)
@@ -169,9 +180,7 @@ class InputChaos:
         """A generated trajectory that is made longer."""
         path = rng.choice([m.generated, m.folder / "gen.shards/part-00000.h5"])
         done = self._trajectory(path, rng)
-        longer = list(GENERATE)
-        longer[3] = 90
-        line = (m.model, "-o", m.generated, *longer)
+        line = (m.model, "-o", m.generated, *LONGER)
         return f"{path.name}: {done}", self.commands("generate", *line)
 
     def _arrhenius(self, m: Material, rng: random.Random) -> tuple[str, Outcome]:
@@ -218,9 +227,7 @@ class BitFlips:
 
     def _grown(self, m: Material) -> np.ndarray | str:
         """Return the positions of the generated trajectory made longer, or why there are none."""
-        longer = list(GENERATE)
-        longer[3] = 90
-        done = self.commands("generate", m.model, "-o", m.generated, *longer)
+        done = self.commands("generate", m.model, "-o", m.generated, *LONGER)
         if wrong := done.wrong():
             return f"WRONG {wrong}"
         if done.status:
@@ -328,6 +335,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=10**9)
     parser.add_argument("--bits", type=int, default=0, help="bits of each kind of file")
     options = parser.parse_args()
+    torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder, Commands() as commands:
         chaos = InputChaos(Path(folder), commands, options.seed)
         told = 0
@@ -337,7 +345,7 @@ def main() -> None:
                 print(failure, flush=True)
             told = len(chaos.failures)
             if number % 50 == 49 or number == options.first + options.count - 1:
-                print(number + 1, dict(sorted(chaos.outcomes.items())), file=sys.stderr)
+                print(number + 1, chaos.told(), file=sys.stderr)
         if options.bits:
             flips = BitFlips(chaos)
             for kind in ("model", "checkpoint", "ledger", "results"):

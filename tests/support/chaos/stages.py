@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -17,6 +18,8 @@ from mdgan_hpc.models.file import Model, load_model, save_model
 from mdgan_hpc.outputs import is_temporary
 from mdgan_hpc.results import load_results
 from mdgan_hpc.trajectory import TrajectoryWriter
+from tests.support.chaos.commands import Forked
+from tests.support.commands import run as run_here
 from tests.support.runs import underdamped
 from tests.support.transition import cubic, make
 
@@ -35,19 +38,24 @@ GENERATE = (*GENERATE, "--block-records", 100, "--save-interval", 0.05)
 FATAL = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGUSR2)
 
 
-def environment(**more: str) -> dict[str, str]:
-    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **more}
+Process = Forked | subprocess.Popen[str]
 
 
-def line(stage: str, *arguments: object) -> list[str]:
-    return [sys.executable, "-m", f"mdgan_hpc.cli.{stage}", *map(str, arguments)]
+def start(stage: str, *arguments: object, folder: Path, **options: Any) -> Forked:
+    """Start ``mdgan-stage`` in a folder, with options of `Forked`."""
+    return Forked(stage, arguments, folder, silent=True, **options)
 
 
-def start(command: list[str], folder: Path, **more: str) -> "subprocess.Popen[str]":
+def start_ranks(folders: list[Path], lines: list[list[str]]) -> "subprocess.Popen[str]":
+    """Start one rank in each of these folders, each with its own command line."""
+    whole: list[str] = [str(MPIEXEC)]
+    for number, (folder, (stage, *words)) in enumerate(zip(folders, lines, strict=True)):
+        python = [sys.executable, "-m", f"mdgan_hpc.cli.{stage}"]
+        whole += [":"] * bool(number) + ["-n", "1", "-wdir", str(folder), *python, *words]
     return subprocess.Popen(
-        command,
-        cwd=folder,
-        env=environment(**more),
+        whole,
+        cwd=folders[0],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -55,8 +63,12 @@ def start(command: list[str], folder: Path, **more: str) -> "subprocess.Popen[st
     )
 
 
-def finish(process: "subprocess.Popen[str]", timeout: float = 300) -> tuple[int, str]:
+def finish(process: Process, timeout: float = 300) -> tuple[int, str]:
     """Wait; returns status and messages. Nothing of its session is left running."""
+    if isinstance(process, Forked):
+        outcome = process.finish(timeout)
+        assert not outcome.hung, outcome.told
+        return outcome.status, outcome.told
     try:
         _, errors = process.communicate(timeout=timeout)
     finally:
@@ -65,16 +77,9 @@ def finish(process: "subprocess.Popen[str]", timeout: float = 300) -> tuple[int,
     return process.returncode, errors
 
 
-def run(command: list[str], folder: Path, **more: str) -> tuple[int, str]:
-    return finish(start(command, folder, **more))
-
-
-def ranks(folders: list[Path], command: list[str]) -> list[str]:
-    """The command on one rank in each of these folders."""
-    whole: list[str] = [str(MPIEXEC)]
-    for number, folder in enumerate(folders):
-        whole += [":"] * bool(number) + ["-n", "1", "-wdir", str(folder), *command]
-    return whole
+def run(stage: str, *arguments: object, folder: Path, **options: Any) -> tuple[int, str]:
+    """Run ``mdgan-stage`` in a folder; returns status and messages."""
+    return finish(start(stage, *arguments, folder=folder, **options))
 
 
 def trajectory(path: Path, seed: int, frames: int = 600) -> Path:
@@ -104,17 +109,29 @@ def curves(path: Path) -> bytes:
 
 
 def weights(folder: Path) -> bytes:
-    state = load_model(folder).generator.state_dict()
-    return b"".join(torch.as_tensor(state[name]).numpy().tobytes() for name in sorted(state))
+    """Those of a model, and of its replicas."""
+    model = load_model(folder)
+    states = [g.state_dict() for g in (model.generator, *model.replicas)]
+    return b"".join(
+        torch.as_tensor(s[name]).numpy().tobytes() for s in states for name in sorted(s)
+    )
+
+
+def whole_figures(folder: Path) -> int:
+    """The number of figures of a report, none of which may be torn."""
+    figures = sorted([*folder.glob("*.pdf"), *folder.glob("*.png")])
+    for figure in figures:
+        content = figure.read_bytes()
+        begin, end = (b"%PDF", b"EOF") if figure.suffix == ".pdf" else (b"\x89PNG", b"IEND")
+        assert content.startswith(begin), figure
+        assert end in content[-12:], figure
+    return len(figures)
 
 
 def report_numbers(folder: Path) -> bytes:
-    pages = [p.read_bytes()[:4] + p.read_bytes()[-6:] for p in sorted(folder.glob("*.pdf"))]
-    assert pages
-    assert all(p.startswith(b"%PDF") and b"EOF" in p for p in pages)
-    return np.asarray(
-        load_results(folder / "analysis.h5")["md"]["dynamics"]["curves"]["msd"]
-    ).tobytes()
+    assert whole_figures(folder)
+    tree = load_results(folder / "analysis.h5")["md"]["dynamics"]["curves"]
+    return np.asarray(tree["msd"]).tobytes()
 
 
 class Stages:
@@ -125,73 +142,120 @@ class Stages:
         self.a, self.b = trajectory(folder / "a.h5", 1), trajectory(folder / "b.h5", 2)
         self.model = model(folder / "model.pt")
         sets = [word for item in TRAIN for word in ("--set", item)]
-        data = ["--data", self.a, "--data", self.b]
-        self.commands = {
-            "convert": line("convert", SIESTA, "-o", "out.h5", "--select", "Li"),
-            "msd": line("msd", self.a, self.b, "-o", "out.json"),
-            "generate": line("generate", self.model, "-o", "out.h5", *GENERATE, "--workers", 2),
-            "train": line("train", *data, "--out", "out", *sets),
-            "report": line("report", "--md", self.a, "--generated", self.b, "-o", "out"),
+        train = ["train", "--data", self.a, "--data", self.b, "--out", "out", *sets]
+        report = ["report", "--md", self.a, "--generated", self.b, "-o", "out"]
+        generate = ["generate", self.model, "-o", "out.h5", *GENERATE, "--workers"]
+        lines = {
+            "convert": ["convert", SIESTA, "-o", "out.h5", "--select", "Li"],
+            "msd": ["msd", self.a, self.b, "-o", "out.json"],
+            "generate": [*generate, 1],
+            "workers": [*generate, 2],
+            "train": train,
+            "ensemble": [*train, "--replicas", 2],
+            "report": report,
         }
+        self.lines = {stage: [str(word) for word in line] for stage, line in lines.items()}
         self._read = {
             "convert": lambda f: positions(f / "out.h5"),
             "generate": lambda f: positions(f / "out.h5"),
+            "workers": lambda f: positions(f / "out.h5"),
             "msd": lambda f: curves(f / "out.json"),
             "train": lambda f: weights(f / "out"),
+            "ensemble": lambda f: weights(f / "out"),
             "report": lambda f: report_numbers(f / "out"),
         }
-        self._whole: dict[str, tuple[bytes, float]] = {}
+        self._whole: dict[tuple[str, int], tuple[bytes, float]] = {}
 
     def result(self, stage: str, folder: Path) -> bytes:
         return self._read[stage](folder)
 
-    def whole(self, stage: str) -> tuple[bytes, float]:
+    def start(self, stage: str, folder: Path, size: int = 1) -> Process:
+        """Start a stage on so many ranks."""
+        line = self.lines[stage]
+        return (
+            start(*line, folder=folder)
+            if size == 1
+            else start_ranks([folder] * size, [line] * size)
+        )
+
+    def whole(self, stage: str, size: int) -> tuple[bytes, float]:
         """The output of an undisturbed run, and the seconds it took."""
-        if stage not in self._whole:
-            folder = self.folder / f"whole-{stage}"
+        if (stage, size) not in self._whole:
+            if size == 1:  # once in this process, so that its forks have all loaded
+                folder = self.folder / f"here-{stage}"
+                folder.mkdir()
+                name, *words = self.lines[stage]
+                done = run_here(f"mdgan_hpc.cli.{name}", *words, folder=folder)
+                assert done.returncode == 0, done.stderr
+            folder = self.folder / f"whole-{stage}-{size}"
             folder.mkdir()
             begin = time.monotonic()
-            status, errors = run(self.commands[stage], folder)
+            status, errors = finish(self.start(stage, folder, size))
             assert status == 0, errors
             assert not litter(folder)
-            self._whole[stage] = self.result(stage, folder), time.monotonic() - begin
-        return self._whole[stage]
+            self._whole[stage, size] = self.result(stage, folder), time.monotonic() - begin
+        return self._whole[stage, size]
 
-    def disturb(self, stage: str, folder: Path, dice: random.Random, kills: int) -> int:
-        """Kill a stage again and again, then let it finish and compare; returns the kills."""
-        expected, seconds = self.whole(stage)
+    def disturb(
+        self, stage: str, folder: Path, dice: random.Random, kills: int, size: int = 1
+    ) -> int:
+        """Kill a stage again and again, then let it finish and compare; returns the kills.
+
+        Of several ranks the launcher or one of them is killed.
+        """
+        expected, seconds = self.whole(stage, size)
         folder.mkdir()
         done = 0
         for _ in range(kills):
-            process = start(self.commands[stage], folder)
+            process = self.start(stage, folder, size)
             time.sleep(dice.uniform(0.2, 1.0) * seconds)
-            if process.poll() is None:
-                sign = dice.choice(FATAL)
-                process.send_signal(sign)
+            sign = dice.choice(FATAL) if process.poll() is None else None
+            if sign is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(_victim(process.pid, folder, dice), sign)
                 done += 1
-            process.wait(300)
+            deadline = time.monotonic() + 300
+            while process.poll() is None:
+                assert time.monotonic() < deadline, f"{stage} hangs after {sign}"
+                time.sleep(0.005)
             left = children_of(folder)
             _, errors = finish(process)
             assert not left, f"processes {left} outlived a killed {stage}"
             assert "Traceback" not in errors or "KeyboardInterrupt" in errors, errors
-        status, errors = run(self.commands[stage], folder)
+            if size == 1 and sign != signal.SIGKILL:
+                assert not litter(folder), (sign, litter(folder))
+            if process.poll() == 0:
+                break
+        status, errors = finish(self.start(stage, folder, size))
         assert status == 0 or "exists already" in errors, errors
         assert self.result(stage, folder) == expected
         assert not litter(folder), litter(folder)
         return done
 
 
+def _victim(launcher: int, folder: Path, dice: random.Random) -> int:
+    """The process that was started, or a rank that it launched in the folder."""
+    exe, found = Path(sys.executable).resolve(), []
+    for process in working_in(folder):
+        with contextlib.suppress(OSError):
+            if Path(f"/proc/{process}/exe").readlink() == exe:
+                found.append(process)
+    return dice.choice([launcher, *found]) if launcher not in found else launcher
+
+
+def working_in(folder: Path) -> list[int]:
+    """Processes whose working directory is a folder."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit() and (entry / "cwd").readlink() == folder.resolve():
+                found.append(int(entry.name))
+    return found
+
+
 def children_of(folder: Path) -> list[int]:
     """Processes that work in a folder, a second after their parent ended."""
     deadline = time.monotonic() + 1.0
-    while True:
-        found = []
-        for entry in Path("/proc").iterdir():
-            try:
-                if entry.name.isdigit() and (entry / "cwd").readlink() == folder.resolve():
-                    found.append(int(entry.name))
-            except OSError:
-                continue
-        if not found or time.monotonic() > deadline:
-            return found
+    while (found := working_in(folder)) and time.monotonic() < deadline:
         time.sleep(0.05)
+    return found
