@@ -276,10 +276,11 @@ class StatedTimes:
         if self._skipped:
             self._mend(self._repeats())
         if self._uneven:
-            rules = self.rules
+            rules, n = self.rules, len(self._uneven)
+            places = "1 place" if n == 1 else f"{n} places"
             self._mend(
                 f"records are {rules.usual} steps ({rules.interval_fs:g} fs) apart, but not in "
-                f"{len(self._uneven)} places (first: {self._uneven[0]}); times follow the steps"
+                f"{places} (first: {self._uneven[0]}); times follow the steps"
             )
 
     def _tell(self, piece: Frames, row: int) -> None:
