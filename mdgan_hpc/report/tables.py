@@ -26,7 +26,8 @@ def diffusion(found: Comparison) -> Table:
     return Table(
         "Diffusion coefficient",
         "1 Å²/ps = 10⁻⁴ cm²/s = 10⁻⁸ m²/s; ± is the standard error. The motion is diffusive over "
-        "the fit window where the log-log slope of the MSD is 1 within its error. Block bootstrap "
+        "the fit window where the log-log slope of the MSD is 1 within its error; where the MSD is "
+        "no line there, the error is widened. Block bootstrap "
         "and Gaussian process are extrapolations of the MD that need no network.",
         ("", "D (Å²/ps)", "95 % interval", "fit window (ps)", "log-log slope"),
         rows,

@@ -69,10 +69,23 @@ def diffusion_lines(diffusion: Diffusion, name: str = "D") -> list[str]:
         f"{measured(total.slope, total.slope_error)}; about "
         f"{total.n_independent:.0f} independent observations",
         f"  to compare with other programs, Å²/ps: {compared}",
+        *misfit_lines(total),
     ]
     if diffusion.collective is not None:
         lines.append(f"  {haven_line(diffusion.collective)}")
     return lines
+
+
+def misfit_lines(found: Coefficient) -> list[str]:
+    """Return a warning where the MSD is no line in the fit window."""
+    if found.line_misfit is None or found.line_misfit <= 1:
+        return []
+    slope = measured(found.slope, found.slope_error)
+    kind = "sub-diffusive" if found.slope < 1 else "super-diffusive"
+    return [
+        f"  the MSD is not a line in this window (log-log slope {slope}: {kind}): D would be "
+        f"another at longer times; its error is {found.line_misfit:.2g} times that of a line"
+    ]
 
 
 def judgement(diffusion: Diffusion) -> list[str]:
@@ -127,6 +140,8 @@ def diffusion_cells(found: Interval | Diffusion | Refused) -> list[str]:
     if isinstance(found, Coefficient):
         window = f"{found.window_ps[0]:.3g} to {found.window_ps[1]:.3g}"
         slope = measured(found.slope, found.slope_error)
+        if found.line_misfit is not None and found.line_misfit > 1:
+            slope += f", no line: error x {found.line_misfit:.2g}"
     return [
         measured(d, error),
         between(found.low_angstrom2_per_ps, found.high_angstrom2_per_ps, error),

@@ -20,6 +20,7 @@ from mdgan_hpc.analysis.observables.run import RunSums
 from mdgan_hpc.analysis.plan import plan_lags
 from mdgan_hpc.analysis.settings import DynamicsConfig
 from mdgan_hpc.errors import DataError
+from mdgan_hpc.report.text import misfit_lines
 from mdgan_hpc.units import BOLTZMANN_EV_PER_K
 from tests.benchmarks.calibration import coverage
 from tests.support.commands import run
@@ -65,6 +66,21 @@ def test_ballistic_and_subdiffusive_motion_has_no_coefficient():
         with pytest.raises(NotDiffusiveError):
             choose_window(lag, lag**exponent, runs)
     assert choose_window(lag, 6 * lag, runs)[0] == pytest.approx(0.01)
+
+
+def test_where_no_line_fits_the_error_is_widened_and_the_motion_named():
+    lag = np.geomspace(0.01, 50, 60)
+    runs = Sampling(np.array([200]), np.array([2000.0]))
+    bent = fit_coefficient(lag, 6 * lag**0.85, runs)
+    assert bent.line_misfit > 2
+    line = fit_coefficient(lag, 6 * lag, runs, window_ps=bent.window_ps)
+    assert line.line_misfit == 1
+    assert misfit_lines(line) == []
+    claimed = bent.error_angstrom2_per_ps / bent.d_angstrom2_per_ps
+    expected = line.error_angstrom2_per_ps / line.d_angstrom2_per_ps * bent.line_misfit
+    assert claimed == pytest.approx(expected, rel=0.5)
+    assert "log-log slope 0.85" in misfit_lines(bent)[0]
+    assert "sub-diffusive" in misfit_lines(bent)[0]
 
 
 def test_window_starts_after_the_cage(rng):
@@ -192,7 +208,8 @@ def test_error_of_d_knows_that_ions_of_a_simulation_move_together():
     scatter = np.std([total.d_angstrom2_per_ps for total in found])
     claimed = np.median([total.error_angstrom2_per_ps for total in found])
     assert claimed == pytest.approx(scatter, rel=0.35)
-    assert fit(1).error_angstrom2_per_ps < 0.7 * claimed
+    alone = fit(1)
+    assert alone.error_angstrom2_per_ps / alone.line_misfit < 0.7 * claimed
 
 
 def test_ions_generated_one_by_one_have_no_haven_ratio(tmp_path, rng):

@@ -52,6 +52,9 @@ def fit_coefficient(
 ) -> Coefficient:
     """Fit MSD = c + 2 d D t with the covariance of the MSD.
 
+    Where no line fits, as in sub-diffusive motion, the error is multiplied by the Birge ratio of
+    the fit (`Coefficient.line_misfit`).
+
     Parameters
     ----------
     lag_ps, msd : array, [L]
@@ -78,14 +81,14 @@ def fit_coefficient(
     t, y = lag_ps[index], msd[index]
     if not (y > 0).all():
         raise NotDiffusiveError("the ions do not move; no diffusion coefficient")
-    parameters, errors, covariance, ols, _ = fit_line(lag_ps, msd, index, sampling)
-    rate, variance = parameters[1], errors[1, 1]
+    line = fit_line(lag_ps, msd, index, sampling)
+    rate, variance = line.parameters[1], line.errors[1, 1] * line.misfit**2
     if rate <= 0:
         raise NotDiffusiveError(
             f"the MSD does not rise between {t[0]:.3g} and {t[-1]:.3g} ps; no diffusion coefficient"
         )
     low, high = _interval(rate, variance)
-    log_covariance = covariance / np.outer(y, y)
+    log_covariance = line.covariance / np.outer(y, y)
     power_law = np.stack([np.ones_like(t), np.log(t)], axis=1)
     slope, slope_errors, _ = gls(power_law, np.log(y), log_covariance)
     to_d = 1 / (2 * dimensions)
@@ -94,15 +97,16 @@ def fit_coefficient(
         error_angstrom2_per_ps=float(np.sqrt(variance) * to_d),
         low_angstrom2_per_ps=float(low * to_d),
         high_angstrom2_per_ps=float(high * to_d),
-        intercept_angstrom2=float(parameters[0]),
+        intercept_angstrom2=float(line.parameters[0]),
         dimensions=dimensions,
         window_ps=(float(t[0]), float(t[-1])),
         window_chosen=chosen,
         slope=float(slope[1]),
         slope_error=float(np.sqrt(slope_errors[1, 1])),
         n_independent=float((sampling.n_particles * sampling.span_ps).sum() / t[0]),
-        d_ols_angstrom2_per_ps=float(ols[1] * to_d),
-        error_ols_angstrom2_per_ps=_claimed_by_least_squares(t, y, ols) * to_d,
+        d_ols_angstrom2_per_ps=float(line.ordinary[1] * to_d),
+        error_ols_angstrom2_per_ps=_claimed_by_least_squares(t, y, line.ordinary) * to_d,
+        line_misfit=line.misfit,
     )
 
 
@@ -167,11 +171,14 @@ def widened_by_samples(
             one = fit_coefficient(lag_ps, msd, alone, window_ps=total.window_ps)
         except NotDiffusiveError:
             continue
-        squares.append(((one.d_angstrom2_per_ps - d) / one.error_angstrom2_per_ps) ** 2)
+        alone_error = one.error_angstrom2_per_ps / (one.line_misfit or 1.0)
+        squares.append(((one.d_angstrom2_per_ps - d) / alone_error) ** 2)
     ratio = float(np.sqrt(np.sum(squares) / max(len(squares) - 1, 1)))
-    if ratio <= 1:
+    # A line that fits badly tells of the same: the larger of both counts.
+    counted = total.line_misfit or 1.0
+    if ratio <= counted:
         return replace(total, birge_ratio=ratio)
-    error = total.error_angstrom2_per_ps * ratio
+    error = total.error_angstrom2_per_ps * ratio / counted
     low, high = _interval(d, error**2)
     return replace(
         total,

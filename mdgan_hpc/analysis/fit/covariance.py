@@ -11,6 +11,7 @@ section II, the covariance of the time-averaged MSD of a random walk and the gen
 squares fit.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -23,6 +24,9 @@ from mdgan_hpc.analysis.results import Dynamics
 #: Ratio of neighbouring lags in a fit. Closer ones are so correlated that they add no knowledge,
 #: but differences of them that generalised least squares would take at face value.
 LAG_RATIO = 1.5
+
+#: A line fits where its chi-squared, with the covariance of the MSD, has at least this probability.
+LINE_PROBABILITY = 0.05
 
 #: Points of Gauss-Legendre quadrature between two kinks of the covariance's integrand.
 _NODES = 6
@@ -179,7 +183,13 @@ class Line(NamedTuple):
     errors: np.ndarray  # [2, 2]
     covariance: np.ndarray  # [K, K], of the MSD
     ordinary: np.ndarray  # the parameters of ordinary least squares
+    squared: float  # chi-squared over the degrees of freedom
     probability: float  # of a worse chi-squared
+
+    @property
+    def misfit(self) -> float:
+        """Birge ratio, by which errors grow, where a line fits too badly to be chance; else 1."""
+        return 1.0 if self.probability >= LINE_PROBABILITY else math.sqrt(self.squared)
 
 
 def fit_line(lag_ps: np.ndarray, msd: np.ndarray, index: np.ndarray, sampling: Sampling) -> Line:
@@ -196,5 +206,6 @@ def fit_line(lag_ps: np.ndarray, msd: np.ndarray, index: np.ndarray, sampling: S
         parameters, errors, squared = gls(design, y, covariance)
         if np.allclose(parameters, previous, rtol=1e-4, atol=1e-8):
             break
-    probability = float(chdtrc(max(len(t) - 2, 1), squared))
-    return Line(parameters, errors, covariance, ordinary, probability)
+    freedom = max(len(t) - 2, 1)
+    probability = float(chdtrc(freedom, squared))
+    return Line(parameters, errors, covariance, ordinary, squared / freedom, probability)

@@ -49,6 +49,9 @@ class Coefficient(Result):
         Particles x run length / first lag of the fit.
     d_ols_angstrom2_per_ps, error_ols_angstrom2_per_ps : float
         Ordinary least squares over the same lags, and the error it claims: for comparison only.
+    line_misfit : float, optional
+        Root of chi-squared per degree of freedom where a line fits the MSD so badly that it is no
+        chance (5 %), else one; the error has been multiplied by it.
     birge_ratio : float, optional
         By how much independent samples scatter more than the error of each explains; the error
         has been multiplied by it where it is above one.
@@ -67,6 +70,7 @@ class Coefficient(Result):
     n_independent: float
     d_ols_angstrom2_per_ps: float
     error_ols_angstrom2_per_ps: float
+    line_misfit: float | None = None
     birge_ratio: float | None = None
 
     DERIVED: ClassVar[tuple[str, ...]] = (

@@ -3,6 +3,7 @@
 import numpy as np
 
 from mdgan_hpc.analysis.fit.covariance import (
+    LINE_PROBABILITY,
     MeasuredMsd,
     Sampling,
     fit_lags,
@@ -27,11 +28,6 @@ BALLISTIC, CAGED = 1.2, 0.8
 #: least slope; and only if the lags reach so many times beyond that. Without a cage they must reach
 #: so many times beyond ballistic motion.
 CAGE_LEFT, CAGE_FORGOTTEN, STRETCH, NO_CAGE = 2.0, 10.0, 3.0, 30.0
-
-#: Of the starts that pass, the first is taken from which on a line fits: the chi-squared of the
-#: fit, with its covariance, has at least this probability. Lags where the motion is on its way to
-#: diffusion would otherwise pull the slope, being known best.
-LINE_PROBABILITY = 0.05
 
 
 class NotDiffusiveError(DataError):
@@ -62,8 +58,9 @@ def choose_window(
     `SLOPE_TOLERANCE` of one and known to within `START_ERROR`, well beyond ballistic motion and a
     cage (`BALLISTIC`, `CAGED`), and from which on it stays there,
     give or take two standard errors, as far as it is known to within `SLOPE_ERROR`, and from which
-    on a line fits (`LINE_PROBABILITY`; the best fit if none does). It ends at the
-    longest lag: the covariance gives the noisy long lags the little weight they deserve.
+    on a line fits (`LINE_PROBABILITY`; the best fit if none does): lags where the motion is on its
+    way to diffusion would otherwise pull the slope, being known best. It ends at the longest lag:
+    the covariance gives the noisy long lags the little weight they deserve.
 
     Returns
     -------
