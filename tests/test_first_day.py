@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from mdgan_hpc.errors import DataError
+from mdgan_hpc.models.file import model_files
 from mdgan_hpc.stopping import StopRequest
 from mdgan_hpc.trajectory import Trajectory
 from mdgan_hpc.trajectory.complete import complete_extent
@@ -154,6 +155,26 @@ def test_ctrl_c_saves_a_training_and_the_same_command_goes_on(desk: Path, ranks:
     process.terminate()
     told = process.communicate(timeout=120)[0]
     assert "going on from step" in told
+
+
+@pytest.mark.parametrize("ranks", [1, pytest.param(2, marks=needs_mpi)])
+def test_ctrl_c_saves_an_ensemble_and_the_same_command_goes_on(desk: Path, ranks: int) -> None:
+    out = desk / f"ensemble-{ranks}"
+    files = ("--data", "run1.h5", "--data", "run2.h5")
+    line = ("short.toml", *files, "--out", out, "--replicas", 2, "--set", "phase.steps=40")
+    process = started("mdgan-train", *line, cwd=desk, ranks=ranks)
+    told = interrupted(process, out / "metrics.jsonl")
+    assert process.returncode == 75 or ranks > 1, told
+    assert "run the same command again to go on" in told
+    assert "Traceback" not in told
+    assert not (out / "replicas/2/model.pt").exists()
+    assert list((out / "checkpoints").iterdir())
+    process = started("mdgan-train", *line, cwd=desk, ranks=ranks)
+    told = process.communicate(timeout=240)[0]
+    assert process.returncode == 0, told
+    logs = "".join(path.read_text() for path in sorted(out.glob("replicas/*.log")))
+    assert "going on from step" in told + logs
+    assert [path.exists() for path in model_files(out)] == [True] * 3
 
 
 def test_a_second_ctrl_c_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from mdgan_hpc.convert.frames import Frames, TimedFrames
+from mdgan_hpc.convert.speeds import contradiction
 from mdgan_hpc.convert.told import tell, tell_other_trajectory
 from mdgan_hpc.convert.wrapping import nearest_image
 from mdgan_hpc.errors import DataError
@@ -91,6 +92,7 @@ class StatedTimes:
         self._skipped: list[int] = []  # records that repeat earlier ones
         self._kept = _Kept()
         self._uneven: list[str] = []
+        self._compared = False  # velocities with the motion
 
     def frames(
         self,
@@ -121,7 +123,9 @@ class StatedTimes:
                 if start == len(piece):
                     break
                 row = self._plain_until(steps, moves, start)
-                yield self._timed(piece, steps, start, row)
+                timed = self._timed(piece, steps, start, row)
+                self._compare_velocities(timed)
+                yield timed
         if self._last is None:
             raise DataError("holds no complete frame", where=self.rules.where)
         self._finish()
@@ -272,14 +276,27 @@ class StatedTimes:
             rows.observables,
         )
 
+    def _compare_velocities(self, piece: TimedFrames) -> None:
+        """Tell, once, where velocities and motion contradict each other."""
+        if self._compared or piece.velocities is None or len(piece.steps) < 2:
+            return
+        self._compared = True
+        moves = np.diff(piece.positions, axis=0)
+        if not self.rules.unwrapped:
+            moves = nearest_image(moves, None if piece.cells is None else piece.cells[1:])
+        told = contradiction(moves, piece.velocities[:-1], np.diff(piece.times_ps))
+        if told:
+            self._mend(told)
+
     def _finish(self) -> None:
         if self._skipped:
             self._mend(self._repeats())
         if self._uneven:
-            rules = self.rules
+            rules, n = self.rules, len(self._uneven)
+            places = "1 place" if n == 1 else f"{n} places"
             self._mend(
                 f"records are {rules.usual} steps ({rules.interval_fs:g} fs) apart, but not in "
-                f"{len(self._uneven)} places (first: {self._uneven[0]}); times follow the steps"
+                f"{places} (first: {self._uneven[0]}); times follow the steps"
             )
 
     def _tell(self, piece: Frames, row: int) -> None:

@@ -129,15 +129,15 @@ def pieces(job: Job, rollout: Rollout, block: int, progress: Progressed) -> Iter
     done, width = progress.completed, job.width(block)
     names = job.plan.datasets()
     accumulator = job.accumulator(block)
-    if not progress.carry:
+    if not progress.state:
         state = rollout.start(block)
     else:
-        state = rollout.unpack(progress.carry)
+        state = rollout.unpack(progress.state)
         if accumulator is not None:
-            unpack_state(accumulator.state, progress.carry[rollout.state_bytes :])
+            unpack_state(accumulator.state, progress.state[rollout.state_bytes :])
     if done >= rows:
         yield Piece(
-            block, done, 0, [np.empty((0, width, 3), np.float32)] * len(names), progress.carry
+            block, done, 0, [np.empty((0, width, 3), np.float32)] * len(names), progress.state
         )
     while done < rows:
         segment = state.segment

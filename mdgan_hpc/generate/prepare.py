@@ -389,9 +389,9 @@ class Preparation:
             return longer
         require_space(output, file_bytes(longer) - file_bytes(plan))
         progress = read_progress(output, plan)
-        carries = {b: (p.completed, p.carry) for b, p in enumerate(progress) if p.carry}
+        states = {b: (p.completed, p.state) for b, p in enumerate(progress) if p.state}
         for part in longer.parts[len(plan.parts) :]:
-            make_part(output, longer, part, carries, placement)
+            make_part(output, longer, part, states, placement)
         make_master(output, longer, description, placement)
         return longer
 

@@ -205,6 +205,6 @@ def _states(job: Job, model: Model) -> Iterator[dict[str, np.ndarray]]:
     for block in range(job.plan.n_blocks):
         accumulator = job.accumulator(block)
         assert accumulator is not None
-        carry = read_progress(job.config.output, job.plan, [block])[block].carry
-        unpack_state(accumulator.state, carry[skip:])
+        state = read_progress(job.config.output, job.plan, [block])[block].state
+        unpack_state(accumulator.state, state[skip:])
         yield accumulator.state

@@ -1,7 +1,7 @@
 """How the trajectories of a report were made: what their files tell, as rows of a table."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -78,8 +78,8 @@ def conditions(
         ],
         [
             "Length (ps)",
-            " + ".join(f"{v:.4g}" for v in md.span_ps),
-            " + ".join(f"{v:.4g}" for v in generated.span_ps),
+            _each([f"{v:.4g}" for v in md.span_ps]),
+            _each([f"{v:.4g}" for v in generated.span_ps]),
         ],
         [
             "Ion time in all (ns)",
@@ -134,10 +134,14 @@ def trained_on(config: ReportConfig, digests: Mapping[str, str]) -> list[list[st
 
 
 def _counts(values: np.ndarray) -> str:
-    first = f"{int(values[0]):,}".replace(",", " ")
-    if (values == values[0]).all():
-        return first if len(values) == 1 else f"{first} × {len(values)}"
-    return " + ".join(str(int(v)) for v in values)
+    return _each([f"{int(value):,}".replace(",", " ") for value in values])
+
+
+def _each(values: Sequence[str]) -> str:
+    """Return what each file has: once, with their number, where all have the same."""
+    if len(values) > 1 and len(set(values)) == 1:
+        return f"{values[0]} × {len(values)}"
+    return " + ".join(values)
 
 
 def _kelvin(target_k: float | None, mean_k: float | None = None) -> str:

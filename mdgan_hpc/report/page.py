@@ -150,12 +150,10 @@ def _figure(drawn: Drawn, number: int, folder: Path) -> str:
     wide = _data((folder / f"{drawn.name}.png").read_bytes())
     alt, width = html.escape(drawn.title), round(_PIXELS_PER_INCH * drawn.width)
     picture = f'<img loading="lazy" width="{width}" alt="{alt}" src="{wide}">'
-    if drawn.narrow is not None:
-        source = f'<source media="{NARROW}" srcset="{_data(drawn.narrow)}">'
-        picture = f"<picture>{source}{picture}</picture>"
+    source = f'<source media="{NARROW}" srcset="{_data(drawn.narrow)}">'
     return (
-        f'<figure id="{drawn.name}">{picture}<figcaption><b>Figure {number}. '
-        f"{html.escape(drawn.title)}.</b> {html.escape(drawn.caption)} "
+        f'<figure id="{drawn.name}"><picture>{source}{picture}</picture><figcaption>'
+        f"<b>Figure {number}. {html.escape(drawn.title)}.</b> {html.escape(drawn.caption)} "
         f'<a href="{drawn.name}.pdf">PDF</a></figcaption></figure>'
     )
 

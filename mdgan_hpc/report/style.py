@@ -1,6 +1,6 @@
 """The style sheet of the page of a report."""
 
-#: Screens on which tables are shown row by row, and panels of figures one below the other.
+#: Screens on which tables are shown row by row, and figures in their narrow form.
 NARROW = "(max-width: 40rem)"
 
 STYLE = f"""
@@ -48,6 +48,7 @@ pre {{ white-space: pre-wrap; overflow-wrap: anywhere; background: var(--shade);
   th, td {{ border: 0; padding: .05rem 0; }}
   tbody th {{ font-weight: 600; }}
   td:empty {{ display: none; }}
+  td.number {{ white-space: normal; }}
   td[data-label]::before {{ content: attr(data-label) ": "; color: var(--faint); }}
 }}
 """

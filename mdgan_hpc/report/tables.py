@@ -78,10 +78,11 @@ def sites(compared: SitesCompared, found: Comparison) -> Table:
         row("Hop length, rms (Å)", "hop_length", ".3g"),
         row("Hops seen", "n_hops", ".0f"),
     ]
+    n = len(compared.fraction)
     return Table(
         "Sites and hops",
-        f"{len(compared.fraction)} sites in the primitive cell ({found.crystal}). The nearer both "
-        "columns are to each other, the better.",
+        f"{n} {'site' if n == 1 else 'sites'} in the primitive cell ({found.crystal}). The nearer "
+        "both columns are to each other, the better.",
         ("", found.md.label, found.generated.label),
         rows,
     )

@@ -20,7 +20,7 @@ from mdgan_hpc.verdict import Verdict
 
 _log = logging.getLogger(__name__)
 #: Ions in free runs: to show how a training goes, to choose the model, and to judge it.
-_SHOWN_IONS, _CHOOSING_IONS, _JUDGED_IONS = 256, 1024, 1024
+_SHOWN_IONS, _SELECTING_IONS, _JUDGED_IONS = 256, 1024, 1024
 _BURN_IN_PS = 1.0
 
 
@@ -88,7 +88,7 @@ class Evaluation:
         self._records = max(map(len, md)) // round(interval_ps / md_interval_ps)
 
     def __call__(
-        self, generator: Generator, rng: torch.Generator, *, choosing: bool
+        self, generator: Generator, rng: torch.Generator, *, selecting: bool
     ) -> dict[str, float]:
         """Return the numbers of a comparison on all ranks; ``score``, lower is better, first.
 
@@ -96,12 +96,12 @@ class Evaluation:
         ----------
         generator : Generator
         rng : torch.Generator
-        choosing : bool
+        selecting : bool
             Whether the generator may become the model: more ions are then compared.
         """
         path = free_run(
             generator,
-            _CHOOSING_IONS if choosing else _SHOWN_IONS,
+            _SELECTING_IONS if selecting else _SHOWN_IONS,
             self._records,
             self._interval_ps,
             shared_free_run(generator, self._processes, rng),

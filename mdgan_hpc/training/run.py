@@ -257,7 +257,7 @@ def _evaluate(trainer: Trainer, compare: Evaluation) -> Callable[[], dict[str, f
     def evaluate() -> dict[str, float]:
         loss, generator = trainer.validation_loss(), trainer.ready_generator()
         rng = stream(config.train.seed, trainer.step, "evaluation")
-        numbers = compare(generator, rng, choosing=trainer.is_candidate)
+        numbers = compare(generator, rng, selecting=trainer.is_candidate)
         if trainer.is_candidate:
             trainer.selection.offer(generator, numbers["score"], trainer.step)
         if loss is not None:

@@ -166,6 +166,31 @@ def test_ensemble_trains_each_replica_apart(
     assert one != two != three != one
 
 
+def test_one_job_trains_a_model_and_its_replicas_and_goes_on_after_a_requeue(
+    slurm: Slurm, small_config: Path, md_files: list[Path], tmp_path: Path
+) -> None:
+    """Three trainings on two ranks of two nodes: one rank has two of them to do."""
+    steps = {"steps": 400, "log_every": 2, "checkpoint_every": 5000}
+    words = train_arguments(small_config, md_files, tmp_path / "run", **steps)
+    words += ["--replicas", "2"]
+    options = ("--nodes=2", "--ntasks-per-node=1", "--cpus-per-task=1", "--gres=none")
+    job = slurm.submit("jobs/train.slurm", *words, options=options)
+    wait_until(lambda: lines(tmp_path / "run/metrics.jsonl") > 0)
+    slurm.run("scancel", "--batch", "--signal=USR2", job)
+    wait_until(lambda: requeued(slurm.show(job), 1))
+    assert "going on from step" in slurm.done(job)
+    assert slurm.show(job)["Restarts"] == "1"
+    run = tmp_path / "run"
+    models = [model_bytes(folder) for folder in (run, run / "replicas/1", run / "replicas/2")]
+    assert models[0] != models[1] != models[2] != models[0]
+    again = slurm.done(slurm.submit("jobs/train.slurm", *words, options=options))
+    assert "nothing to do" in again
+
+    alone = train_arguments(small_config, md_files, tmp_path / "alone", **steps)
+    slurm.done(slurm.submit("jobs/train.slurm", *alone, options=("--gres=none",)))
+    assert model_bytes(tmp_path / "alone") == models[0]
+
+
 def test_requeued_twice_gives_the_bits_of_an_uninterrupted_training(
     slurm: Slurm, small_config: Path, md_files: list[Path], tmp_path: Path
 ) -> None:

@@ -134,6 +134,9 @@ def test_torn_frames(tmp_path):
     left([*frames[:7], frames[7].replace("O ", "O x", 1), *frames[8:]], [7])
     left([*frames[:7], frames[7].replace("\nO ", "\nO 1.0 ", 1), *frames[8:]], [7])
     left([*frames[:7], frames[7].replace("pos:R:3", "pos:R:", 1), *frames[8:]], [7])
+    # Two atoms come twice: as many lines as stated could be read, of the wrong atoms.
+    rows = frames[7].splitlines(keepends=True)
+    left([*frames[:7], *rows[:4], *rows[2:], *frames[8:]], [7])
 
 
 def test_what_is_no_xyz(tmp_path):

@@ -265,6 +265,35 @@ def test_units(tmp_path, style, length, time_ps, velocity):
         converted(tmp_path / "b.dump", tmp_path / "b.h5", units="cgs", **options)
 
 
+def test_velocities_that_contradict_the_motion_are_told(tmp_path):
+    """A wrong style of units, or a wrong time step, shows in the velocities."""
+    v = np.random.default_rng(3).normal(0, 0.01, (6, 3))  # Angstrom/fs
+    x = walk(1)[0] + np.arange(30)[:, None, None] * v
+    rows = [[[i + 1, i % 2 + 1, *p, *v[i]] for i, p in enumerate(frame)] for frame in x]
+    columns = "id type xu yu zu vx vy vz"
+    text = "".join(dump_frame(k, row, columns) for k, row in enumerate(rows))
+    (tmp_path / "a.dump").write_text(text)
+
+    def told(**changes):
+        options = {**OPTIONS, "time_step_fs": 1.0, "units": "real", **changes}
+        return converted(tmp_path / "a.dump", tmp_path / "a.h5", **options)[1]
+
+    assert told() == []
+    with Trajectory(tmp_path / "a.h5") as t:
+        np.testing.assert_allclose(t.velocities()[0], 1000 * v, rtol=1e-5)
+    # Records far apart: atoms turn round in between, and come less far than they are fast.
+    assert told(time_step_fs=20.0) == []
+    (metal,) = told(units="metal")
+    assert "atoms move 1e+03 times as far from record to record as their velocities" in metal
+    (step,) = told(time_step_fs=0.05)
+    assert "atoms move 20 times as far" in step
+    fast = [[[*row[:5], *(1e3 * u for u in row[5:])] for row in frame] for frame in rows]
+    text = "".join(dump_frame(k, row, columns) for k, row in enumerate(fast))
+    (tmp_path / "a.dump").write_text(text)
+    (speed,) = told()
+    assert "faster than any of a solid or a liquid" in speed
+
+
 def test_units_without_lengths_are_refused(tmp_path):
     write_dump(tmp_path / "a.dump", walk(3), header="ITEM: UNITS\nlj\n")
     with pytest.raises(UsageError, match="'lj' have no lengths in Angstrom"):
@@ -329,11 +358,11 @@ def test_torn_frames_are_left_out_wherever_they_are(tmp_path):
     ]
     path = tmp_path / "a.dump"
 
-    def left(cut, *, missing):
+    def left(cut, *, missing, torn=0):
         path.write_text(cut)
         _, warned = converted(path, tmp_path / "a.h5", **OPTIONS)
         assert f"the first is frame {missing[0]} " in warned[0]
-        assert f"{len(missing)} torn" in warned[0]
+        assert f"{torn or len(missing)} torn" in warned[0]
         with Trajectory(tmp_path / "a.h5") as t:
             np.testing.assert_array_equal(t.steps, np.delete(np.arange(20) * 100, missing))
             np.testing.assert_allclose(t.positions(), np.delete(x, missing, 0), atol=1e-5)
@@ -350,6 +379,9 @@ def test_torn_frames_are_left_out_wherever_they_are(tmp_path):
     twice = "\n".join([*row[:-1], row[-2]]) + "\n"
     left("".join([*frames[:7], twice, *frames[8:12], twice, *frames[13:]]), missing=[7, 12])
     left("".join([*frames[:7], frames[7].replace("zu", "zv"), *frames[8:]]), missing=[7])
+    # The header of one frame with the atoms of the next: all counts fit.
+    joined = "\n".join([*row[:6], *frames[8].splitlines()[2:]]) + "\n"
+    left("".join([*frames[:7], joined, *frames[9:]]), missing=[7, 8], torn=1)
     first = "".join([frames[0][:-30], *frames[1:]])
     left(first, missing=[0])
     packed = gzip.compress(whole.encode(), 1)

@@ -12,11 +12,14 @@ import pytest
 
 from mdgan_hpc.analysis.observables.pairs import longest_distance, radial_distribution
 from mdgan_hpc.analysis.sites import DensitySlices
-from mdgan_hpc.report.figures.panels import Drawn, draw
+from mdgan_hpc.plotting import _RC
+from mdgan_hpc.report.figures.panels import draw
 from mdgan_hpc.report.figures.structure import square_pixels
 from mdgan_hpc.report.numbers import between, formula, measured, plain_text
 from mdgan_hpc.report.page import Folded, Lines, Section, Table, write_page
 
+#: Points of all words of a figure.
+_LETTERS = [_RC[name] for name in _RC if name.endswith("size")]
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 
@@ -113,18 +116,16 @@ def test_nothing_on_the_page_has_a_width_that_a_screen_may_not_have(page):
     assert "max-width: 100%" in style
     assert "prefers-color-scheme: dark" in style
     assert 'name="viewport" content="width=device-width' in text
-    # Several panels come in a second form, one below the other.
-    (source,) = Elements(text).of("source")
-    assert source["media"] == "(max-width: 40rem)"
-    tall, wide = (
-        _size(re.search(pattern, text)[1])
-        for pattern in (
-            r'srcset="data:[^,]*,([^"]*)"',
-            r'alt="Four panels" src="data:[^,]*,([^"]*)"',
-        )
-    )
-    assert tall[1] > 2 * tall[0]
+    # Figures come in a second form: panels one below the other, and letters that can be read.
+    sources = Elements(text).of("source")
+    assert {source["media"] for source in sources} == {"(max-width: 40rem)"}
+    one, four = (_size(source["srcset"].partition(",")[2]) for source in sources)
+    wide = _size(re.search(r'alt="Four panels" src="data:[^,]*,([^"]*)"', text)[1])
+    assert four[1] > 2 * four[0]
     assert wide[1] < wide[0]
+    for width, _ in (one, four):
+        inches = width / _RC["savefig.dpi"]
+        assert (400 - 32) / inches * min(_LETTERS) / 72 > 11  # pixels on a phone
 
 
 def _size(png: str) -> tuple[int, int]:
@@ -192,9 +193,3 @@ def test_radial_distribution_of_a_gas_is_one_and_of_a_lattice_has_its_shells():
     edges = shells[0] - 0.05, shells[0] + 0.05
     volume = 4 * np.pi / 3 * (edges[1] ** 3 - edges[0] ** 3)
     assert g[g > 0][0] * volume * 26 / 7.5**3 == pytest.approx(6)
-
-
-def test_a_narrow_form_only_where_there_are_panels(tmp_path):
-    drawn = draw(lambda fig, axes: None, tmp_path, "a", "A", "B.", panels=2, columns=1)
-    assert isinstance(drawn, Drawn)
-    assert drawn.narrow is None

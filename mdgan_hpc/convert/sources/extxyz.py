@@ -50,22 +50,36 @@ class _Text:
     def comment(self) -> str:
         return self.rows[1]
 
+    def goes_on_with(self, row: str) -> bool:
+        """Whether a line after a whole frame looks as if it were one more atom of it."""
+        return not self.torn and len(row.split()) == len(self.rows[-1].split())
+
 
 def _frames(stream: Stream) -> Iterator[_Text]:
-    """Yield the lines of each frame."""
+    """Yield the lines of each frame, when the line after it shows that it has none too many."""
     stream.rewind()
     rows = lines(stream, cut=CUT)
+    waiting: _Text | None = None
     lost = False  # within something that is no frame
     for row in rows:
         count = row.strip()
         if not (count.isdigit() and 0 < int(count[:9]) < 2**24 and len(count) < 9):
-            if count and not lost:
-                lost = True
-                yield _Text([row, ""], "it does not begin with a number of atoms")
-            continue
-        lost = False
-        found = [row, *islice(rows, int(count) + 1)]
-        yield _Text(found, _damage(found, int(count)))
+            if not count or lost:
+                continue
+            lost = True
+            if waiting is not None and waiting.goes_on_with(row):
+                waiting.torn = "lines too many"
+                continue
+            found = _Text([row, ""], "it does not begin with a number of atoms")
+        else:
+            lost = False
+            of_frame = [row, *islice(rows, int(count) + 1)]
+            found = _Text(of_frame, _damage(of_frame, int(count)))
+        if waiting is not None:
+            yield waiting
+        waiting = found
+    if waiting is not None:
+        yield waiting
 
 
 def _damage(rows: list[str], n_atoms: int) -> str:

@@ -155,6 +155,8 @@ def _head(data: bytes) -> tuple[DumpFrame, int, bytes]:
         line, _, content = part.partition(b"\n")
         text = line.decode("latin-1").strip()
         name = next((n for n in _ITEMS if text == n or text.startswith(n + " ")), text)
+        if name in items:  # the header of one frame, the atoms of another
+            raise TornFrame("its header comes twice")
         items[name] = (text[len(name) :], content)
     try:
         step, n_atoms = (int(items[name][1]) for name in ("TIMESTEP", "NUMBER OF ATOMS"))

@@ -13,7 +13,7 @@ from mdgan_hpc.report.figures.panels import Drawn, draw
 from mdgan_hpc.report.results import Comparison, Samples
 from mdgan_hpc.report.text import Interval
 
-D_AXIS = "diffusion coefficient D (Å²/ps = 10⁻⁴ cm²/s)"
+D_AXIS = "diffusion coefficient D\n(Å²/ps = 10⁻⁴ cm²/s)"
 
 
 def draw_coefficients(found: Comparison, folder: Path) -> list[Drawn]:
@@ -28,7 +28,7 @@ def _entries(found: Comparison) -> list[tuple[str, Interval, str]]:
         (found.generated.label, found.generated.diffusion.total, GENERATED["color"]),
     ]
     if found.generated.ensemble is not None:
-        name = f"{found.generated.label}, models"
+        name = f"{found.generated.label},\nmodels"
         every.append((name, found.generated.ensemble, GENERATED["color"]))
     every += [(k, found.baselines[k].diffusion.total, c) for k, (c, _) in BASELINES.items()]
     return [(name, total, color) for name, total, color in every if total is not None]
@@ -44,10 +44,10 @@ def coefficients(found: Comparison, folder: Path) -> Drawn:
         (ax,) = axes
         if known is not None:
             d = known.d_angstrom2_per_ps
-            label = f"what the MD data tell, by the number of hops (± {100 * relative:.0f} %)"
+            label = f"what the MD data tell,\nby the number of hops (± {100 * relative:.0f} %)"
             ends = d * (1 - relative), d * (1 + relative)
             ax.axvspan(*ends, color=TRAINING_SPAN, lw=0, zorder=0, label=label)
-            ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0))
+            fig.legend(loc="outside upper right")
         for row, (_, total, color) in enumerate(given):
             d = total.d_angstrom2_per_ps
             low, high = total.low_angstrom2_per_ps, total.high_angstrom2_per_ps

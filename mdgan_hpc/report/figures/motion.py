@@ -52,7 +52,7 @@ def msd(found: Comparison, folder: Path) -> Drawn:
         below.set_xlabel(LAG)
         ax.set_ylabel("mean squared\ndisplacement (Å²)")
         below.set_ylabel(f"generated\n/ {found.md.label}")
-        label = f"{span:.3g} ps, the length of a training run"
+        label = f"training run, {span:.3g} ps"
         ax.plot([], [], "s", color=TRAINING_SPAN, mec="0.5", ms=8, label=label)
         ax.legend()
 

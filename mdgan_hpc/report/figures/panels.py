@@ -8,6 +8,10 @@ from typing import Any
 
 from mdgan_hpc.plotting import figure, save
 
+#: Width of the form for small screens, inches: letters of 9 points are 13 pixels high on a phone of
+#: 400.
+NARROW_INCHES = 3.6
+
 #: Gets the figure and its axes, row by row.
 Plot = Callable[[Any, Sequence[Any]], None]
 
@@ -25,15 +29,15 @@ class Drawn:
         What the curves are and how to read them.
     width : float
         Inches.
-    narrow : bytes or None
-        PNG for small screens, panels one below the other; None where there is one panel.
+    narrow : bytes
+        PNG for small screens: narrower, so that its words stay legible, panels one below the other.
     """
 
     name: str
     title: str
     caption: str
     width: float
-    narrow: bytes | None = None
+    narrow: bytes
 
 
 def draw(
@@ -46,6 +50,7 @@ def draw(
     panels: int = 1,
     columns: int = 2,
     panel: tuple[float, float] = (3.5, 2.8),
+    narrow_height: float | None = None,
     heights: Sequence[float] = (),
     **subplots: Any,
 ) -> Drawn:
@@ -61,6 +66,8 @@ def draw(
         Panels in all, and beside each other on a wide page.
     panel : (float, float)
         Width and height of one, inches.
+    narrow_height : float, optional
+        Height of one on small screens, inches; as on wide ones if not given.
     heights : sequence of float
         Of the rows of one column, relative; equal where not given.
     **subplots
@@ -77,12 +84,8 @@ def draw(
         plot(fig, list(axes.flat)[:panels])
         _hide_rest(axes, panels)
         save(fig, folder, name)
-    if columns == 1:
-        return Drawn(name, title, caption, width)
-    with figure(width + 0.3, panels * height, nrows=panels, squeeze=False, **subplots) as (
-        fig,
-        axes,
-    ):
+    tall = panels * (narrow_height or height)
+    with figure(NARROW_INCHES, tall, nrows=panels, squeeze=False, **subplots) as (fig, axes):
         plot(fig, list(axes.flat))
         picture = io.BytesIO()
         fig.savefig(picture, format="png")

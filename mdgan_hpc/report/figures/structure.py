@@ -142,7 +142,7 @@ def density(found: Comparison, part: DensitySlices, folder: Path) -> Drawn:
         fig.colorbar(image, ax=list(axes), label="density / mean density", shrink=0.9)
 
     # Long cells one above the other, square ones side by side: either way as large as the page.
-    wide = shape < 0.6
+    wide, small = shape < 0.6, 0.9 + 2.7 * shape
     return draw(
         plot,
         folder,
@@ -153,7 +153,8 @@ def density(found: Comparison, part: DensitySlices, folder: Path) -> Drawn:
         "so that the ways between the sites are seen. The cell is outlined.",
         panels=2,
         columns=1 if wide else 2,
-        panel=(6.0, 0.9 + 5.0 * shape) if wide else (3.6, 0.9 + 2.7 * shape),
+        panel=(6.0, 0.9 + 5.0 * shape) if wide else (3.6, small),
+        narrow_height=small,
     )
 
 

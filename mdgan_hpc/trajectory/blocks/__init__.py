@@ -1,9 +1,9 @@
 """Pre-sized trajectories that many processes write at once, block by block, and can resume.
 
 A block is P particles. Its records are stored in order, in pieces of any length; beside the data
-lies a ledger: how many records of each block are complete, and the carry, an opaque text of bytes
-from which the writer goes on. Everything is allocated when the file is made, so that later writes
-are raw data only and no kill can harm the structure of the file.
+lies a ledger: how many records of each block are complete, and the rollout state, an opaque text of
+bytes from which the writer goes on. Everything is allocated when the file is made, so that later
+writes are raw data only and no kill can harm the structure of the file.
 
 Two storages present the same tree:
 
@@ -13,5 +13,6 @@ Two storages present the same tree:
 - ``mpio``: one file, which all ranks open and close together through parallel HDF5, and in between
   write by independent calls.
 
-The carry of a block has two slots with a checksum each, used in turn, so that one is always whole.
+The rollout state of a block has two slots with a checksum each, used in turn, so that one is always
+whole.
 """

@@ -14,7 +14,7 @@ from mdgan_hpc.hdf5_output import hdf5_written
 from mdgan_hpc.outputs import replaced, written_whole
 from mdgan_hpc.provenance import as_json
 from mdgan_hpc.trajectory import layout
-from mdgan_hpc.trajectory.blocks.ledger import CARRY, COMPLETED, pack_slot
+from mdgan_hpc.trajectory.blocks.ledger import COMPLETED, STATES, pack_slot
 from mdgan_hpc.trajectory.blocks.plan import PLAN, POSITION, SETTINGS, BlockPlan, Part
 from mdgan_hpc.trajectory.opening import seal_parameters
 from mdgan_hpc.trajectory.placement import Placement
@@ -54,11 +54,11 @@ def _make_ledger(
     """Make the ledger of the blocks of one file, with what is known of each."""
     n = len(completed)
     file.create_dataset(COMPLETED, (n,), "<i8", dcpl=_early())[:] = completed
-    carry = file.create_dataset(CARRY, (n, 2, plan.slot_bytes), "u1", dcpl=_early())
+    state = file.create_dataset(STATES, (n, 2, plan.slot_bytes), "u1", dcpl=_early())
     for i, slot in enumerate(slots):
         rows = np.zeros((2, plan.slot_bytes), np.uint8)
         rows[0, : len(slot)] = np.frombuffer(slot, np.uint8)
-        carry[i] = rows
+        state[i] = rows
     _describe_blocks(file, plan)
 
 
@@ -101,18 +101,18 @@ def make_part(
     master: Path,
     plan: BlockPlan,
     part: Part,
-    carries: Mapping[int, tuple[int, bytes]],
+    states: Mapping[int, tuple[int, bytes]],
     placement: Placement,
 ) -> None:
-    """Make one part file; `carries` maps a block to completed records and carry so far."""
+    """Make one part file; `states` maps a block to completed records and rollout state so far."""
     blocks = range(part.first_block, part.first_block + part.n_blocks)
     with (
         written_whole(master.parent / part.name) as partial,
         _new_file(partial, placement) as file,
     ):
         _make_datasets(file, plan, (part.n_records, part.n_blocks * plan.block_particles))
-        known = [carries.get(block, (0, b"")) for block in blocks]
-        slots = [pack_slot(1, done, carry) if carry else b"" for done, carry in known]
+        known = [states.get(block, (0, b"")) for block in blocks]
+        slots = [pack_slot(1, done, state) if state else b"" for done, state in known]
         _make_ledger(file, plan, [done for done, _ in known], slots)
 
 
@@ -217,8 +217,8 @@ def _copy(old: h5py.File, new: h5py.File, plan: BlockPlan, longer: BlockPlan) ->
                 new[name][rows, columns] = old[name][rows, columns]
     new[COMPLETED][: plan.n_blocks] = old[COMPLETED][:]
     for block in range(plan.n_blocks):
-        new[CARRY][block] = old[CARRY][block]
+        new[STATES][block] = old[STATES][block]
     if longer.n_particles > n and n % plan.block_particles:
         # The last block gets particles whose records were computed, but not stored.
         new[COMPLETED][plan.n_blocks - 1] = 0
-        new[CARRY][plan.n_blocks - 1] = 0
+        new[STATES][plan.n_blocks - 1] = 0

@@ -1,4 +1,4 @@
-"""Where each block stands: completed records, and the carry in two slots used in turn."""
+"""Where each block stands: completed records, and the rollout state in two slots used in turn."""
 
 import struct
 import zlib
@@ -16,37 +16,37 @@ from mdgan_hpc.trajectory.blocks.plan import SLOT_HEAD, BlockPlan, Part, plan_of
 from mdgan_hpc.trajectory.opening import Elements
 
 COMPLETED = f"{layout.LEDGER}/completed_records"
-CARRY = f"{layout.LEDGER}/carry"
+STATES = f"{layout.LEDGER}/carry"
 
 
-def pack_slot(sequence: int, completed: int, carry: bytes) -> bytes:
-    """Return the bytes of a carry slot."""
-    check = _checksum(sequence, completed, carry)
-    return SLOT_HEAD.pack(sequence, completed, len(carry), check) + carry
+def pack_slot(sequence: int, completed: int, state: bytes) -> bytes:
+    """Return the bytes of a slot of the rollout state."""
+    check = _checksum(sequence, completed, state)
+    return SLOT_HEAD.pack(sequence, completed, len(state), check) + state
 
 
 def unpack_slot(slot: bytes) -> tuple[int, int, bytes] | None:
-    """Return sequence number, completed records and carry, or None if the slot is not whole."""
+    """Return sequence number, completed records and state; None if the slot is not whole."""
     sequence, completed, length, check = SLOT_HEAD.unpack_from(slot)
-    carry = slot[SLOT_HEAD.size : SLOT_HEAD.size + length]
-    if sequence == 0 or len(carry) != length or check != _checksum(sequence, completed, carry):
+    state = slot[SLOT_HEAD.size : SLOT_HEAD.size + length]
+    if sequence == 0 or len(state) != length or check != _checksum(sequence, completed, state):
         return None
-    return sequence, completed, carry
+    return sequence, completed, state
 
 
-def _checksum(sequence: int, completed: int, carry: bytes) -> int:
-    return zlib.crc32(carry, zlib.crc32(struct.pack("<QQ", sequence, completed)))
+def _checksum(sequence: int, completed: int, state: bytes) -> int:
+    return zlib.crc32(state, zlib.crc32(struct.pack("<QQ", sequence, completed)))
 
 
 @dataclass(frozen=True)
 class Progressed:
-    """Where a block stands: newest whole carry, its completed records and sequence number.
+    """Where a block stands: newest whole rollout state, its completed records and sequence number.
 
-    A block is damaged where it was begun and no carry of it is whole: it begins anew.
+    A block is damaged where it was begun and no rollout state of it is whole: it begins anew.
     """
 
     completed: int = 0
-    carry: bytes = b""
+    state: bytes = b""
     sequence: int = 0
     damaged: bool = False
 
@@ -54,7 +54,7 @@ class Progressed:
 def read_progress(
     path: str | Path, plan: BlockPlan, blocks: Iterable[int] | None = None
 ) -> list[Progressed]:
-    """Return where each block of a file stands; blocks never begun have no carry.
+    """Return where each block of a file stands; blocks never begun have no rollout state.
 
     With `blocks`, only those are looked up.
     """
@@ -67,9 +67,9 @@ def read_progress(
         name = file_of(Path(path), plan, part)
         try:
             with hdf5.open_file(name) as file:
-                carry = _carries(file, plan, part)
+                state = _states(file, plan, part)
                 for block in own:
-                    slots = hdf5.read(carry, block - part.first_block)
+                    slots = hdf5.read(state, block - part.first_block)
                     whole = [s for s in (unpack_slot(slot.tobytes()) for slot in slots) if s]
                     if whole:
                         sequence, completed, text = max(whole)
@@ -90,9 +90,9 @@ def file_of(path: Path, plan: BlockPlan, part: Part) -> Path:
     return path if plan.storage == "mpio" else path.parent / part.name
 
 
-def _carries(file: h5py.File, plan: BlockPlan, part: Part) -> h5py.Dataset:
+def _states(file: h5py.File, plan: BlockPlan, part: Part) -> h5py.Dataset:
     shape = (part.n_blocks, 2, plan.slot_bytes)
-    return hdf5.numbers(file["/"], CARRY, shape, kinds="u")
+    return hdf5.numbers(file["/"], STATES, shape, kinds="u")
 
 
 def completed_of(elements: Elements) -> np.ndarray | None:
@@ -101,8 +101,8 @@ def completed_of(elements: Elements) -> np.ndarray | None:
     Raises
     ------
     DataError
-        If the ledger tells another number than the carries of a block: the newest, or the one
-        before while a save goes on.
+        If the ledger tells another number than the rollout states of a block: the newest, or the
+        one before while a save goes on.
     """
     if hdf5.group(elements.root, layout.LEDGER) is None:
         return None
@@ -135,21 +135,21 @@ def _told(root: h5py.Group) -> np.ndarray:
 
 
 def _wrong(told: np.ndarray, known: dict[int, list[int]]) -> int | None:
-    """Return the first block whose carries say another number than the ledger."""
+    """Return the first block whose rollout states say another number than the ledger."""
     return next((block for block, records in known.items() if told[block] not in records), None)
 
 
 def _known_to_carries(path: Path, plan: BlockPlan) -> dict[int, list[int]]:
     """Return the records that a ledger may tell of each block, given the heads of its two slots.
 
-    A save writes the carry before the ledger, so the ledger may be one save behind: at none where
-    only one slot was ever written.
+    A save writes the rollout state before the ledger, so the ledger may be one save behind: at none
+    where only one slot was ever written.
     """
     known = {}
     for part in plan.parts:
         if own := plan.ledger_of(part):
             with hdf5.open_file(file_of(path, plan, part)) as file:
-                heads = hdf5.read(_carries(file, plan, part), np.s_[:, :, : SLOT_HEAD.size])
+                heads = hdf5.read(_states(file, plan, part), np.s_[:, :, : SLOT_HEAD.size])
             for block in own:
                 slots = [SLOT_HEAD.unpack(h.tobytes()) for h in heads[block - part.first_block]]
                 written = [completed for sequence, completed, *_ in slots if sequence]

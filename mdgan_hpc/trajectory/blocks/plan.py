@@ -17,7 +17,8 @@ VELOCITY = f"{layout.GROUP}/velocity/value"
 PLAN = f"{layout.LEDGER}/storage"
 SETTINGS = f"{layout.LEDGER}/settings"
 
-#: Head of a carry slot: sequence number, completed records, length and CRC-32 of the carry.
+#: Head of a slot of the rollout state: sequence number, completed records, length of the state and
+#: its CRC-32.
 SLOT_HEAD = struct.Struct("<QQQI")
 
 _CHUNK_PARTICLES = 256
@@ -69,7 +70,7 @@ class BlockPlan:
     positions : bool
         Whether positions are stored at all, or the ledger alone.
     carry_bytes : int
-        Most bytes of a block's carry.
+        Most bytes of a block's rollout state; called so in files.
     parts : tuple of Part
         Later parts extend earlier ones in records or blocks.
     """
@@ -92,7 +93,7 @@ class BlockPlan:
 
     @property
     def slot_bytes(self) -> int:
-        """Bytes of one carry slot."""
+        """Bytes of one slot of the rollout state."""
         return SLOT_HEAD.size + self.carry_bytes
 
     def home(self, block: int) -> Part:

@@ -11,28 +11,28 @@ import h5py
 import numpy as np
 
 from mdgan_hpc.errors import DataError
-from mdgan_hpc.trajectory.blocks.ledger import CARRY, COMPLETED, Progressed, pack_slot
+from mdgan_hpc.trajectory.blocks.ledger import COMPLETED, STATES, Progressed, pack_slot
 from mdgan_hpc.trajectory.blocks.plan import BlockPlan, Part
 from mdgan_hpc.trajectory.placement import Placement
 
 
 @dataclass
 class Piece:
-    """Consecutive records of one block, and the carry after them.
+    """Consecutive records of one block, and the rollout state after them.
 
     Attributes
     ----------
     block, first_record, n_records : int
     arrays : list of array, [n, P, 3] float32
         Positions, then velocities, as the plan has them.
-    carry : bytes
+    state : bytes
     """
 
     block: int
     first_record: int
     n_records: int
     arrays: list[np.ndarray]
-    carry: bytes
+    state: bytes
 
 
 class BlockWriter(Protocol):
@@ -44,8 +44,8 @@ class BlockWriter(Protocol):
     def save(self) -> Callable[[], None]:
         """Return what makes all that was written so far count.
 
-        Called, it brings the data to the disk, then the carries, then the ledger. It may run in
-        another thread beside further writes, one at a time.
+        Called, it brings the data to the disk, then the rollout states, then the ledger. It may run
+        in another thread beside further writes, one at a time.
         """
 
     def close(self) -> None:
@@ -94,7 +94,7 @@ class ShardWriter:
                 for name, array in zip(self.plan.datasets(), piece.arrays, strict=True):
                     rows = array[start - first : stop - first]
                     self._write_rows(part, name, piece.block, start - part.first_record, rows)
-        self._pending[piece.block] = (last, piece.carry)
+        self._pending[piece.block] = (last, piece.state)
 
     def _write_rows(self, part: Part, name: str, block: int, first: int, rows: np.ndarray) -> None:
         """Write rows [n, P, 3] of a block from the part's record `first` on."""
@@ -123,13 +123,13 @@ class ShardWriter:
         def commit() -> None:
             for descriptor in dirty:
                 os.fsync(descriptor)
-            for block, (completed, carry) in pending.items():
+            for block, (completed, state) in pending.items():
                 descriptor, file = homes[block]
                 row = block - self.plan.home(block).first_block
                 sequence = self._sequence[block] + 1
                 place = (2 * row + sequence % 2) * self.plan.slot_bytes
-                slot = pack_slot(sequence, completed, carry)
-                _write_all(descriptor, slot, file[CARRY].id.get_offset() + place)
+                slot = pack_slot(sequence, completed, state)
+                _write_all(descriptor, slot, file[STATES].id.get_offset() + place)
                 place = file[COMPLETED].id.get_offset() + 8 * row
                 _write_all(descriptor, struct.pack("<q", completed), place)
                 self._sequence[block] = sequence
@@ -193,7 +193,7 @@ class ParallelWriter:
         for dataset, array in zip(self._datasets, piece.arrays, strict=True):
             if piece.n_records:
                 dataset[rows, first : first + width] = array[:, :width]
-        self._pending[piece.block] = (rows.stop, piece.carry)
+        self._pending[piece.block] = (rows.stop, piece.state)
 
     def save(self) -> Callable[[], None]:
         """Return what makes all that was written so far count; see `BlockWriter.save`."""
@@ -201,10 +201,10 @@ class ParallelWriter:
 
         def commit() -> None:
             os.fsync(self._descriptor)
-            for block, (completed, carry) in pending.items():
+            for block, (completed, state) in pending.items():
                 sequence = self._sequence[block] + 1
-                slot = np.frombuffer(pack_slot(sequence, completed, carry), np.uint8)
-                self._file[CARRY][block, sequence % 2, : len(slot)] = slot
+                slot = np.frombuffer(pack_slot(sequence, completed, state), np.uint8)
+                self._file[STATES][block, sequence % 2, : len(slot)] = slot
                 self._file[COMPLETED][block] = completed
                 self._sequence[block] = sequence
 
