@@ -335,12 +335,12 @@ def test_runs_too_short_are_told_how_many_frames_are_needed(desk: Path) -> None:
     write(desk / "tiny.h5", underdamped(8, 4, 5), interval=0.002, cell=CELL)
     for data, more, told in (
         ("tiny.h5", (), "a run of 8 frames is too short to learn from; give runs of 32 frames"),
-        ("brief.h5", (), "the longest run has 40 frames, 116 are needed: 116 records"),
+        ("brief.h5", (), "the longest run has 40 frames, 109 are needed: 109 records"),
         (
             "run1.h5",
             ("--set", "data.records=400", "--set", "data.step_skip=2"),
-            "the longest run has 400 frames, 901 are needed: 451 records at data.step_skip = 2 "
-            "(data.records = 400, phase.likelihood.warm_up = 32, and 19 that fill the memory)",
+            "the longest run has 400 frames, 889 are needed: 445 records at data.step_skip = 2 "
+            "(data.records = 400, phase.likelihood.warm_up = 32, and 13 that fill the memory)",
         ),
     ):
         out = desk / "never"
