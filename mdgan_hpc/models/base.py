@@ -11,7 +11,7 @@ training and generation ask these and never for a class. How to add one: `regist
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
@@ -79,8 +79,8 @@ class DataSummary:
         Rows are the cell vectors, Angstrom.
     ions_per_run : int or None
         None where the runs differ.
-    contact_angstrom : float or None
-        Distance within which one ion in a thousand has a neighbour; None where ions share no cell.
+    runs : list of array, [T, N, 3]
+        Positions, Angstrom.
     neighbours : list of array [T, N, A, 4], or None
         Neighbour descriptor over the runs, where the generator asked for one.
     """
@@ -89,7 +89,7 @@ class DataSummary:
     symmetry: Symmetry
     cell: np.ndarray | None
     ions_per_run: int | None
-    contact_angstrom: float | None = None
+    runs: list[np.ndarray] = field(default_factory=list)
     neighbours: list[np.ndarray] | None = None
 
 

@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mdgan_hpc.errors import DataError
+
 #: Frames described at once.
 _FRAMES = 500
 #: Share of the ions that have a neighbour within the contact distance.
@@ -126,6 +128,11 @@ def contact_distance(runs: Sequence[np.ndarray], cell: np.ndarray) -> float:
         Mobile ions, Angstrom; about 12 000 places of ions of each run are looked at.
     cell : array, [3, 3]
         Of all of them.
+
+    Raises
+    ------
+    DataError
+        If ions lie on each other.
     """
     # Images within half the longest cell vector: the nearest ion is never further.
     images = _images(np.array(cell, float), float(np.linalg.norm(cell, axis=1).max()) / 2)
@@ -137,7 +144,13 @@ def contact_distance(runs: Sequence[np.ndarray], cell: np.ndarray) -> float:
             squared = ((apart @ cell) ** 2).sum(-1).min(2)
             np.fill_diagonal(squared, np.inf)
             nearest.append(squared.min(1))
-    return float(np.quantile(np.sqrt(np.concatenate(nearest)), CONTACT_SHARE))
+    contact = float(np.quantile(np.sqrt(np.concatenate(nearest)), CONTACT_SHARE))
+    if contact <= 0:
+        raise DataError(
+            "mobile ions lie on each other: no distance between neighbours can be measured",
+            remedy="look for atoms given twice, or set generator.neighbours = 'off'",
+        )
+    return contact
 
 
 def neighbour_scales(described: Sequence[np.ndarray]) -> np.ndarray:

@@ -10,7 +10,7 @@ import torch
 
 from mdgan_hpc.config import load_config
 from mdgan_hpc.crystal import isotropic
-from mdgan_hpc.errors import ConfigError, UsageError
+from mdgan_hpc.errors import ConfigError, DataError, UsageError
 from mdgan_hpc.models.base import DataSummary, Window, rollout
 from mdgan_hpc.models.neighbours import (
     CONTACT_SHARE,
@@ -228,13 +228,22 @@ def test_contact_distance_is_that_of_the_nearest_image():
     assert contact_distance(runs, cell) == pytest.approx(expected, rel=1e-9)
 
 
+#: Four ions [T, 4, 3] in a cell of 8 Angstrom, each with a neighbour at two.
+TWO_APART = np.tile([[0.0, 0, 0], [2, 0, 0], [4, 4, 4], [6, 4, 4]], (5, 1, 1))
+
+
+def test_ions_on_each_other_are_refused():
+    with pytest.raises(DataError, match="lie on each other"):
+        contact_distance([np.zeros((5, 2, 3))], 8.0 * np.eye(3))
+
+
 def summary(**changes) -> DataSummary:
     known = {
         "displacements": [np.zeros((10, 4, 3))],
         "symmetry": cubic(4.0),
         "cell": 8.0 * np.eye(3),
         "ions_per_run": 4,
-        "contact_angstrom": 2.0,
+        "runs": [TWO_APART],
     }
     return DataSummary(**{**known, **changes})
 

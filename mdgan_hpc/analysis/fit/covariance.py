@@ -183,13 +183,13 @@ class Line(NamedTuple):
     errors: np.ndarray  # [2, 2]
     covariance: np.ndarray  # [K, K], of the MSD
     ordinary: np.ndarray  # the parameters of ordinary least squares
-    squared: float  # chi-squared over the degrees of freedom
+    reduced: float  # chi-squared over the degrees of freedom
     probability: float  # of a worse chi-squared
 
     @property
     def misfit(self) -> float:
         """Birge ratio, by which errors grow, where a line fits too badly to be chance; else 1."""
-        return 1.0 if self.probability >= LINE_PROBABILITY else math.sqrt(self.squared)
+        return 1.0 if self.probability >= LINE_PROBABILITY else math.sqrt(self.reduced)
 
 
 def fit_line(lag_ps: np.ndarray, msd: np.ndarray, index: np.ndarray, sampling: Sampling) -> Line:

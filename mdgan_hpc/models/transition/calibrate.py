@@ -59,22 +59,22 @@ def calibrated_noise(
             torch.stack([(mean / mean_square).log(), 0.6 * squared.square().mean() / mean**2 - 1])
         )
     excess = torch.stack(measured) - torch.tensor([0.0, alpha2 or 0.0])
-    found = _root(design, excess, 1 if alpha2 is None else 2)
+    found = _root(design, excess)
     # Bounded, so that a network that is half trained is not hidden by a noise far from one.
     log_noise, slope = (found.clamp(-2, 2) * most).tolist()
     return log_noise, slope
 
 
-def _root(design: Tensor, excess: Tensor, unknowns: int) -> Tensor:
+def _root(design: Tensor, excess: Tensor) -> Tensor:
     """Return where planes through the excess [trials, 2] at the trials [trials, 2] are zero [2].
 
-    Each number is set by the excess that it is meant for; one that answers in the wrong direction
-    stays zero.
+    Each number is set by the excess that it is meant for; one that was not tried, or answers in the
+    wrong direction, stays zero.
     """
     slopes = design.T @ excess / len(design)  # [2 numbers, 2 measures]
     centre = excess.mean(0)
     found = torch.zeros(2, dtype=excess.dtype)
-    if unknowns == 2 and slopes[1, 1] > 0:
+    if slopes[1, 1] > 0:
         found[1] = (-centre[1] / slopes[1, 1]).clamp(-2, 2)
     if slopes[0, 0] > 0:
         found[0] = -(centre[0] + found[1] * slopes[1, 0]) / slopes[0, 0]

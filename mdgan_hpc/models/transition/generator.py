@@ -24,7 +24,12 @@ from torch import Tensor
 
 from mdgan_hpc.errors import UsageError
 from mdgan_hpc.models.base import Capabilities, DataSummary, Density, FreeRun, State, Window
-from mdgan_hpc.models.neighbours import NeighbourDescriptor, Shells, neighbour_scales
+from mdgan_hpc.models.neighbours import (
+    NeighbourDescriptor,
+    Shells,
+    contact_distance,
+    neighbour_scales,
+)
 from mdgan_hpc.models.transition import fit
 from mdgan_hpc.models.transition.calibrate import calibrated_noise
 from mdgan_hpc.models.transition.config import TransitionConfig
@@ -199,13 +204,13 @@ class TransitionGenerator(Density):
             _log.info("Each ion is generated alone, without neighbours: %s.", reason)
             return None
         assert summary.cell is not None
-        assert summary.contact_angstrom is not None
-        radii = summary.contact_angstrom * np.array(config.neighbour_radii)
+        contact = contact_distance(summary.runs, summary.cell)
+        radii = contact * np.array(config.neighbour_radii)
         return NeighbourDescriptor.of_cell(
             summary.cell,
             radii=radii.tolist(),
             widths=(config.neighbour_width * radii).tolist(),
-            cutoff=config.neighbour_cutoff * summary.contact_angstrom,
+            cutoff=config.neighbour_cutoff * contact,
         )
 
     @classmethod

@@ -17,7 +17,7 @@ from mdgan_hpc.analysis.dynamics import open_runs
 from mdgan_hpc.crystal import Crystal, NoCrystal, Symmetry, align_frameworks, isotropic
 from mdgan_hpc.errors import DataError, UsageError
 from mdgan_hpc.models.base import DataSummary, Grouping
-from mdgan_hpc.models.neighbours import NeighbourDescriptor, contact_distance
+from mdgan_hpc.models.neighbours import NeighbourDescriptor
 from mdgan_hpc.provenance import file_sha256
 from mdgan_hpc.training.data.windows import Windows
 from mdgan_hpc.trajectory import Framework, Trajectory
@@ -186,14 +186,9 @@ class Dataset:
             symmetry=symmetry,
             cell=self.cell,
             ions_per_run=self.ions_per_run,
-            contact_angstrom=self._contact_angstrom(),
+            runs=self.runs,
             neighbours=self.neighbours,
         )
-
-    def _contact_angstrom(self) -> float | None:
-        if self.cell is None or self.ions_per_run is None or self.ions_per_run < 2:
-            return None
-        return contact_distance(self.runs, self.cell)
 
     def displacement_scales(self, lag: int) -> list[float]:
         """Return the standard deviations [3] of displacements over `lag` stored frames, Angstrom.

@@ -115,11 +115,12 @@ def completed_of(elements: Elements) -> np.ndarray | None:
         raise DataError(
             f"its ledger has {len(told)} blocks, not {plan.n_blocks}", where=elements.path
         )
-    known = _known_to_carries(elements.path, plan)
+    known = _known_to_states(elements.path, plan)
     if _wrong(told, known) is not None:
-        # Blocks may have been saved twice since the ledger was read: now it is newer than that.
+        # A block may have been saved twice between both readings: read both again.
         with hdf5.open_file(elements.path) as file:
             told = _told(file["/"])
+        known = _known_to_states(elements.path, plan)
     if (block := _wrong(told, known)) is not None:
         raise DataError(
             f"its ledger is damaged: {told[block]} records of particle block {block} "
@@ -139,7 +140,7 @@ def _wrong(told: np.ndarray, known: dict[int, list[int]]) -> int | None:
     return next((block for block, records in known.items() if told[block] not in records), None)
 
 
-def _known_to_carries(path: Path, plan: BlockPlan) -> dict[int, list[int]]:
+def _known_to_states(path: Path, plan: BlockPlan) -> dict[int, list[int]]:
     """Return the records that a ledger may tell of each block, given the heads of its two slots.
 
     A save writes the rollout state before the ledger, so the ledger may be one save behind: at none

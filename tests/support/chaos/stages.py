@@ -254,11 +254,8 @@ def working_in(folder: Path) -> list[int]:
 
 
 def children_of(folder: Path) -> list[int]:
-    """Processes that work in a folder, some time after their parent ended.
-
-    They end within a second; a busy machine may need more.
-    """
-    deadline = time.monotonic() + 10.0
+    """Processes that work in a folder, a second after their parent ended."""
+    deadline = time.monotonic() + 1.0
     while (found := working_in(folder)) and time.monotonic() < deadline:
         time.sleep(0.05)
     return found
