@@ -179,6 +179,8 @@ def open_runs(
     paths: Sequence[str | Path],
     species: str | int | None = None,
     extents: Sequence[Extent] | None = None,
+    *,
+    several_temperatures: bool = False,
 ) -> Iterator[list[Trajectory]]:
     """Give the trajectories in `paths`, each a replica of its own, of one species.
 
@@ -189,6 +191,8 @@ def open_runs(
     extents : sequence of (records, particles), optional
         What is read of each file (`complete_extents`); all of it, which must be complete, if not
         given.
+    several_temperatures : bool
+        They may be at different ones.
 
     Raises
     ------
@@ -215,7 +219,7 @@ def open_runs(
                     where=path,
                     remedy="analyse them apart, or name one with --species",
                 )
-        require_replicas(trajectories)
+        require_replicas(trajectories, several_temperatures=several_temperatures)
         yield trajectories
 
 

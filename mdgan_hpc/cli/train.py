@@ -22,6 +22,15 @@ from mdgan_hpc.cli.common import PATH, FiniteRange, command
     "--species", metavar="SYMBOL", help="The ions to learn, where the files hold several species."
 )
 @click.option(
+    "--temperature",
+    "temperature_k",
+    type=FiniteRange(min=0, min_open=True),
+    multiple=True,
+    metavar="KELVIN",
+    help="Of the runs, where their files do not tell it: once for all, or once for each in the "
+    "order of --data. Of runs at several temperatures comes one model for all between.",
+)
+@click.option(
     "--set",
     "overrides",
     multiple=True,
@@ -76,6 +85,7 @@ def main(
     data: tuple[Path, ...],
     out: Path | None,
     species: str | None,
+    temperature_k: tuple[float, ...],
     overrides: tuple[str, ...],
     replica: int,
     replicas: int | None,
@@ -110,7 +120,7 @@ def main(
             from mdgan_hpc.training.advised import resolved
             from mdgan_hpc.training.data.dataset import Dataset
 
-            shown = resolved(shown, Dataset.read(data, species))
+            shown = resolved(shown, Dataset.read(data, species, temperature_k))
         click.echo("\n".join(as_toml(shown)))
         return
     if not data:
@@ -130,6 +140,7 @@ def main(
     from mdgan_hpc.training.run import train
 
     more: dict[str, Any] = {"wall_time_min": wall_time, "species": species}
+    more["temperature_k"] = temperature_k
     if replicas is None:
         model = train(settings, data, out, replica=replica, **more)
     elif replica:

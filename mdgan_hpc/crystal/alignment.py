@@ -7,6 +7,7 @@ import numpy as np
 
 from mdgan_hpc.crystal.definitions import (
     CELL_SPREAD,
+    EXPANSION,
     LATTICE_RMS,
     SAME_CELL,
     AveragedFramework,
@@ -54,7 +55,9 @@ class Alignment:
 
 
 def align_frameworks(
-    frameworks: Sequence[AveragedFramework | None], cells: Sequence[np.ndarray | None]
+    frameworks: Sequence[AveragedFramework | None],
+    cells: Sequence[np.ndarray | None],
+    temperature_k: Sequence[float] | None = None,
 ) -> Alignment:
     """Bring runs into one frame of the lattice and tell whether they are of one crystal.
 
@@ -64,10 +67,13 @@ def align_frameworks(
         One a run; the atoms of a crystal in the same order.
     cells : sequence of array [3, 3], or None
         One a run; None where it changes in time.
+    temperature_k : sequence of float, optional
+        One a run, where they are at several temperatures.
 
     Notes
     -----
-    Cells that differ by at most `CELL_SPREAD`, as means of NPT runs do, are mapped to their mean.
+    Cells that differ by at most `CELL_SPREAD`, as means of NPT runs do, are mapped to their mean;
+    those at different temperatures by at most `EXPANSION`.
     Runs that each have a framework of their own, as quenches of a glass have, are not shifted.
 
     Raises
@@ -78,14 +84,17 @@ def align_frameworks(
     """
     none = np.zeros((len(cells), 3))
     boxes = [np.asarray(c, np.float64) for c in cells if c is not None]
-    cell, maps = _common_cell(boxes) if len(boxes) == len(cells) else (None, None)
+    cell, maps = None, None
+    if len(boxes) == len(cells):
+        cell, maps = _common_cell(boxes, temperature_k)
     found = [find_crystal(f, c) for f, c in zip(frameworks, cells, strict=True)]
     disordered = [c for c in found if isinstance(c, NoCrystal)]
     known = [f for f in frameworks if f is not None]
     if cell is None and len(boxes) == len(cells):
         if len(disordered) < len(found):
             raise DataError(
-                f"the cells of the runs differ by more than {CELL_SPREAD:.1%}",
+                f"the cells of the runs differ by more than {CELL_SPREAD:.1%}"
+                + (f" at one temperature, or {EXPANSION:.0%} in all" if temperature_k else ""),
                 remedy="train on runs of one crystal in one cell",
             )
         return Alignment(cell=None, maps=None, shifts=none, crystal=disordered[0])
@@ -115,15 +124,27 @@ class _Averaged:
 
 
 def _common_cell(
-    cells: Sequence[np.ndarray],
+    cells: Sequence[np.ndarray], temperature_k: Sequence[float] | None = None
 ) -> tuple[np.ndarray | None, list[np.ndarray] | None]:
     """Return the common cell of runs and the maps to it; no cell if they differ too much."""
     if all(np.allclose(box, cells[0], atol=SAME_CELL) for box in cells):
         return cells[0], None
-    mean = np.mean(cells, axis=0)
+    mean, maps, strain = _to_mean(cells)
+    if temperature_k is None:
+        return (mean, maps) if strain <= CELL_SPREAD else (None, None)
+    for kelvin in set(temperature_k):
+        alike = [box for box, k in zip(cells, temperature_k, strict=True) if k == kelvin]
+        if _to_mean(alike)[2] > CELL_SPREAD:
+            return None, None
+    return (mean, maps) if strain <= EXPANSION else (None, None)
+
+
+def _to_mean(cells: Sequence[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray], float]:
+    """Return the mean of cells, the maps to it, and the largest relative change of a length."""
+    mean = np.asarray(np.mean(cells, axis=0))
     maps = [np.linalg.inv(box) @ mean for box in cells]
     strain = max(float(np.abs(np.linalg.svd(m, compute_uv=False) - 1).max()) for m in maps)
-    return (mean, maps) if strain <= CELL_SPREAD else (None, None)
+    return mean, maps, strain
 
 
 def _one_frame(

@@ -17,6 +17,8 @@ LEAST_NOISE, LARGEST_NOISE = 0.02, 0.1
 NOISE_RATIO = 2.0
 #: Cells of runs of one crystal differ by at most this share (means of NPT runs) ...
 CELL_SPREAD = 0.005
+#: ... at different temperatures also by thermal expansion ...
+EXPANSION = 0.03
 #: ... and are the same cell within this distance, Angstrom.
 SAME_CELL = 1e-3
 

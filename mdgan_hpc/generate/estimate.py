@@ -6,6 +6,7 @@ import shutil
 import sys
 import time
 
+from mdgan_hpc.generate.condition import settled
 from mdgan_hpc.generate.job import Analysis, make_rollout
 from mdgan_hpc.generate.prepare import Preparation, space_of
 from mdgan_hpc.generate.processes import one_thread
@@ -34,7 +35,7 @@ def estimate(config: GenerateConfig, *, analysis: Analysis | None = None) -> lis
         If the options cannot work.
     """
     ranks = world().size
-    model = load_model(config.model)
+    config, model = settled(config, load_model(config.model))
     preparation = Preparation(config, model, analysis, ranks)
     done = freed = 0
     if os.path.lexists(config.output) and not config.force:

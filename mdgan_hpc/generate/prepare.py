@@ -61,6 +61,7 @@ _AS_IN_FILE = {
     "store": "positions",
     "burn_in": "burn_in",
     "precision": "precision",
+    "temperature_k": "temperature_k",
 }
 
 Settings = dict[str, Any]
@@ -179,6 +180,7 @@ class Preparation:
             "velocities": config.velocities,
             "positions": config.store,
             "burn_in": config.burn_in,
+            "temperature_k": generator.temperature_k,
             "precision": config.precision,
             "device": device,
             "interval_ps": self.model.record_interval_ps,
@@ -272,7 +274,7 @@ class Preparation:
                 GENERATION_TIME: time_s,
                 "model_provenance": as_json(model.provenance),
                 VERDICT: "" if model.verdict is None else model.verdict.as_text(),
-                **_temperature(model),
+                **({} if model.temperature_k is None else {TARGET: model.temperature_k}),
                 **self._models(settings["block_particles"]),
             },
             provenance=record,
@@ -413,12 +415,6 @@ def remove_other_parts(output: Path, plan: BlockPlan) -> None:
             path.unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         folder.rmdir()  # where it is empty now
-
-
-def _temperature(model: Model) -> dict[str, float]:
-    """Return the temperature of the training data as a constant of the file, where it is known."""
-    kelvin = model.provenance.get("temperature_k")
-    return {} if kelvin is None else {TARGET: float(kelvin)}
 
 
 def _difference(name: str, found: Any, asked: Any) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from mdgan_hpc.errors import StoppedError, UsageError
+from mdgan_hpc.generate.condition import model_of, settled, warn_beyond
 from mdgan_hpc.generate.job import Analysis, Job, unpack_state
 from mdgan_hpc.generate.prepare import options_of_output, prepare
 from mdgan_hpc.generate.processes import run_local, run_rank
@@ -112,8 +113,11 @@ def run(config: GenerateConfig, analysis: Analysis | None = None) -> dict[str, A
     together(communicator, lambda: _check(config, files))
     require_same(communicator, lambda: identity(dataclasses.asdict(config), files))
     with claimed_by_ranks(config.output, communicator, patience_s=_PATIENCE_S):
-        model = together(communicator, lambda: load_model(config.model))
-        together(communicator, lambda: _heed(model.verdict, config))
+        loaded = together(communicator, lambda: load_model(config.model))
+        together(communicator, lambda: _heed(loaded.verdict, config))
+        config, model = together(communicator, lambda: settled(config, loaded))
+        if communicator.rank == 0:
+            warn_beyond(model)
 
         def begin_or_go_on() -> Job | None:
             leads = communicator.rank == 0
@@ -172,7 +176,7 @@ def _compute(job: Job, model: Model, communicator: Communicator) -> None:
     alone = communicator.size == 1 and job.plan.storage == "shards"
     n = worker_count(config, len(job.unfinished), 1, job.settings["device"])
     if alone and n > 1:
-        stopped = run_local(job, functools.partial(load_model, config.model), n)
+        stopped = run_local(job, functools.partial(model_of, config), n)
     else:
         stopped = run_rank(job, model, communicator)
     stopped = next((reason for reason in communicator.allgather(stopped) if reason), "")

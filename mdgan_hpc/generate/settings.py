@@ -32,7 +32,19 @@ class GenerateConfig:
         False, "Store velocities (Angstrom/ps) too: the mean over the interval before each record."
     )
     store: bool = key(True, "Store positions.", flag="--no-store")
-    burn_in: int = key(0, "Records dropped before the first stored.", least=0)
+    burn_in: int | None = key(
+        None,
+        "Records dropped before the first stored.",
+        empty="none; between the temperatures of the training a quarter of its longest run",
+        least=0,
+    )
+    temperature_k: float | None = key(
+        None,
+        "K; of a model trained at several temperatures, any of them or between.",
+        flag="--temperature",
+        metavar="KELVIN",
+        above=0,
+    )
     storage: Literal["auto", "mpio", "shards"] = key(
         "auto", "One file by parallel HDF5, or part files under one master file."
     )

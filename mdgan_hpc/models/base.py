@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from mdgan_hpc.crystal import Symmetry
+from mdgan_hpc.models.condition import Temperatures
 from mdgan_hpc.models.neighbours import NeighbourDescriptor
 
 #: Everything a sample must carry from one step to the next; first dimension is the sample.
@@ -41,10 +42,13 @@ class Window:
         Angstrom, float64.
     neighbours : Tensor, [B, L, k, A, 4], or None
         Neighbour descriptor of each particle (`NeighbourDescriptor`), where the generator uses it.
+    temperature_k : Tensor, [B], or None
+        Of each window, where the generator is told it; float32.
     """
 
     positions: Tensor
     neighbours: Tensor | None = None
+    temperature_k: Tensor | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +62,7 @@ class Capabilities:
     neighbours : bool
         The k particles of a sample are all mobile ions of a cell and see each other.
     conditions : tuple of str
-        What a sample is told, such as a temperature. No generator uses this yet.
+        What a sample can be told: ``temperature``.
     """
 
     likelihood: bool = False
@@ -83,6 +87,10 @@ class DataSummary:
         Positions, Angstrom.
     neighbours : list of array [T, N, A, 4], or None
         Neighbour descriptor over the runs, where the generator asked for one.
+    temperatures : Temperatures or None
+        Where the runs are at several.
+    temperature_k : list of float, or None
+        Then of each array of displacements.
     """
 
     displacements: list[np.ndarray]
@@ -91,6 +99,8 @@ class DataSummary:
     ions_per_run: int | None
     runs: list[np.ndarray] = field(default_factory=list)
     neighbours: list[np.ndarray] | None = None
+    temperatures: Temperatures | None = None
+    temperature_k: list[float] | None = None
 
 
 class DataSettings(Protocol):
@@ -141,6 +151,10 @@ class Generator(nn.Module, ABC):
         Records of data from which `condition` makes a state; 0 where `start` needs no data.
     start_windows : int
         Windows of `history_records` that `prepare` takes; 0 where it needs none.
+    temperatures : Temperatures or None
+        Those it was trained at, where they are several.
+    temperature_k : float or None
+        Of free runs then (`set_temperature`).
     """
 
     kind: ClassVar[str]
@@ -158,6 +172,8 @@ class Generator(nn.Module, ABC):
     noise_size: int
     history_records: int = 0
     start_windows: int = 0
+    temperatures: Temperatures | None = None
+    temperature_k: float | None = None
 
     # How it is made -------------------------------------------------------------------------
 
@@ -172,6 +188,8 @@ class Generator(nn.Module, ABC):
         """Return another generator of the same configuration and weights, on the same device."""
         other = type(self).create(self.config, **self.arguments)
         other.load_state_dict(self.state_dict())
+        if self.temperature_k is not None:
+            other.set_temperature(self.temperature_k)
         device = next((t.device for t in self.state_dict().values()), torch.device("cpu"))
         return other.to(device)
 
@@ -251,6 +269,10 @@ class Generator(nn.Module, ABC):
         return None
 
     # How it moves -----------------------------------------------------------------------------
+
+    def set_temperature(self, kelvin: float) -> None:
+        """Make the free runs that follow at a temperature; only where it was trained at several."""
+        raise NotImplementedError(f"{type(self).__name__} is not told the temperature")
 
     @abstractmethod
     def start(self, uniform: Tensor) -> tuple[State, Tensor]:

@@ -15,11 +15,12 @@ from torch import Tensor
 from mdgan_hpc import __version__
 from mdgan_hpc.config import as_mapping, from_mapping
 from mdgan_hpc.digests import seal, unsealed
-from mdgan_hpc.errors import ConfigError, DataError
+from mdgan_hpc.errors import ConfigError, DataError, UsageError
 from mdgan_hpc.inputs import read_bytes
 from mdgan_hpc.models import registry
 from mdgan_hpc.models.base import Generator
 from mdgan_hpc.outputs import written_whole
+from mdgan_hpc.trajectory.temperature import Temperature
 from mdgan_hpc.verdict import Verdict, worst_of
 
 FORMAT = "mdgan_hpc model 2"
@@ -79,6 +80,36 @@ class Model:
     def generators(self) -> tuple[Generator, ...]:
         """The generator of all data and those of the replicas."""
         return (self.generator, *self.replicas)
+
+    @property
+    def temperature_k(self) -> float | None:
+        """At which the ions move: as set by `at`, or that of the training; None if not known."""
+        told: float | None = self.provenance.get("temperature_k")
+        return told if self.generator.temperatures is None else self.generator.temperature_k
+
+    def at(self, kelvin: float | None) -> "Model":
+        """Return this model for free runs at a temperature, in the cell that belongs to it.
+
+        Raises
+        ------
+        UsageError
+            If it was trained at others, or at several and none is given.
+        """
+        temperatures = self.generator.temperatures
+        if temperatures is None:
+            own = Temperature(self.temperature_k)
+            if kelvin is not None and (own.k is None or own.differs(Temperature(kelvin))):
+                trained = "one temperature" if own.k is None else f"{own.k:.0f} K"
+                raise UsageError(
+                    f"the model was trained at {trained} alone",
+                    remedy="leave --temperature out, or train on runs at several temperatures",
+                )
+            return self
+        kelvin = temperatures.require(kelvin)
+        for generator in self.generators:
+            generator.set_temperature(kelvin)
+        cell = temperatures.cell(kelvin)
+        return self if cell is None else replace(self, cell=cell)
 
 
 def replica_folder(folder: str | Path, number: int) -> Path:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from mdgan_hpc.crystal import Symmetry
-from mdgan_hpc.errors import ConfigError, DataError
+from mdgan_hpc.errors import ConfigError, DataError, UsageError
 from mdgan_hpc.models import registry
 from mdgan_hpc.models.base import Density, Generator
 from mdgan_hpc.models.file import load_model
@@ -48,6 +48,7 @@ def build_trainer(
     kind, options = registry.get(config.generator.kind), config.generator.options
     symmetry, skip = symmetry_of(config, data), config.data.step_skip
     kept, validation = data.split(config.data.validation)
+    _require_told(config, kept)
     descriptor = kind.neighbour_descriptor(options, kept.summary(skip, symmetry))
     kept = kept.with_neighbours(descriptor)
     grouping = kind.grouping(options)
@@ -85,6 +86,23 @@ def build_trainer(
         held_out=held_out,
         processes=processes,
     )
+
+
+def _require_told(config: TrainingConfig, data: Dataset) -> None:
+    """Refuse runs at several temperatures where something would not be told them.
+
+    Raises
+    ------
+    UsageError
+    """
+    if data.temperatures is None:
+        return
+    several, remedy = f"the runs are at {data.temperatures.text}", "train on runs at one"
+    if "temperature" not in registry.get(config.generator.kind).capabilities.conditions:
+        kind = config.generator.kind
+        raise UsageError(f"{several}, which the {kind} generator cannot be told", remedy=remedy)
+    if any(phase.adversarial is not None for phase in config.phase):
+        raise UsageError(f"{several}, which critics are not told", remedy=remedy)
 
 
 def _begin_from(model: str | None, generator: Generator) -> None:

@@ -42,6 +42,7 @@ def train_ensemble(
     replicas: int,
     wall_time_min: float | None = None,
     species: int | str | None = None,
+    temperature_k: Sequence[float] = (),
 ) -> Path:
     """Train the model of all data and bootstrap replicas, or go on with them.
 
@@ -62,6 +63,8 @@ def train_ensemble(
         Stop and save after so many minutes.
     species : int or str, optional
         The ions to learn, where files hold several species.
+    temperature_k : sequence of float
+        Where the files do not tell it: one for all runs, or one for each.
 
     Returns
     -------
@@ -78,9 +81,9 @@ def train_ensemble(
     settings, folder = read_config(config), Path(out)
     files = [Path(data)] if isinstance(data, str | Path) else [Path(path) for path in data]
     if detect_launch().size > 1:
-        _over_ranks(settings, files, folder, replicas, wall_time_min, species)
+        _over_ranks(settings, files, folder, replicas, wall_time_min, species, temperature_k)
     else:
-        _Workers(settings, files, folder, replicas, wall_time_min, species).run()
+        _Workers(settings, files, folder, replicas, wall_time_min, species, temperature_k).run()
     return folder
 
 
@@ -100,6 +103,7 @@ def _over_ranks(
     replicas: int,
     wall_time_min: float | None,
     species: int | str | None,
+    temperature_k: Sequence[float],
 ) -> None:
     """Share the trainings out over groups of ranks."""
     begin, stopped = time.monotonic(), None
@@ -120,6 +124,7 @@ def _over_ranks(
                     replica=k,
                     wall_time_min=left,
                     species=species,
+                    temperature_k=temperature_k,
                     ranks=group,
                 )
         except StoppedError as error:
@@ -150,6 +155,7 @@ class _Workers:
         replicas: int,
         wall_time_min: float | None,
         species: int | str | None,
+        temperature_k: Sequence[float],
     ) -> None:
         self.folder, self.replicas, self.wall_time_min = folder, replicas, wall_time_min
         self.logs = replica_folder(folder, 1).parent
@@ -158,6 +164,8 @@ class _Workers:
         self.words = [word for path in files for word in ("--data", str(path))]
         if species is not None:
             self.words += ["--species", str(species)]
+        for kelvin in temperature_k:
+            self.words += ["--temperature", repr(float(kelvin))]
         gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
         self.gpus = gpus
         self.slots = list(range(gpus or len(os.sched_getaffinity(0))))

@@ -5,6 +5,8 @@ The ranks share the free runs, noise calibration included; the first compares th
 
 import logging
 import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,9 +16,10 @@ from mdgan_hpc.analysis.fidelity import Fidelity
 from mdgan_hpc.analysis.fidelity.judge import judge
 from mdgan_hpc.errors import DataError, DataWarning
 from mdgan_hpc.models.base import FreeRun, Generator, rollout
+from mdgan_hpc.models.condition import Temperatures
 from mdgan_hpc.parallel import share
 from mdgan_hpc.training.distributed import Processes
-from mdgan_hpc.verdict import Verdict
+from mdgan_hpc.verdict import Verdict, worst_of
 
 _log = logging.getLogger(__name__)
 #: Ions in free runs: to show how a training goes, to choose the model, and to judge it.
@@ -60,18 +63,43 @@ def free_run(
     return positions
 
 
+@dataclass(frozen=True)
+class _Level:
+    """MD at one temperature, and what it tells of free runs there.
+
+    Attributes
+    ----------
+    temperature_k : float or None
+        None where there is one alone.
+    reference : Fidelity or None
+        On the first rank.
+    """
+
+    temperature_k: float | None
+    reference: Fidelity | None
+
+    @property
+    def name(self) -> str:
+        """The temperature behind what is said of it."""
+        return "" if self.temperature_k is None else f" at {self.temperature_k:.0f} K"
+
+
 class Evaluation:
-    """Compares free runs of a generator with MD.
+    """Compares free runs of a generator with MD, at each temperature of the MD.
 
     Parameters
     ----------
     md : list of array, [T, N, 3]
-        Runs, Angstrom.
+        Runs, Angstrom; those of a crystal in the frame of the training data.
     md_interval_ps, interval_ps : float
         Between two frames of MD and between two records of the generator.
     primitive : array [3, 3] or None
-        Primitive cell (rows, Angstrom), where there is a lattice.
+        Primitive cell (rows, Angstrom) in that frame, where there is a lattice.
     processes : Processes
+    run_k : sequence of float, optional
+        Temperature of each run, where a generator is told it.
+    temperatures : Temperatures, optional
+        Those that it was trained at.
     """
 
     def __init__(
@@ -81,16 +109,33 @@ class Evaluation:
         interval_ps: float,
         primitive: np.ndarray | None,
         processes: Processes,
+        *,
+        run_k: Sequence[float] | None = None,
+        temperatures: Temperatures | None = None,
     ) -> None:
-        first = processes.rank == 0
-        self._reference = Fidelity(md, md_interval_ps, primitive) if first else None
         self._interval_ps, self._processes = interval_ps, processes
         self._records = max(map(len, md)) // round(interval_ps / md_interval_ps)
+        self._levels = []
+        told = None if temperatures is None else run_k
+        for kelvin in [None] if told is None else sorted(set(told)):
+            runs, lattice = md, primitive
+            if told is not None and temperatures is not None and kelvin is not None:
+                runs = [run for run, k in zip(md, told, strict=True) if k == kelvin]
+                strain = temperatures.strain(kelvin)
+                if strain is not None:
+                    runs = [run @ strain for run in runs]
+                    lattice = None if primitive is None else primitive @ strain
+            first = processes.rank == 0
+            reference = Fidelity(runs, md_interval_ps, lattice) if first else None
+            self._levels.append(_Level(kelvin, reference))
 
     def __call__(
         self, generator: Generator, rng: torch.Generator, *, selecting: bool
     ) -> dict[str, float]:
         """Return the numbers of a comparison on all ranks; ``score``, lower is better, first.
+
+        Of several temperatures the root mean square of their scores and the means of the other
+        numbers, then the scores and the MSD at each.
 
         Parameters
         ----------
@@ -99,18 +144,24 @@ class Evaluation:
         selecting : bool
             Whether the generator may become the model: more ions are then compared.
         """
-        path = free_run(
-            generator,
-            _SELECTING_IONS if selecting else _SHOWN_IONS,
-            self._records,
-            self._interval_ps,
-            shared_free_run(generator, self._processes, rng),
-        )
-        numbers = self._compare(path) if self._reference else {}
-        return self._processes.broadcast(numbers)
+        ions = _SELECTING_IONS if selecting else _SHOWN_IONS
+        each = []
+        for level, path in self._free_runs(generator, ions, rng):
+            numbers = {} if level.reference is None else self._compare(level, path)
+            each.append(self._processes.broadcast(numbers))
+        if len(each) == 1:
+            return each[0]
+        mean = {name: round(float(np.mean([n[name] for n in each])), 4) for name in each[0]}
+        squares = [numbers["score"] ** 2 for numbers in each]
+        mean["score"] = round(float(np.sqrt(np.mean(squares))), 4)
+        for level, numbers in zip(self._levels, each, strict=True):
+            mean |= {f"{name}{level.name}": numbers[name] for name in ("score", "msd_ratio")}
+        return mean
 
     def judge(self, generator: Generator, rng: torch.Generator, *, against: str) -> Verdict | None:
         """Return the verdict on a model on all ranks; None where MD and model cannot be compared.
+
+        Of several temperatures that of the worst.
 
         Parameters
         ----------
@@ -120,23 +171,37 @@ class Evaluation:
         against : str
             Which MD it is, in words.
         """
-        run = shared_free_run(generator, self._processes, rng)
-        path = free_run(generator, _JUDGED_IONS, self._records, self._interval_ps, run)
-        verdict = None
-        if self._reference is not None:
-            try:
-                verdict, _ = judge(self._reference, path, self._interval_ps, against=against)
-            except DataError as error:
-                _log.warning("The model is not judged: %s", error.what)
-        return self._processes.broadcast(verdict)
+        verdicts = []
+        for level, path in self._free_runs(generator, _JUDGED_IONS, rng):
+            verdict = None
+            if level.reference is not None:
+                told = against + level.name
+                try:
+                    verdict, _ = judge(level.reference, path, self._interval_ps, against=told)
+                except DataError as error:
+                    _log.warning("The model is not judged%s: %s", level.name, error.what)
+            verdicts.append(self._processes.broadcast(verdict))
+        return worst_of(verdicts)
 
-    def _compare(self, positions: np.ndarray) -> dict[str, float]:
-        assert self._reference is not None
-        result = self._reference.compare(positions, self._interval_ps)
+    def _free_runs(
+        self, generator: Generator, n_ions: int, rng: torch.Generator
+    ) -> Iterator[tuple[_Level, np.ndarray]]:
+        """Make free runs at each temperature, which share the ions."""
+        run = shared_free_run(generator, self._processes, rng)
+        ions = max(_SHOWN_IONS, n_ions // len(self._levels))
+        for level in self._levels:
+            if level.temperature_k is not None:
+                generator.set_temperature(level.temperature_k)
+            yield level, free_run(generator, ions, self._records, self._interval_ps, run)
+
+    def _compare(self, level: _Level, positions: np.ndarray) -> dict[str, float]:
+        assert level.reference is not None
+        result = level.reference.compare(positions, self._interval_ps)
         name, worst = result.worst
         _log.info(
-            "free runs against MD (1: as far as another MD run): median %.2f, worst %.2f (%s), "
+            "free runs against MD%s (1: as far as another MD run): median %.2f, worst %.2f (%s), "
             "MSD at %.3g ps %.2f times that of MD, drift z %.1f",
+            level.name,
             result.median,
             worst,
             name,

@@ -36,7 +36,12 @@ CONFIG_NAME = "config.json"
 _REPLICA_SEED = 1_000_003
 #: What a model is judged against: data kept out of training, or (true) those of the training.
 _AGAINST = {False: "MD kept out of training", True: "its training MD"}
-_KEPT_OUT = {"none": "", "run": " (the last for validation)", "span": " (4/5 of each trained on)"}
+_KEPT_OUT = {
+    "none": "",
+    "run": " (the last for validation)",
+    "span": " (4/5 of each trained on)",
+    "temperature": " (those at one temperature for validation)",
+}
 
 #: The data, or the trajectory files of the runs.
 DataLike = Dataset | str | Path | Sequence[str | Path]
@@ -50,6 +55,7 @@ def train(
     replica: int = 0,
     wall_time_min: float | None = None,
     species: int | str | None = None,
+    temperature_k: Sequence[float] = (),
     ranks: Processes | None = None,
 ) -> Path:
     """Train a generator, or go on with its training from the newest checkpoint.
@@ -70,6 +76,8 @@ def train(
         Stop and save after so many minutes.
     species : int or str, optional
         The ions to learn, where files hold several species.
+    temperature_k : sequence of float
+        Where the files do not tell it: one for all runs, or one for each.
     ranks : Processes, optional
         The ranks that train; all of the launch if not given.
 
@@ -97,14 +105,16 @@ def train(
         together(processes, lambda: _refuse_other_training(folder, known))
         files = all_files(_paths(data))
         told = known | {"species": species, "out": str(folder)}
+        told |= {"temperature_k": list(temperature_k)}
         require_same(processes, lambda: identity(told, files))
-        dataset = together(processes, lambda: _dataset(data, species))
+        dataset = together(processes, lambda: _dataset(data, species, temperature_k))
         settings = together(processes, lambda: resolved(settings, dataset))
         known["config"] = as_mapping(settings)
         seed = settings.train.seed + _REPLICA_SEED * replica
         record = provenance(config=known["config"], seed=seed, inputs=dataset.inputs)
         record |= {"replica": replica, "species": dataset.species, "system": dataset.system}
         record |= {"temperature_k": dataset.temperature_k, "ranks": processes.size}
+        record |= {"run_temperatures_k": dataset.run_k and list(dataset.run_k)}
         shared = dataclasses.replace(settings.train, seed=seed)
         settings = dataclasses.replace(settings, train=shared)
         together(processes, lambda: _refuse_other_training(folder, record))
@@ -131,8 +141,8 @@ def _paths(data: DataLike) -> Sequence[str | Path]:
     return [data] if isinstance(data, str | Path) else data
 
 
-def _dataset(data: DataLike, species: int | str | None) -> Dataset:
-    return data if isinstance(data, Dataset) else Dataset.read(data, species)
+def _dataset(data: DataLike, species: int | str | None, temperature_k: Sequence[float]) -> Dataset:
+    return data if isinstance(data, Dataset) else Dataset.read(data, species, temperature_k)
 
 
 def _train(
@@ -199,6 +209,7 @@ def _first_line(trainer: Trainer, data: Dataset) -> str:
     interval_fs = data.record_interval_ps(config.data.step_skip) * FS_PER_PS
     parts = [
         f"{len(data.runs)} runs{_KEPT_OUT[config.data.validation]}",
+        *([trainer.generator.temperatures.text] if trainer.generator.temperatures else []),
         f"{windows.count(config.data.records)} windows of {config.data.records} records",
         f"{interval_fs:g} fs between records",
         f"symmetry {windows.symmetry.name}",
@@ -245,6 +256,8 @@ def _evaluation(trainer: Trainer, data: Dataset) -> Evaluation:
         data.record_interval_ps(config.data.step_skip),
         symmetry_of(config, data).primitive,
         trainer.processes,
+        run_k=validation.run_k,
+        temperatures=trainer.generator.temperatures,
     )
 
 
@@ -311,6 +324,9 @@ def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
         return "--replica"
     if "inputs" in now and sorted(before["inputs"].values()) != sorted(now["inputs"].values()):
         return "set of --data files"
+    told, asked = before.get("run_temperatures_k"), now.get("run_temperatures_k")
+    if "inputs" in now and told != asked:
+        return "--temperature"
     if now.get("species", before.get("species")) != before.get("species"):
         return "--species"
     return ""

@@ -26,8 +26,10 @@ class DataSettings:
         "operations windows are moved by; auto: crystal where the framework is one, or else "
         "isotropic, and none for a generator that knows no symmetry",
     )
-    validation: Literal["none", "run", "span"] = key(
-        "none", "kept out of training: nothing, the last run given, or the last fifth of each run"
+    validation: Literal["none", "run", "span", "temperature"] = key(
+        "none",
+        "kept out of training: nothing, the last run given, the last fifth of each run, or the "
+        "middle one of three temperatures or more",
     )
 
     def __post_init__(self) -> None:

@@ -16,19 +16,19 @@ from mdgan_hpc.units import FS_PER_PS
 _INTERVALS = 1e-4
 #: Cells of one system differ by at most this share of a length: means at constant pressure scatter.
 _CELLS = 0.03
-#: Temperatures of one system differ by at most these shares: what thermostats are set to, and means
-#: of short runs without one.
-_TARGETS, _MEANS = 0.01, 0.1
 #: Particles compared to find the same run in two files.
 _COMPARED = 16
 _APART = "analyse them apart"
 
 
-def require_replicas(trajectories: Sequence[Trajectory]) -> None:
+def require_replicas(
+    trajectories: Sequence[Trajectory], *, several_temperatures: bool = False
+) -> None:
     """Refuse trajectories that are not different runs of one system.
 
     Compared are, as far as the files tell them: record interval, kind (simulated or generated),
-    number of ions, atoms, cell and temperature. What a model generates may have any number of ions.
+    number of ions, atoms, cell and, unless they may be several, temperature. What a model generates
+    may have any number of ions.
 
     Raises
     ------
@@ -62,7 +62,7 @@ def require_replicas(trajectories: Sequence[Trajectory]) -> None:
                 where=other.path,
                 remedy=_APART,
             )
-        require_same_system(first, other)
+        require_same_system(first, other, several_temperatures=several_temperatures)
     _refuse_same_motion(trajectories)
 
 
@@ -100,19 +100,23 @@ def _twice(one: Trajectory, other: Trajectory) -> None:
     )
 
 
-def require_same_system(first: Trajectory, other: Trajectory) -> None:
+def require_same_system(
+    first: Trajectory, other: Trajectory, *, several_temperatures: bool = False
+) -> None:
     """Refuse trajectories of different systems, as far as the files tell them apart.
 
     Raises
     ------
     DataError
     """
-    for difference in (_other_atoms, _other_cell, _other_temperature):
+    compared, one = [_other_atoms, _other_cell], "one system"
+    if not several_temperatures:
+        compared.append(_other_temperature)
+        one += " at one temperature"
+    for difference in compared:
         told = difference(first, other)
         if told:
-            raise DataError(
-                f"{told}: not one system at one temperature", where=other.path, remedy=_APART
-            )
+            raise DataError(f"{told}: not {one}", where=other.path, remedy=_APART)
 
 
 def _other_atoms(first: Trajectory, other: Trajectory) -> str:
@@ -135,10 +139,7 @@ def _other_cell(first: Trajectory, other: Trajectory) -> str:
 
 def _other_temperature(first: Trajectory, other: Trajectory) -> str:
     mine, theirs = temperature_of(other), temperature_of(first)
-    if mine.k is None or theirs.k is None:
-        return ""
-    both = mine.target_k is not None and theirs.target_k is not None
-    if abs(mine.k - theirs.k) <= (_TARGETS if both else _MEANS) * theirs.k:
+    if not mine.differs(theirs):
         return ""
     return f"is at {mine.k:.0f} K, {first.path} at {theirs.k:.0f} K"
 

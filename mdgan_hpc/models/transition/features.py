@@ -38,6 +38,8 @@ class History:
         Positions at the end of each step, Angstrom, float64.
     neighbours : Tensor, [B, n, A, 4], or None
         Neighbour descriptor at the end of each step.
+    temperature_k : Tensor, [B], or None
+        Where the generator is told it.
     """
 
     displacements: Tensor
@@ -45,6 +47,7 @@ class History:
     steps: Tensor
     ends: Tensor
     neighbours: Tensor | None
+    temperature_k: Tensor | None = None
 
 
 class Step(NamedTuple):
@@ -121,8 +124,8 @@ class Feature(nn.Module):
         """Return the carried values after a step of a free run."""
         return {}
 
-    def compiled(self) -> Compiled:
-        """Return `inputs` and `after` for a free run."""
+    def compiled(self, temperature_k: float | None) -> Compiled:
+        """Return `inputs` and `after` for a free run, at a temperature where that is told."""
         return Compiled(self.inputs, self.after)
 
     def _buffer(self, name: str, values: object) -> None:
@@ -172,9 +175,9 @@ class FeatureTable(nn.Module):
         parts = joined([row.inputs(columns) for row in self._ordered], self.bound)
         return torch.cat([part.movedim(0, -1) for part in parts], -1)
 
-    def compiled(self) -> list[Compiled]:
+    def compiled(self, temperature_k: float | None = None) -> list[Compiled]:
         """Return the rows as a free run calls them."""
-        return [row.compiled() for row in self._ordered]
+        return [row.compiled(temperature_k) for row in self._ordered]
 
 
 def _samples_last(values: Tensor) -> Tensor:

@@ -14,7 +14,6 @@ Symmetry (`equivariance`): turning the past turns the predicted future. With the
 group, the mean displacement is zero by construction.
 """
 
-import logging
 import math
 from typing import Any, Self
 
@@ -22,22 +21,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mdgan_hpc.errors import UsageError
 from mdgan_hpc.models.base import Capabilities, DataSummary, Density, FreeRun, State, Window
-from mdgan_hpc.models.neighbours import (
-    NeighbourDescriptor,
-    Shells,
-    contact_distance,
-    neighbour_scales,
-)
-from mdgan_hpc.models.transition import fit
+from mdgan_hpc.models.condition import Temperatures
+from mdgan_hpc.models.neighbours import NeighbourDescriptor, Shells
+from mdgan_hpc.models.transition import fit, thermal
 from mdgan_hpc.models.transition.calibrate import calibrated_noise
 from mdgan_hpc.models.transition.config import TransitionConfig
-from mdgan_hpc.models.transition.equivariance import (
-    action_on_waves,
-    group_arguments,
-    reciprocal_shells,
-)
+from mdgan_hpc.models.transition.equivariance import group_arguments
 from mdgan_hpc.models.transition.format_1 import upgrade
 from mdgan_hpc.models.transition.likelihood import (
     Forced,
@@ -47,11 +37,11 @@ from mdgan_hpc.models.transition.likelihood import (
     teacher_forced,
 )
 from mdgan_hpc.models.transition.mixture import Bounds, Mixture, NoiseByEnergy
-from mdgan_hpc.models.transition.network import Network, Weights
+from mdgan_hpc.models.transition.neighbourhood import descriptor_for, neighbour_arguments
+from mdgan_hpc.models.transition.network import Weights, network_of
 from mdgan_hpc.models.transition.rows import Place, feature_table
 from mdgan_hpc.models.transition.stepper import InferenceKernel
 
-_log = logging.getLogger(__name__)
 #: Records in a step where inertia is resolved (`fit.predictable`).
 _RECORDS_PER_STEP = 2
 
@@ -90,11 +80,17 @@ class TransitionGenerator(Density):
         Radii, widths and cutoff of their neighbour descriptor, Angstrom (`NeighbourDescriptor`).
     neighbour_scales : nested list, [2, A, 4], or None
         Mean and deviation of their neighbour descriptor (`neighbours.neighbour_scales`).
+    temperatures : dict or None
+        Those of the training, where they are several (`Temperatures.to_plain`). Displacements above
+        are then thermal ones: over those at the reference temperature.
+    levels : list of [float, float or None], or None
+        `one_record` and `one_record_alpha2` at each of them.
     """
 
     kind = "transition"
     label = "transition density"
     behaviour = 2
+    capabilities = Capabilities(likelihood=True, conditions=("temperature",))
     #: Residuals have variance one along x, y and z; white ones cannot be predicted better.
     linear_loss = 1.5 * (math.log(2 * math.pi) + 1.0)
     Config = TransitionConfig
@@ -103,6 +99,8 @@ class TransitionGenerator(Density):
     whitening: Tensor
     inverse_whitening: Tensor
     mean_bounds: Tensor
+    noise_levels: Tensor
+    start_temperature: Tensor
 
     def __init__(
         self,
@@ -123,11 +121,17 @@ class TransitionGenerator(Density):
         cell: list[list[float]] | None = None,
         neighbour_shells: Shells | None = None,
         neighbour_scales: list[list[list[float]]] | None = None,
+        temperatures: dict[str, Any] | None = None,
+        levels: list[tuple[float, float | None]] | None = None,
     ) -> None:
         super().__init__()
         self.particles_per_sample = particles
+        self.temperatures = None if temperatures is None else Temperatures.from_plain(temperatures)
+        self._levels = levels or [(one_record, one_record_alpha2)]
         self.capabilities = Capabilities(
-            likelihood=True, neighbours=cell is not None and neighbour_scales is not None
+            likelihood=True,
+            neighbours=cell is not None and neighbour_scales is not None,
+            conditions=() if temperatures is None else ("temperature",),
         )
         self.records_per_step, self.n_lags = r, p = len(extrapolation), len(extrapolation[0])
         if p < 3 * r:
@@ -138,7 +142,7 @@ class TransitionGenerator(Density):
         self._buffer("inverse_whitening", np.linalg.inv(whitening))
         self._buffer("mean_bounds", np.array(mean_bounds)[:, None, None])
         self._bounds = Bounds.of(config)
-        self._mean_square, self._alpha2 = 3 * one_record**2, one_record_alpha2
+        self._mean_square = 3 * one_record**2
         lattice = None if primitive is None else np.array(primitive)
         self.features = feature_table(
             config,
@@ -151,39 +155,33 @@ class TransitionGenerator(Density):
             neighbour_shells=neighbour_shells,
             neighbour_scales=neighbour_scales,
             particles=particles,
+            temperatures=self.temperatures,
         )
-        self.network = self._network(config, np.array(rotations), np.array(translations), lattice)
+        self.network = network_of(
+            config,
+            self.features,
+            group=np.array(rotations),
+            translations=np.array(translations),
+            primitive=lattice,
+            records_per_step=r,
+            bounds=self._bounds,
+        )
         self.history_records = self.window_records(config.history_records)
         self.start_windows = config.start_states // particles
         for name, value in self._zero_state(self.start_windows * particles).items():
             self.register_buffer(f"start_{name}", value)
+        if self.temperatures is not None:
+            self._buffer(
+                "start_temperature", np.resize(self.temperatures.kelvin, self.start_windows)
+            )
+            self._buffer("noise_levels", np.zeros((len(self._levels), 2)))
         self._kernel: tuple[int, InferenceKernel] | None = None
+        # Of free runs at a temperature: thermal speed over that of the reference, map to the cell.
+        self._speed = 1.0
+        self._strain: Tensor | None = None
 
     def _buffer(self, name: str, values: object) -> None:
         self.register_buffer(name, torch.as_tensor(np.array(values), dtype=torch.float32))
-
-    def _network(
-        self,
-        config: TransitionConfig,
-        group: np.ndarray,
-        translations: np.ndarray,
-        primitive: np.ndarray | None,
-    ) -> Network:
-        action = np.zeros((len(group), 0, 0))
-        if primitive is not None:
-            waves = reciprocal_shells(primitive, config.reciprocal_vectors)
-            action = action_on_waves(primitive, waves, group, translations)
-        return Network(
-            group,
-            n_vectors=self.features.n_vectors,
-            n_scalars=self.features.n_scalars,
-            lattice_action=action,
-            hidden=config.hidden,
-            head=config.head,
-            components=config.components,
-            records_per_step=self.records_per_step,
-            bounds=self._bounds,
-        )
 
     # From data ------------------------------------------------------------------------------
 
@@ -192,53 +190,28 @@ class TransitionGenerator(Density):
         cls, config: TransitionConfig, summary: DataSummary
     ) -> NeighbourDescriptor | None:
         """Return the neighbour descriptor; see `Generator.neighbour_descriptor`."""
-        if config.neighbours == "off":
-            return None
-        reason = _why_alone(config, summary)
-        if reason and config.neighbours == "on":
-            raise UsageError(
-                f"generator.neighbours = 'on', but {reason}",
-                remedy="use 'auto' or 'off', or other data",
-            )
-        if reason:
-            _log.info("Each ion is generated alone, without neighbours: %s.", reason)
-            return None
-        assert summary.cell is not None
-        contact = contact_distance(summary.runs, summary.cell)
-        radii = contact * np.array(config.neighbour_radii)
-        return NeighbourDescriptor.of_cell(
-            summary.cell,
-            radii=radii.tolist(),
-            widths=(config.neighbour_width * radii).tolist(),
-            cutoff=config.neighbour_cutoff * contact,
-        )
+        return descriptor_for(config, summary)
 
     @classmethod
     def from_data(
         cls, config: TransitionConfig, summary: DataSummary, descriptor: NeighbourDescriptor | None
     ) -> Self:
         """Build a generator for data; see `Generator.from_data`."""
-        moved = summary.displacements
+        moved = thermal.thermal_displacements(summary)
         resolved = fit.predictable(moved)
         per_step = config.records_per_step or (_RECORDS_PER_STEP if resolved else 1)
         fitted = fit.fit_extrapolation(moved, per_step)
         fitted["one_record_alpha2"] = fit.one_record_alpha2(moved) if resolved else None
-        averages = fit.fit_averages(moved, per_step, config.ema_records, config.ema_share)
-        neighbours: dict[str, Any] = {}
-        if descriptor is not None:
-            assert summary.neighbours is not None
-            neighbours = {
-                "particles": summary.ions_per_run,
-                "cell": descriptor.cell.tolist(),
-                "neighbour_shells": {
-                    "radii": list(descriptor.radii),
-                    "widths": list(descriptor.widths),
-                    "cutoff": descriptor.cutoff,
-                },
-                "neighbour_scales": neighbour_scales(summary.neighbours).tolist(),
-            }
+        decays = config.ema_records, config.ema_share
+        averages = fit.fit_averages(summary.displacements, per_step, *decays)
+        told = thermal.told_temperatures(summary, resolved)
         generator = cls.create(
-            config, **fitted, **averages, **group_arguments(summary.symmetry), **neighbours
+            config,
+            **fitted,
+            **averages,
+            **group_arguments(summary.symmetry),
+            **neighbour_arguments(summary, descriptor),
+            **told,
         )
         names = ("extrapolation", "whitening")
         shells = fit.variance_shells(moved, *(np.array(fitted[name]) for name in names))
@@ -257,26 +230,60 @@ class TransitionGenerator(Density):
         with torch.no_grad():
             for name, value in self.condition(history).items():
                 getattr(self, f"start_{name}").copy_(value)
+            if history.temperature_k is not None:
+                self.start_temperature.copy_(history.temperature_k)
 
     def calibrate(self, free_run: FreeRun) -> None:
-        """Calibrate the noise (`calibrated_noise`)."""
-        found = calibrated_noise(
+        """Calibrate the noise (`calibrated_noise`), at each temperature with its share of ions."""
+        if self.temperatures is None:
+            self._set_noise(*self._calibrated(free_run, 0))
+            return
+        for number, kelvin in enumerate(self.temperatures.kelvin):
+            self.set_temperature(kelvin)
+            self.noise_levels[number] = torch.tensor(self._calibrated(free_run, number))
+        self.set_temperature(kelvin)
+
+    def _calibrated(self, free_run: FreeRun, level: int) -> tuple[float, float]:
+        one_record, alpha2 = self._levels[level]
+        return calibrated_noise(
             self.config,
             free_run,
             self._set_noise,
-            mean_square=self._mean_square,
-            alpha2=self._alpha2,
-            particles=self.particles_per_sample,
+            mean_square=3 * one_record**2,
+            alpha2=alpha2,
+            # Each temperature has its share of the ions.
+            particles=self.particles_per_sample * len(self._levels),
         )
-        self._set_noise(*found)
+
+    def set_temperature(self, kelvin: float) -> None:
+        """Make the free runs that follow at a temperature; see `Generator.set_temperature`."""
+        if self.temperatures is None:
+            super().set_temperature(kelvin)
+            return
+        self.temperature_k, self._speed = kelvin, self.temperatures.speed(kelvin)
+        strain = self.temperatures.strain(kelvin)
+        self._strain = None if strain is None else torch.from_numpy(strain).float()
+        noise = self.temperatures.between(torch.tensor([kelvin]), self.noise_levels.cpu())[0]
+        self._set_noise(*noise.tolist())
 
     def _set_noise(self, log_noise: float, slope: float) -> None:
         self.network.log_noise.fill_(log_noise)
         self.network.noise_slope.fill_(slope)
 
     def _noise_by_energy(self) -> NoiseByEnergy:
-        bound = self.config.kinetic_energy_bound
-        return NoiseByEnergy(self.network.noise_slope, self._mean_square, bound)
+        bound, mean_square = self.config.kinetic_energy_bound, self._mean_square * self._speed**2
+        return NoiseByEnergy(self.network.noise_slope, mean_square, bound)
+
+    def _log_noise_along(self, window: Window, last: Tensor) -> Tensor:
+        """Return the logarithm [B k, n] of the noise after displacements [B k, n, 3]."""
+        told, kelvin = self.temperatures, window.temperature_k
+        if told is None or kelvin is None:
+            return self._noise_by_energy().log_factor(last, -1)
+        kelvin = kelvin.repeat_interleave(window.positions.shape[2])
+        by = self._mean_square, self.config.kinetic_energy_bound
+        log_factor = thermal.log_noise(told, self.noise_levels, kelvin, last, *by)
+        # That of the free runs of now is in the weights.
+        return log_factor - self.network.log_noise
 
     def lattice_phases(self) -> Tensor | None:
         """Return the phases of the lattice; see `Generator.lattice_phases`."""
@@ -296,7 +303,7 @@ class TransitionGenerator(Density):
         return 1 + self.n_lags + r * (self.features.fill_steps - (-records // r))
 
     def _forced(self, weights: Weights, window: Window) -> Forced:
-        residuals = Residuals(self.extrapolation, self.whitening)
+        residuals = Residuals(self.extrapolation, self.whitening, self.temperatures)
         history = residuals.history(window, self.features.fill_steps)
         return teacher_forced(weights, self.features, history)
 
@@ -318,11 +325,10 @@ class TransitionGenerator(Density):
         memory, embedded = forced.memory[:, skipped:-1], forced.embedded[:, skipped:-1]
         given = heads(weights, memory, embedded).flatten(0, 1)
         residual = forced.known["residual"][:, skipped + 1 :].flatten(0, 1)
-        last = forced.known["displacements"][:, skipped:-1, 0].flatten(0, 1)
+        last = forced.known["displacements"][:, skipped:-1, 0]
         mixture = self._mixtures(weights, given, residual)
-        return residual.swapaxes(0, 1), mixture.widened(
-            self._noise_by_energy().log_factor(last, -1)
-        )
+        log_noise = self._log_noise_along(window, last).flatten(0, 1)
+        return residual.swapaxes(0, 1), mixture.widened(log_noise)
 
     def negative_log_likelihood(
         self, window: Window, *, warm_up: int, weighted: bool = False
@@ -357,13 +363,19 @@ class TransitionGenerator(Density):
     def start(self, uniform: Tensor) -> tuple[State, Tensor]:
         """Draw stored start states; see `Generator.start`."""
         k = self.particles_per_sample
-        index = (uniform[:, :1] * self.start_windows).long().clamp_(max=self.start_windows - 1)
-        index = (k * index + torch.arange(k, device=index.device)).flatten()
+        rows, told = torch.arange(self.start_windows, device=uniform.device), self.temperatures
+        if told is not None and self.temperature_k is not None:
+            rows = thermal.nearest_starts(self.start_temperature, self.temperature_k)
+        window = rows[(uniform[:, :1] * len(rows)).long().clamp_(max=len(rows) - 1)]
+        index = (k * window + torch.arange(k, device=rows.device)).flatten()
         state = {name: getattr(self, f"start_{name}")[index] for name in self._zero_state(0)}
+        if told is not None and self.temperature_k is not None:
+            start_k = self.start_temperature[index // k]
+            state = thermal.rescaled(state, told, start_k, self.temperature_k)
         position = uniform.new_zeros(len(uniform), k, 3)
         place = self.features.row(Place)
         if place is not None:
-            position = (state["place"] @ place.cell).view(-1, k, 3)
+            position = self._in_cell(state["place"] @ place.cell).view(-1, k, 3)
         return state, position
 
     def advance(self, state: State, noise: Tensor) -> tuple[Tensor, State]:
@@ -371,14 +383,19 @@ class TransitionGenerator(Density):
         k = self.particles_per_sample
         noise = torch.unflatten(noise, 2, (k, -1)).flatten(1, 2)
         displacement, after = self._current_kernel().run(state, noise)
-        return torch.unflatten(displacement, 1, (-1, k)), after
+        return torch.unflatten(self._in_cell(displacement), 1, (-1, k)), after
+
+    def _in_cell(self, vectors: Tensor) -> Tensor:
+        """Return vectors [..., 3] of the frame in the cell at the temperature of free runs."""
+        return vectors if self._strain is None else vectors @ self._strain.to(vectors)
 
     def _current_kernel(self) -> InferenceKernel:
         if torch.is_grad_enabled() and any(p.requires_grad for p in self.parameters()):
             return self.kernel()
         # Kept until a weight changes.
         weights = (*self.parameters(), self.network.log_noise, self.network.noise_slope)
-        version = hash(tuple((id(w), w._version, w.device) for w in weights))
+        changed = tuple((id(w), w._version, w.device) for w in weights)
+        version = hash((self.temperature_k, *changed))
         if self._kernel is None or self._kernel[0] != version:
             with torch.no_grad():
                 self._kernel = (version, self.kernel())
@@ -388,26 +405,10 @@ class TransitionGenerator(Density):
         """Return the network as `advance` uses it."""
         return InferenceKernel.of(
             self.network.dense_weights(),
-            self.features.compiled(),
-            motion=torch.cat([self.extrapolation, self.inverse_whitening], 1),
+            self.features.compiled(self.temperature_k),
+            motion=torch.cat([self.extrapolation, self._speed * self.inverse_whitening], 1),
             components=self.network.components,
             mean_bounds=self.mean_bounds.flatten().tolist(),
             noise=self._noise_by_energy(),
             bounds=self._bounds,
         )
-
-
-def _why_alone(config: TransitionConfig, summary: DataSummary) -> str:
-    """Return why the ions of the data cannot see each other, or nothing."""
-    primitive, ions = summary.symmetry.primitive, summary.ions_per_run
-    if primitive is None or summary.cell is None:
-        return "they need the lattice of a crystal (data.symmetry)"
-    if ions is None:
-        return "the runs hold different numbers of ions"
-    if not 1 < ions <= config.neighbour_ions:
-        most = config.neighbour_ions
-        return f"a run has {ions} ions, not from 2 to generator.neighbour_ions = {most}"
-    whole = summary.cell @ np.linalg.inv(primitive)
-    if np.abs(whole - np.round(whole)).max() >= 0.05:
-        return "the cell of the runs is not a whole number of primitive cells"
-    return ""

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mdgan_hpc.models.base import State, Window
+from mdgan_hpc.models.condition import Temperatures
 from mdgan_hpc.models.transition.features import FeatureTable, History
 from mdgan_hpc.models.transition.mixture import Bounds, Mixture, saturated
 from mdgan_hpc.models.transition.network import Weights
@@ -21,14 +22,18 @@ class Residuals:
     extrapolation : Tensor, [r, p]
     whitening : Tensor, [r, r]
         Angstrom to standard deviations.
+    temperatures : Temperatures or None
+        Where windows are at several: residuals are in thermal displacements.
     """
 
     extrapolation: Tensor
     whitening: Tensor
+    temperatures: Temperatures | None = None
 
     def history(self, window: Window, fill_steps: int) -> History:
         """Cut windows into steps; the first `fill_steps` only fill the moving averages."""
         r, p = self.extrapolation.shape
+        k = window.positions.shape[2]
         positions = window.positions.transpose(1, 2).flatten(0, 1)  # [B k, L, 3]
         first = r * fill_steps
         steps = positions[:, p + r :: r] - positions[:, p:-r:r]
@@ -38,10 +43,15 @@ class Residuals:
         following = torch.unflatten(moved[:, p:], 1, (-1, r))  # [B, n, r, 3]
         extrapolated = torch.einsum("rp,bnpi->bnri", self.extrapolation, past[:, :-1])
         residual = torch.einsum("mr,bnri->bnmi", self.whitening, following - extrapolated)
+        kelvin = window.temperature_k
+        if self.temperatures is not None and kelvin is not None:
+            kelvin = kelvin.repeat_interleave(k)
+            residual = residual / self.temperatures.speed(kelvin)[:, None, None, None]
         neighbours = window.neighbours
         if neighbours is not None:
             neighbours = neighbours.transpose(1, 2).flatten(0, 1)[:, first:][:, p + r :: r]
-        return History(past[:, 1:], residual, steps.float(), positions[:, p + r :: r], neighbours)
+        ends = positions[:, p + r :: r]
+        return History(past[:, 1:], residual, steps.float(), ends, neighbours, kelvin)
 
 
 @dataclass(frozen=True)

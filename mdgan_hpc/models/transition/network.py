@@ -7,7 +7,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mdgan_hpc.models.transition.equivariance import input_action, quotients, spread
+from mdgan_hpc.models.transition.config import TransitionConfig
+from mdgan_hpc.models.transition.equivariance import (
+    action_on_waves,
+    input_action,
+    quotients,
+    reciprocal_shells,
+    spread,
+)
+from mdgan_hpc.models.transition.features import FeatureTable
 from mdgan_hpc.models.transition.mixture import Bounds
 
 Weights = dict[str, Tensor]
@@ -168,6 +176,46 @@ class Network(nn.Module):
             "out": torch.cat([scalars, vectors.reshape(r, -1, n * e)], 1),
             "out_bias": torch.cat([scalars_bias, vectors_bias.flatten(1)], 1),
         }
+
+
+def network_of(
+    config: TransitionConfig,
+    features: FeatureTable,
+    *,
+    group: np.ndarray,
+    translations: np.ndarray,
+    primitive: np.ndarray | None,
+    records_per_step: int,
+    bounds: Bounds,
+) -> Network:
+    """Return the network for a feature table, with fresh weights.
+
+    Parameters
+    ----------
+    config : TransitionConfig
+    features : FeatureTable
+    group, translations : array, [n, 3, 3] and [n, 3]
+        The group (`Symmetry`).
+    primitive : array, [3, 3], or None
+        Primitive cell; without it there are no waves.
+    records_per_step : int
+    bounds : Bounds
+    """
+    action = np.zeros((len(group), 0, 0))
+    if primitive is not None:
+        waves = reciprocal_shells(primitive, config.reciprocal_vectors)
+        action = action_on_waves(primitive, waves, group, translations)
+    return Network(
+        group,
+        n_vectors=features.n_vectors,
+        n_scalars=features.n_scalars,
+        lattice_action=action,
+        hidden=config.hidden,
+        head=config.head,
+        components=config.components,
+        records_per_step=records_per_step,
+        bounds=bounds,
+    )
 
 
 def _by_residual(weight: Tensor, n: int, r: int) -> Tensor:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from mdgan_hpc.models.base import State
+from mdgan_hpc.models.condition import Temperatures
 from mdgan_hpc.models.neighbours import NeighbourDescriptor, Shells
 from mdgan_hpc.models.transition.config import TransitionConfig
 from mdgan_hpc.models.transition.equivariance import reciprocal_shells
@@ -32,11 +33,12 @@ def feature_table(
     neighbour_shells: Shells | None,
     neighbour_scales: list[list[list[float]]] | None,
     particles: int,
+    temperatures: Temperatures | None = None,
 ) -> FeatureTable:
     """Return the table of a generator; see `TransitionGenerator` for the arguments."""
     r = len(extrapolation)
     rows: list[Feature] = [
-        LastDisplacements(combinations, r),
+        LastDisplacements(combinations, r, temperatures),
         LastResidual(r),
         MovingAverages(ema_steps, ema_scales, config.activity_floor, config.ema_history),
     ]
@@ -47,6 +49,8 @@ def feature_table(
     if cell is not None and neighbour_shells is not None and neighbour_scales is not None:
         descriptor = NeighbourDescriptor.of_cell(cell, **neighbour_shells)
         rows.append(Neighbours(descriptor, neighbour_scales, particles))
+    if temperatures is not None:
+        rows.append(Temperature(temperatures))
     return FeatureTable(rows, config.vector_bound)
 
 
@@ -64,14 +68,22 @@ class LastDisplacements(Feature):
         Of the last p displacements, newest first, to standard deviations.
     records_per_step : int
         r.
+    temperatures : Temperatures, optional
+        Displacements are seen in thermal ones at each temperature.
     """
 
     name = "displacements"
     combinations: Tensor
 
-    def __init__(self, combinations: list[list[float]], records_per_step: int) -> None:
+    def __init__(
+        self,
+        combinations: list[list[float]],
+        records_per_step: int,
+        temperatures: Temperatures | None = None,
+    ) -> None:
         super().__init__()
         self.records_per_step = records_per_step
+        self._temperatures = temperatures
         self._buffer("combinations", combinations)
         self.n_vectors, self.lags = self.combinations.shape
 
@@ -86,20 +98,23 @@ class LastDisplacements(Feature):
     def inputs(self, known: State) -> Inputs:
         """See `Feature.inputs`."""
         last = known["displacements"]
-        return Inputs(vectors=[torch.einsum("vp,p...->v...", self.combinations, last)])
+        vectors = torch.einsum("vp,p...->v...", self.combinations, last)
+        return Inputs(vectors=[vectors / known["speed"] if "speed" in known else vectors])
 
     def after(self, known: State, step: Step) -> State:
         """See `Feature.after`."""
         kept = known["displacements"][: self.lags - self.records_per_step]
         return {"displacements": torch.cat([step.moved.flip(0), kept])}
 
-    def compiled(self) -> Compiled:
+    def compiled(self, temperature_k: float | None) -> Compiled:
         """Multiply by the matrix once for all samples."""
-        rows, p = self.combinations.shape
+        combinations, (rows, p) = self.combinations, self.combinations.shape
+        if self._temperatures is not None and temperature_k is not None:
+            combinations = combinations / self._temperatures.speed(temperature_k)
 
         def inputs(known: State) -> Inputs:
             last = known["displacements"].view(p, -1)
-            return Inputs(vectors=[(self.combinations @ last).view(rows, 3, -1)])
+            return Inputs(vectors=[(combinations @ last).view(rows, 3, -1)])
 
         return Compiled(inputs, self.after)
 
@@ -198,7 +213,7 @@ class MovingAverages(Feature):
         scalars = (known["ema_activity"] + self.floor).log()
         return Inputs(vectors=[offset / _over(self.scales, offset)], scalars=[scalars])
 
-    def compiled(self) -> Compiled:
+    def compiled(self, temperature_k: float | None) -> Compiled:
         """Multiply by inverse scales."""
         shrink, keep, floor = 1 / self.scales[:, None, None], self.keep[:, None], self.floor
         keep_offset = keep[:, None]
@@ -263,7 +278,7 @@ class Place(Feature):
         phase = (there @ self.waves).movedim(-1, 0)
         return Inputs(waves=[phase.cos(), phase.sin()])
 
-    def compiled(self) -> Compiled:
+    def compiled(self, temperature_k: float | None) -> Compiled:
         """Keep samples in columns."""
         ahead, to_fraction, waves = self.ahead[None], self.inverse_cell.T, self.waves.T
         p = ahead.shape[1]
@@ -325,7 +340,7 @@ class Neighbours(Feature):
         """See `Feature.inputs`."""
         return self._scaled(known["neighbours"], self.scales)
 
-    def compiled(self) -> Compiled:
+    def compiled(self, temperature_k: float | None) -> Compiled:
         """Describe the places of the ions that share a cell: neighbouring columns."""
         descriptor, scales, k = self.descriptor(), self.scales, self.particles
 
@@ -340,3 +355,45 @@ class Neighbours(Feature):
         mean, deviation = (_over(s, described) for s in scales)
         scaled = (described - mean) / deviation
         return Inputs(vectors=[scaled[:, :3]], scalars=[scaled[:, 3]])
+
+
+class Temperature(Feature):
+    """The inverse temperature, of samples at several; and the thermal speed, for other rows.
+
+    Parameters
+    ----------
+    temperatures : Temperatures
+        Of the training.
+    """
+
+    name = "temperature"
+    n_scalars = 1
+
+    def __init__(self, temperatures: Temperatures) -> None:
+        super().__init__()
+        self._temperatures = temperatures
+
+    def along(self, history: History) -> State:
+        """See `Feature.along`."""
+        if history.temperature_k is None:
+            raise ValueError("the windows bring no temperature")
+        steps = history.ends.shape[1]
+        kelvin = history.temperature_k[:, None, None].expand(-1, steps, 1)
+        told = self._temperatures
+        return {"inverse_temperature": told.inverse(kelvin), "speed": told.speed(kelvin)}
+
+    def inputs(self, known: State) -> Inputs:
+        """See `Feature.inputs`."""
+        return Inputs(scalars=[known["inverse_temperature"]])
+
+    def compiled(self, temperature_k: float | None) -> Compiled:
+        """Tell all samples the same."""
+        if temperature_k is None:
+            raise ValueError("no temperature is set")
+        inverse = self._temperatures.inverse(temperature_k)
+
+        def inputs(known: State) -> Inputs:
+            like = known["displacements"]
+            return Inputs(scalars=[like.new_full((1, like.shape[-1]), inverse)])
+
+        return Compiled(inputs, self.after)

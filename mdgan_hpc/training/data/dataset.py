@@ -17,12 +17,13 @@ from mdgan_hpc.analysis.dynamics import open_runs
 from mdgan_hpc.crystal import Crystal, NoCrystal, Symmetry, align_frameworks, isotropic
 from mdgan_hpc.errors import DataError, UsageError
 from mdgan_hpc.models.base import DataSummary, Grouping
+from mdgan_hpc.models.condition import Temperatures
 from mdgan_hpc.models.neighbours import NeighbourDescriptor
 from mdgan_hpc.provenance import file_sha256
+from mdgan_hpc.training.data.temperatures import run_temperatures, temperatures_of
 from mdgan_hpc.training.data.windows import Windows
 from mdgan_hpc.trajectory import Framework, Trajectory
 from mdgan_hpc.trajectory.replicas import system_of
-from mdgan_hpc.trajectory.temperature import temperature_of
 from mdgan_hpc.units import record_interval_ps
 
 _log = logging.getLogger(__name__)
@@ -51,7 +52,11 @@ class Dataset:
     neighbours : list of array [T, N, A, 4], or None
         Neighbour descriptor over the runs; see `with_neighbours`.
     temperature_k : float or None
-        Of the runs (`temperature_of`), K.
+        Of the runs (`temperature_of`), K; None where they are at several.
+    run_k : tuple of float, or None
+        Of each run, where they are at several.
+    temperatures : Temperatures or None
+        Those, with their cells.
     system : str
         All atoms of a run (`system_of`); empty if the files do not tell.
     """
@@ -64,13 +69,18 @@ class Dataset:
     inputs: Mapping[str, str] = field(default_factory=dict)
     neighbours: list[np.ndarray] | None = None
     temperature_k: float | None = None
+    run_k: tuple[float, ...] | None = None
+    temperatures: Temperatures | None = None
     system: str = ""
 
     # From files -------------------------------------------------------------------------------
 
     @classmethod
     def read(
-        cls, paths: str | Path | Sequence[str | Path], species: int | str | None = None
+        cls,
+        paths: str | Path | Sequence[str | Path],
+        species: int | str | None = None,
+        temperature_k: Sequence[float] = (),
     ) -> Self:
         """Read the runs and put those of a crystal into one frame of its lattice.
 
@@ -80,12 +90,14 @@ class Dataset:
             Trajectory files, one a run.
         species : int or str, optional
             Atomic number or symbol of the ions; needed where the files hold several species.
+        temperature_k : sequence of float
+            Where the files do not tell it: one for all runs, or one for each.
 
         Raises
         ------
         DataError
-            If the runs do not belong together: intervals, numbers of ions, cells, temperatures
-            or frameworks differ.
+            If the runs do not belong together: intervals, numbers of ions, cells or frameworks
+            differ, or some are at other temperatures and some do not tell theirs.
         UsageError
             If the files hold several species and none is named, or different ones, a run is given
             twice, or there is no file.
@@ -94,12 +106,15 @@ class Dataset:
         if not files:
             raise UsageError("no run is given", remedy="name the trajectory of one run at least")
         digests = {str(path): file_sha256(path) for path in files}
-        with open_runs(files, species) as trajectories:
+        with open_runs(files, species, several_temperatures=True) as trajectories:
             read = [_read(t) for t in trajectories]
-            known = [temperature_of(t).k for t in trajectories]
+            levels = run_temperatures(trajectories, temperature_k)
             systems = [name for name in map(system_of, trajectories) if name]
-        temperatures = [k for k in known if k is not None]
-        alignment = align_frameworks([run.framework for run in read], [run.cell for run in read])
+        several = len(set(levels)) > 1
+        cells = [run.cell for run in read]
+        alignment = align_frameworks(
+            [run.framework for run in read], cells, levels if several else None
+        )
         if alignment.maps is not None:
             _log.warning(
                 "The cells of the runs differ by up to %.2g %%: all are mapped to the mean cell.",
@@ -114,7 +129,9 @@ class Dataset:
             cell=alignment.cell,
             crystal=alignment.crystal,
             inputs=digests,
-            temperature_k=float(np.mean(temperatures)) if temperatures else None,
+            temperature_k=None if several or not levels else levels[0],
+            run_k=tuple(levels) if several else None,
+            temperatures=temperatures_of(levels, cells, alignment) if several else None,
             system=systems[0] if systems else "",
         )
 
@@ -168,12 +185,13 @@ class Dataset:
         DataError
             If the runs are too short.
         """
-        displacements = [
-            np.diff(run[phase::step_skip], axis=0)
-            for run in self.runs
+        used = [
+            (number, run[phase::step_skip])
+            for number, run in enumerate(self.runs)
             for phase in range(step_skip)
             if len(run[phase::step_skip]) >= _LEAST_RECORDS
         ]
+        displacements = [np.diff(run, axis=0) for _, run in used]
         if not displacements:
             raise DataError(
                 f"the longest run has {max(map(len, self.runs))} frames; "
@@ -188,6 +206,8 @@ class Dataset:
             ions_per_run=self.ions_per_run,
             runs=self.runs,
             neighbours=self.neighbours,
+            temperatures=self.temperatures,
+            temperature_k=None if self.run_k is None else [self.run_k[i] for i, _ in used],
         )
 
     def displacement_scales(self, lag: int) -> list[float]:
@@ -217,27 +237,52 @@ class Dataset:
         ----------
         rule : str
             ``none``: all data are both; ``run``: the last run is kept out of training; ``span``:
-            the last fifth of each run is.
+            the last fifth of each run is; ``temperature``: the runs at the middle one of three
+            temperatures or more are.
 
         Raises
         ------
         UsageError
-            If a run is to be kept out and there is only one.
+            If a run is to be kept out and there is only one, or a temperature and there are fewer
+            than three.
         """
         if rule == "none":
             return self, self
         if rule == "run":
             if len(self.runs) < 2:
                 raise UsageError("data.validation = 'run' needs two runs or more")
-            return self._with(self.runs[:-1]), self._with(self.runs[-1:])
+            every = range(len(self.runs))
+            return self._part(every[:-1]), self._part(every[-1:])
+        if rule == "temperature":
+            return self._split_by_temperature()
         cut = [len(run) * 4 // 5 for run in self.runs]
         return (
             self._with([run[:c] for run, c in zip(self.runs, cut, strict=True)]),
             self._with([run[c:] for run, c in zip(self.runs, cut, strict=True)]),
         )
 
+    def _split_by_temperature(self) -> tuple[Self, Self]:
+        if self.run_k is None or self.temperatures is None or len(self.temperatures.kelvin) < 3:
+            raise UsageError(
+                "data.validation = 'temperature' needs runs at three temperatures or more"
+            )
+        levels = self.temperatures.kelvin
+        out = levels[(len(levels) - 1) // 2]
+        inside = [i for i, k in enumerate(self.run_k) if k != out]
+        return self._part(inside), self._part([i for i, k in enumerate(self.run_k) if k == out])
+
     def _with(self, runs: list[np.ndarray]) -> Self:
         return dataclasses.replace(self, runs=runs, neighbours=None)
+
+    def _part(self, numbers: Sequence[int]) -> Self:
+        """Return these data with some of the runs."""
+        part = self._with([self.runs[i] for i in numbers])
+        if self.run_k is None or self.temperatures is None:
+            return part
+        kelvin = tuple(self.run_k[i] for i in numbers)
+        return dataclasses.replace(
+            part, run_k=kelvin, temperatures=self.temperatures.some(sorted(set(kelvin)))
+        )
 
     def with_neighbours(self, descriptor: NeighbourDescriptor | None) -> Self:
         """Return these data with the neighbour descriptor of every ion at every frame."""
@@ -248,7 +293,8 @@ class Dataset:
         """Return a bootstrap: runs drawn with replacement, then ions in each.
 
         Replica 0 is the data themselves. The draw depends on seed and replica alone. Particles
-        that form a sample are drawn together; where the nearest ones do, runs stay whole.
+        that form a sample are drawn together; where the nearest ones do, runs stay whole. Each
+        temperature keeps its number of runs.
 
         Parameters
         ----------
@@ -269,7 +315,7 @@ class Dataset:
             raise UsageError("--replica with generator.grouping = 'nearest' needs two runs or more")
         rng = np.random.default_rng([seed, replica])
         runs, neighbours = [], []
-        for number in rng.integers(len(self.runs), size=len(self.runs)):
+        for number in self._drawn(rng):
             run = self.runs[number]
             ions = np.arange(run.shape[1])
             if not whole:
@@ -282,6 +328,16 @@ class Dataset:
         return dataclasses.replace(
             self, runs=runs, neighbours=None if self.neighbours is None else neighbours
         )
+
+    def _drawn(self, rng: np.random.Generator) -> np.ndarray:
+        """Return numbers of runs, drawn with replacement among those of one temperature."""
+        if self.run_k is None:
+            return rng.integers(len(self.runs), size=len(self.runs))
+        drawn = np.empty(len(self.runs), int)
+        for kelvin in sorted(set(self.run_k)):
+            mine = np.flatnonzero(np.array(self.run_k) == kelvin)
+            drawn[mine] = rng.choice(mine, len(mine))
+        return drawn
 
     def windows(
         self,
@@ -301,6 +357,7 @@ class Dataset:
             grouping=grouping[1],
             cell=self.cell,
             neighbours=self.neighbours,
+            temperature_k=self.run_k,
         )
 
 

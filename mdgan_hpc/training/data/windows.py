@@ -42,6 +42,8 @@ class Windows:
         For the distance to the nearest image, Angstrom.
     neighbours : sequence of array, [T, N, A, 4], optional
         Neighbour descriptor of the particles of each run (`mdgan_hpc.models.neighbours`).
+    temperature_k : sequence of float, optional
+        Of each run, where they are at several.
 
     Raises
     ------
@@ -60,6 +62,7 @@ class Windows:
         grouping: str = "file",
         cell: np.ndarray | None = None,
         neighbours: Sequence[np.ndarray] | None = None,
+        temperature_k: Sequence[float] | None = None,
     ) -> None:
         k = particles_per_sample
         self.step_skip, self.k, self.device = step_skip, k, device
@@ -85,6 +88,9 @@ class Windows:
         self.lengths = np.array(lengths)
         # Of each sample: its run, its first particle, and where the run begins in `positions`.
         self._run, self._particle = np.array(owners).T
+        self._kelvin = None
+        if temperature_k is not None:
+            self._kelvin = torch.tensor(temperature_k, dtype=torch.float32)[self._run].to(device)
         self._begin = np.concatenate([[0], np.cumsum([len(p) for p in pieces])[:-1]])[self._run]
         self._move_by(symmetry)
 
@@ -163,11 +169,12 @@ class Windows:
             rotation = turn[part].to(self.device) @ rotation
         moved = torch.einsum("bij,blkj->blki", rotation, self.positions[index])
         moved = moved + self._translations[chosen][:, None, None, :]
+        kelvin = None if self._kelvin is None else self._kelvin[sample[part]]
         if self._neighbours is None:
-            return Window(moved)
+            return Window(moved, temperature_k=kelvin)
         described = self._neighbours[index]
         vectors = torch.einsum("bij,blkaj->blkai", rotation.float(), described[..., :3])
-        return Window(moved, torch.cat([vectors, described[..., 3:]], -1))
+        return Window(moved, torch.cat([vectors, described[..., 3:]], -1), kelvin)
 
     def _index(self, sample: np.ndarray, start: np.ndarray, rows: np.ndarray) -> Tensor:
         """Return where in `positions` windows lie [B, L, k] that begin at frames [B].
