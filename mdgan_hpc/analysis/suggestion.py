@@ -101,16 +101,15 @@ def innovation(products: np.ndarray, step_skip: int) -> float:
 
 
 def _inertial_skip(found: Dynamics) -> int:
-    """Return the step skip whose `innovation` is closest to `INNOVATION`; it grows with the skip."""
+    """Return the step skip whose `innovation`, which grows with it, is closest to `INNOVATION`."""
     assert found.vacf is not None
-    products, best, distance = found.vacf.value, 1, np.inf
+    products, distances = found.vacf.value, []
     for skip in range(1, (len(products) + 1) // (PAST + 1)):
         here = innovation(products, skip)
-        if abs(np.log(max(here, 1e-9) / INNOVATION)) < distance:
-            best, distance = skip, abs(np.log(max(here, 1e-9) / INNOVATION))
+        distances.append(abs(np.log(max(here, 1e-9) / INNOVATION)))
         if here > INNOVATION:
             break
-    return best
+    return 1 + int(np.argmin(distances)) if distances else 1
 
 
 def for_critics(found: Dynamics, diffusive_ps: float | None) -> Suggestion:
