@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mdgan_hpc.analysis.settings import DynamicsConfig, MsdConfig
-from mdgan_hpc.cli.common import PATH, command, force_option, help_of, options_of, say
+from mdgan_hpc.cli.common import (
+    PATH,
+    FiniteRange,
+    command,
+    force_option,
+    help_of,
+    options_of,
+    say,
+)
 
 if TYPE_CHECKING:
     from mdgan_hpc.analysis.results import Diffusion
@@ -28,6 +36,21 @@ if TYPE_CHECKING:
     metavar="KELVIN=RESULT",
     help="Fit D = D0 exp(-Ea/kT) through results of this command, e.g. 900=msd900.json; repeat.",
 )
+@click.option(
+    "--at",
+    "at_k",
+    type=FiniteRange(min=0, min_open=True),
+    multiple=True,
+    metavar="KELVIN",
+    help="With --arrhenius: D at this temperature, with its 95 % interval; repeat.",
+)
+@click.option(
+    "--figure",
+    "drawing",
+    type=PATH,
+    metavar="FILE",
+    help="With --arrhenius: draw D against 1000/T, MD beside generated ions (.png, .pdf).",
+)
 @force_option
 def main(
     files: tuple[Path, ...],
@@ -36,6 +59,8 @@ def main(
     charge: float | None,
     temperature_k: float | None,
     arrhenius: tuple[str, ...],
+    at_k: tuple[float, ...],
+    drawing: Path | None,
     accept_poor_model: bool,
     force: bool,
     **dynamics: Any,
@@ -50,17 +75,15 @@ def main(
     Example:
       mdgan-msd run1.h5 run2.h5 run3.h5 -o msd.json
     """
-    from mdgan_hpc.analysis.command import fit_arrhenius, measure
+    from mdgan_hpc.analysis.command import measure
     from mdgan_hpc.errors import UsageError
 
     if bool(files) == bool(arrhenius):
         raise UsageError("give either trajectory files or --arrhenius")
+    if not arrhenius and (at_k or drawing):
+        raise UsageError("--at and --figure go with --arrhenius")
     if arrhenius:
-        fit = fit_arrhenius([_point(text) for text in arrhenius], str(output), force=force)
-        click.echo(
-            f"Activation energy {fit.activation_ev:.3f} +- {fit.activation_error_ev:.3f} eV, "
-            f"D0 {fit.d0:.3g} A^2/ps (log D0 +- {fit.log_d0_error:.2g})"
-        )
+        _fit_arrhenius([_point(text) for text in arrhenius], output, at_k, drawing, force)
     else:
         result = measure(
             MsdConfig(
@@ -79,6 +102,40 @@ def main(
         for line in _lines(result.diffusion):
             say(line)
     click.echo(f"Written to {output}")
+
+
+def _fit_arrhenius(
+    results: list[tuple[float, str]],
+    output: Path,
+    at_k: tuple[float, ...],
+    drawing: Path | None,
+    force: bool,
+) -> None:
+    """Fit, write, draw and tell."""
+    from mdgan_hpc.analysis.command import fit_arrhenius
+    from mdgan_hpc.errors import UsageError
+    from mdgan_hpc.outputs import check_output
+    from mdgan_hpc.report.figures.arrhenius import draw_arrhenius
+
+    if drawing is not None:
+        if drawing.suffix not in (".png", ".pdf"):
+            raise UsageError("--figure ends in .png or .pdf")
+        check_output(drawing, force=force, inputs=[path for _, path in results])
+    found = fit_arrhenius(results, str(output), at_k=at_k, force=force)
+    fit = found.fit
+    click.echo(
+        f"Activation energy {fit.activation_ev:.3f} +- {fit.activation_error_ev:.3f} eV, "
+        f"D0 {fit.d0:.3g} A^2/ps (log D0 +- {fit.log_d0_error:.2g})"
+    )
+    for kelvin in at_k:
+        low, high = fit.interval(kelvin)
+        click.echo(
+            f"D at {kelvin:g} K: {fit.at(kelvin)[0]:.3g} A^2/ps "
+            f"(95 % interval {low:.3g} to {high:.3g})"
+        )
+    if drawing is not None:
+        draw_arrhenius(found, drawing)
+        click.echo(f"figure: {drawing}")
 
 
 def _lines(diffusion: "Diffusion | None") -> list[str]:

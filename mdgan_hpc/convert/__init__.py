@@ -28,6 +28,7 @@ def convert(
     label: str = ConvertConfig.label,
     records: str = ConvertConfig.records,
     time_step_fs: float = ConvertConfig.time_step_fs,
+    temperature_k: float | None = ConvertConfig.temperature_k,
     format: str = ConvertConfig.format,
     species: str = ConvertConfig.species,
     units: str = ConvertConfig.units,

@@ -21,6 +21,7 @@ from mdgan_hpc.outputs import check_output, refuse_input
 from mdgan_hpc.progress import Progress
 from mdgan_hpc.provenance import Fingerprints, provenance
 from mdgan_hpc.trajectory import TrajectoryWriter
+from mdgan_hpc.trajectory.temperature import TARGET, Temperature
 from mdgan_hpc.units import FS_PER_PS
 
 #: How the coordinates of a changing cell were unfolded, in the words of the file.
@@ -181,6 +182,16 @@ class _Conversion:
             "species_labels": ",".join(np.array(run.labels)[chosen]),
             **run.parameters,
         }
+        kelvin = self._config.temperature_k
+        if kelvin is not None:
+            found = Temperature(parameters.get(TARGET))
+            if found.differs(Temperature(kelvin)):
+                raise UsageError(
+                    f"the input sets {found.k:.0f} K, --temperature says {kelvin:g} K",
+                    where=run.where,
+                    remedy="leave --temperature out, or correct it",
+                )
+            parameters[TARGET] = kelvin
         if self._mean_cell is not None:
             parameters["unwrapping"] = UNWRAPPING
         if "last_forces" in parameters:

@@ -43,6 +43,13 @@ class ConvertConfig:
         least=0,
         empty="read",
     )
+    temperature_k: float | None = key(
+        None,
+        "K; of the run, where its files do not tell what the thermostat was set to",
+        flag="--temperature",
+        metavar="KELVIN",
+        above=0,
+    )
     format: str = key(
         "",
         "Read a file of another code: lammps-dump, xdatcar, extxyz, h5md, a format of ASE, or auto",

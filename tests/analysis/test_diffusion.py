@@ -97,7 +97,10 @@ def test_arrhenius_returns_what_was_put_in():
     fit = arrhenius(t, d, 0.1 * d)
     assert fit.activation_ev == pytest.approx(0.35)
     assert fit.d0 == pytest.approx(40)
+    low, high = fit.interval(900.0)
     value, error = fit.at(900.0)
+    assert low * high == pytest.approx(value**2)
+    assert np.log(high / low) == pytest.approx(2 * 1.96 * error / value, rel=1e-3)
     assert value == pytest.approx(40 * np.exp(-0.35 / (BOLTZMANN_EV_PER_K * 900)))
     assert 0.04 * value < error < 0.1 * value  # four points of 10 % each
 
@@ -237,8 +240,18 @@ def test_commands_arrhenius_and_nernst_einstein(tmp_path, rng):
         assert done.returncode == 0, done.stderr
         assert "Nernst-Einstein" in done.stdout
         results += ["--arrhenius", f"{kelvin}={result}"]
-    done = run("mdgan_hpc.cli.msd", *results, "-o", tmp_path / "arrhenius.json")
+    more = ["--at", 600, "--figure", tmp_path / "arrhenius.png"]
+    done = run("mdgan_hpc.cli.msd", *results, "-o", tmp_path / "arrhenius.json", *more)
     assert done.returncode == 0, done.stderr
-    energy = json.loads((tmp_path / "arrhenius.json").read_text())["arrhenius"]["activation_ev"]
+    assert (tmp_path / "arrhenius.png").stat().st_size > 10_000
+    tree = json.loads((tmp_path / "arrhenius.json").read_text())
+    assert len(tree["points"]["sigma_s_per_cm"]) == 2
+    assert tree["points"]["generated"] == [False, False]
+    predicted = {name: values[0] for name, values in tree["predicted"].items()}
+    assert predicted["temperature_k"] == 600
+    low, high = predicted["low_angstrom2_per_ps"], predicted["high_angstrom2_per_ps"]
+    assert 0 < low < predicted["d_angstrom2_per_ps"] < high
+    assert f"D at 600 K: {predicted['d_angstrom2_per_ps']:.3g} A^2/ps" in done.stdout
+    energy = tree["arrhenius"]["activation_ev"]
     expected = BOLTZMANN_EV_PER_K * np.log(2) / (1 / 800 - 1 / 1000)
     assert energy == pytest.approx(expected, rel=0.1)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from mdgan_hpc.convert import ConvertConfig, convert
+from mdgan_hpc.errors import UsageError
 from mdgan_hpc.trajectory import Trajectory
 from tests.support.siesta_runs import SHORT
 
@@ -93,6 +94,14 @@ def test_target_temperature_is_stored(data, tmp_path):
     convert(data / "short/nve_lih8", tmp_path / "b.h5", silent=True)
     with Trajectory(tmp_path / "b.h5") as t:
         assert t.parameter("temperature_target") is None  # no thermostat keeps it
+
+
+def test_a_temperature_is_told_where_the_input_sets_none(data, tmp_path):
+    convert(data / "short/nve_lih8", tmp_path / "a.h5", silent=True, temperature_k=900.0)
+    with Trajectory(tmp_path / "a.h5") as t:
+        assert t.parameter("temperature_target") == 900.0
+    with pytest.raises(UsageError, match="--temperature says 9000 K"):
+        convert(data / "short/nose_li2o12", tmp_path / "b.h5", silent=True, temperature_k=9000.0)
 
 
 def test_one_set_of_defaults():

@@ -84,3 +84,40 @@ def test_trained_model_moves_as_the_process_does(process, tmp_path, caplog):
         exponent = np.polyfit(np.log(LAGS), np.log(msd), 1)[0]
         print(f"{process}: exponent x {exponent / EXPONENT:.3f}")
         assert exponent == pytest.approx(EXPONENT, rel=0.05)
+
+
+#: Temperatures of the fourth process, K; the friction is the same at all. The middle two are kept
+#: out of training.
+KELVIN = (800.0, 1000.0, 1250.0, 1600.0)
+
+
+def at_temperature(kelvin: float) -> dict:
+    """Overdamped motion with a barrier of 2 kT at 1000 K: D0 grows with T, the barrier falls."""
+    return {"d0": 2.0 * kelvin / 1000, "barrier": 2.0 * 1000 / kelvin}
+
+
+@pytest.mark.slow
+def test_a_model_of_two_temperatures_knows_those_between(tmp_path):
+    random, data = np.random.default_rng(4), []
+    for kelvin in (KELVIN[0], KELVIN[-1]):
+        told = lattice()
+        told["parameters"]["temperature_target"] = kelvin
+        paths = langevin_in_cosine(5000, 128, random, **at_temperature(kelvin))
+        data.append(write(tmp_path / f"{kelvin:.0f}.h5", paths, interval=INTERVAL, **told))
+    overrides = ["data.step_skip=1", "data.records=100", "phase.steps=2500"]
+    config = load_config(TrainingConfig, overrides=[*overrides, "train.evaluate_every=0"])
+    train(config, data, tmp_path / "model")
+    generator = load_model(tmp_path / "model").generator
+    found, wanted = [], [lifson_jackson(**at_temperature(kelvin)) for kelvin in KELVIN]
+    for kelvin in KELVIN:
+        generator.set_temperature(kelvin)
+        run = shared_free_run(generator, Processes(tmp_path), stream(0, 0, "free run"))
+        made = free_run(generator, 4096, 2000, INTERVAL, run)
+        slope = (moments(made, 400)[0] - moments(made, 200)[0]) / (200 * INTERVAL)
+        found.append(slope / 6)
+        print(f"{kelvin:.0f} K: D x {found[-1] / wanted[len(found) - 1]:.3f}")
+    assert found[1:3] == pytest.approx(wanted[1:3], rel=0.06)
+    beta = [1 / kelvin for kelvin in KELVIN]
+    energy, truth = (np.polyfit(beta, np.log(d), 1)[0] for d in (found, wanted))
+    print(f"Ea x {energy / truth:.3f}")
+    assert energy == pytest.approx(truth, rel=0.03)

@@ -13,6 +13,9 @@ from mdgan_hpc.errors import UsageError
 from mdgan_hpc.results import Result
 from mdgan_hpc.units import BOLTZMANN_EV_PER_K, BOLTZMANN_J_PER_K, ELEMENTARY_CHARGE_C, M2_PER_S
 
+#: Standard normal quantile of a 95 % interval.
+_TWO_SIDED_95 = 1.959964
+
 
 def information_ceiling(
     n_particles: int, longest_msd: float, hop_length: float
@@ -62,6 +65,15 @@ class Arrhenius(Result):
         d = self.d0 * np.exp(-self.activation_ev * beta)
         gradient = np.array([1.0, -beta])
         return float(d), float(d * np.sqrt(gradient @ self.covariance @ gradient))
+
+    def interval(self, temperature_k: float) -> tuple[float, float]:
+        """Return the bounds of the 95 % interval of D at a temperature, in Angstrom^2/ps.
+
+        Of log D, whose error is normal: far from the points it is wide and above zero.
+        """
+        d, error = self.at(temperature_k)
+        factor = float(np.exp(_TWO_SIDED_95 * error / d))
+        return d / factor, d * factor
 
 
 def arrhenius(

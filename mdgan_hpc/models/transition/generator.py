@@ -157,15 +157,17 @@ class TransitionGenerator(Density):
             particles=particles,
             temperatures=self.temperatures,
         )
-        self.network = network_of(
-            config,
-            self.features,
-            group=np.array(rotations),
-            translations=np.array(translations),
-            primitive=lattice,
-            records_per_step=r,
-            bounds=self._bounds,
-        )
+        group = np.array(rotations), np.array(translations)
+        self.network = network_of(config, self.features, group, lattice, r)
+        self._make_starts(config)
+        self._kernel: tuple[int, InferenceKernel] | None = None
+
+    def _make_starts(self, config: TransitionConfig) -> None:
+        """Make room for the start states and, of several temperatures, what goes with them."""
+        particles = self.particles_per_sample
+        # Of free runs at a temperature: thermal speed over that of the reference, map to the cell.
+        self._speed = 1.0
+        self._strain: Tensor | None = None
         self.history_records = self.window_records(config.history_records)
         self.start_windows = config.start_states // particles
         for name, value in self._zero_state(self.start_windows * particles).items():
@@ -175,10 +177,6 @@ class TransitionGenerator(Density):
                 "start_temperature", np.resize(self.temperatures.kelvin, self.start_windows)
             )
             self._buffer("noise_levels", np.zeros((len(self._levels), 2)))
-        self._kernel: tuple[int, InferenceKernel] | None = None
-        # Of free runs at a temperature: thermal speed over that of the reference, map to the cell.
-        self._speed = 1.0
-        self._strain: Tensor | None = None
 
     def _buffer(self, name: str, values: object) -> None:
         self.register_buffer(name, torch.as_tensor(np.array(values), dtype=torch.float32))

@@ -181,12 +181,9 @@ class Network(nn.Module):
 def network_of(
     config: TransitionConfig,
     features: FeatureTable,
-    *,
-    group: np.ndarray,
-    translations: np.ndarray,
+    symmetry: tuple[np.ndarray, np.ndarray],
     primitive: np.ndarray | None,
     records_per_step: int,
-    bounds: Bounds,
 ) -> Network:
     """Return the network for a feature table, with fresh weights.
 
@@ -194,13 +191,13 @@ def network_of(
     ----------
     config : TransitionConfig
     features : FeatureTable
-    group, translations : array, [n, 3, 3] and [n, 3]
-        The group (`Symmetry`).
+    symmetry : array [n, 3, 3] and array [n, 3]
+        Rotations and translations of the group (`Symmetry`).
     primitive : array, [3, 3], or None
         Primitive cell; without it there are no waves.
     records_per_step : int
-    bounds : Bounds
     """
+    group, translations = symmetry
     action = np.zeros((len(group), 0, 0))
     if primitive is not None:
         waves = reciprocal_shells(primitive, config.reciprocal_vectors)
@@ -214,7 +211,7 @@ def network_of(
         head=config.head,
         components=config.components,
         records_per_step=records_per_step,
-        bounds=bounds,
+        bounds=Bounds.of(config),
     )
 
 
