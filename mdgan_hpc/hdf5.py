@@ -260,34 +260,63 @@ def require_within(dataset: h5py.Dataset) -> None:
             remedy="copy the data into the file",
         )
     if dataset.is_virtual:
-        for name, source in {(s.file_name, s.dset_name) for s in dataset.virtual_sources()}:
-            if name == ".":
-                rows = find(dataset.file["/"], source)
-                if not isinstance(rows, h5py.Dataset) or rows.is_virtual or rows.external:
-                    raise DataError(f"refers to {source!r}, which holds no data", where=where)
-            elif not PART.fullmatch(name):
-                raise DataError(
-                    f"refers to {name!r}, which is none of its parts and is not read",
-                    where=where,
-                    remedy="copy the data into the file",
-                )
-            else:
-                _require_within_part(Path(dataset.file.filename).parent / name, source)
+        _require_sources(dataset, where)
     if dataset.chunks:
         size = int(np.prod(dataset.chunks, dtype=object)) * dataset.dtype.itemsize
         if size > _MOST_CHUNK_BYTES:
             raise DataError(f"has chunks of {size / 1e9:.3g} GB, too large to read", where=where)
 
 
-def _require_within_part(part: Path, name: str) -> None:
-    """Raise if what is read from a part lies in yet another file; a missing part is told later."""
-    if not os.path.lexists(part):
-        return
-    with open_file(part) as file:
-        found = find(file["/"], name)
-        if not isinstance(found, h5py.Dataset) or found.is_virtual:
-            raise DataError(f"refers to {name!r}, which holds no data", where=part)
-        require_within(found)
+def _require_sources(dataset: h5py.Dataset, where: str) -> None:
+    """Raise unless what a virtual dataset is made of lies in this file or in parts of it.
+
+    HDF5 follows from file to file, and may crash where a source is smaller than what is taken from
+    it. A part that is missing is told by who needs it.
+    """
+    folder = Path(dataset.file.filename).parent
+    for (name, source), extent in sources(dataset).items():
+        if name == ".":
+            _require_source(dataset.file["/"], source, extent, where)
+        elif not PART.fullmatch(name):
+            raise DataError(
+                f"refers to {name!r}, which is none of its parts and is not read",
+                where=where,
+                remedy="copy the data into the file",
+            )
+        elif os.path.lexists(folder / name):
+            with open_file(folder / name) as part:
+                _require_source(part["/"], source, extent, where)
+
+
+def sources(dataset: h5py.Dataset) -> dict[tuple[str, str], tuple[int, ...]]:
+    """Return file and name of what a virtual dataset is made of, and the extent that is needed."""
+    needed: dict[tuple[str, str], np.ndarray] = {}
+    for source in dataset.virtual_sources():
+        if source.src_space.get_select_type() == h5py.h5s.SEL_ALL:  # keeps no extent
+            first, last = (np.array(corner) for corner in source.vspace.get_select_bounds())
+            last -= first
+        else:
+            last = np.array(source.src_space.get_select_bounds()[1])
+        key = (source.file_name, source.dset_name)
+        needed[key] = np.maximum(needed.get(key, 0), last + 1)
+    return {key: tuple(int(n) for n in extent) for key, extent in needed.items()}
+
+
+def _require_source(root: h5py.Group, name: str, extent: tuple[int, ...], where: str) -> None:
+    found = find(root, name)
+    if not isinstance(found, h5py.Dataset) or found.is_virtual:
+        raise DataError(f"refers to {name!r}, which holds no data", where=where)
+    require_within(found)
+    if found.shape is None or not _covers(found.shape, extent):
+        raise DataError(
+            f"holds records of the shape {found.shape}, {Path(where.partition(':')[0]).name} "
+            f"refers to {extent}",
+            where=place(found),
+        )
+
+
+def _covers(shape: tuple[int, ...], extent: tuple[int, ...]) -> bool:
+    return len(shape) == len(extent) and all(a >= b for a, b in zip(shape, extent, strict=True))
 
 
 def require_stored(dataset: h5py.Dataset) -> None:
