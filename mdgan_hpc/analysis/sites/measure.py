@@ -31,8 +31,8 @@ from mdgan_hpc.trajectory.origin import verdict_of
 from mdgan_hpc.trajectory.temperature import temperature_of
 from mdgan_hpc.verdict import worst_of
 
-#: Positions of which sites are found.
-_TO_FIND = 10**6
+#: Positions of which sites are found, each moved by all operations of the lattice.
+_TO_FIND = 4 * 10**6
 #: Positions of which vibrations are measured.
 _TO_SWING = 4 * 10**6
 
@@ -183,16 +183,23 @@ def _place(trajectories: Sequence[Trajectory], config: SitesConfig) -> Place | N
         return Place(sites, lattice or Lattice.of_vectors(cell), str(crystal), config.sites)
     if isinstance(crystal, NoCrystal) or lattice is None:
         return crystal if isinstance(crystal, NoCrystal) else NoCrystal("it has no lattice")
-    sites = find_sites(_sample(trajectories, alignment), lattice, core=core, radius=radius)
+    sites = find_sites(
+        _sample(trajectories, alignment, _TO_FIND // len(lattice.rotations)),
+        lattice,
+        core=core,
+        radius=radius,
+    )
     return Place(sites, lattice, str(crystal))
 
 
-def _sample(trajectories: Sequence[Trajectory], alignment: Alignment) -> Iterable[np.ndarray]:
-    """Give about `_TO_FIND` positions, spread evenly over ions and times."""
+def _sample(
+    trajectories: Sequence[Trajectory], alignment: Alignment, count: int
+) -> Iterable[np.ndarray]:
+    """Give about so many positions, spread evenly over ions and times."""
     total = sum(t.n_records * t.n_particles for t in trajectories)
     for number, t in enumerate(trajectories):
         ions = min(t.n_particles, 512)
-        most = max(1, _TO_FIND * t.n_records * t.n_particles // (total * ions))
+        most = max(1, count * t.n_records * t.n_particles // (total * ions))
         step = max(1, t.n_records // most)
         for start in range(0, t.n_records, 4096):
             rows = slice(start + -start % step, min(start + 4096, t.n_records))

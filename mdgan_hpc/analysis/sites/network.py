@@ -7,6 +7,7 @@ each voxel names the one core that it may belong to, and the exact distance deci
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -104,33 +105,34 @@ class Sites:
         label = _label(AROUND[image], site, self.count) - _label(np.zeros(3, int), 0, self.count)
         return candidate.reshape(shape).astype(np.int32), places[used], label, radius[used] ** 2
 
-    def cores(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return which of positions [n, 3] are in a core, and of these the labels and sites.
+    def cores(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return which of positions [3, n] are in a core, and the labels of these.
 
         A label names a site in a certain cell of the infinite lattice; label modulo S is the site
         of the cell.
         """
-        pieces = [
-            self._cores(positions[start : start + _AT_ONCE], start)
-            for start in range(0, len(positions), _AT_ONCE)
-        ]
-        index, label = (np.concatenate([p[k] for p in pieces]) for k in (0, 1))
-        return index, label, label % self.count
+        starts = range(0, positions.shape[1], _AT_ONCE)
+        pieces = [self._cores(positions[:, start : start + _AT_ONCE], start) for start in starts]
+        index, label = (np.concatenate([piece[k] for piece in pieces]) for k in (0, 1))
+        return index, label
 
     def _cores(self, positions: np.ndarray, start: int) -> tuple[np.ndarray, np.ndarray]:
+        # Each coordinate is an array of its own, so that NumPy works on whole vectors.
         table, places, labels, squares = self._table
         kind = positions.dtype
-        fraction = positions @ self._inverse.astype(kind)
-        cell = np.floor(fraction)
-        fraction -= cell
-        a, b, c = (
-            np.minimum((fraction[:, k] * n).astype(np.int32), n - 1)
-            for k, n in enumerate(table.shape)
-        )
-        candidate = table.ravel()[(a * table.shape[1] + b) * table.shape[2] + c]
-        way = (fraction - places.astype(kind)[candidate]) @ self.lattice.astype(kind)
-        inside = np.flatnonzero(np.einsum("ni,ni->n", way, way) < squares.astype(kind)[candidate])
-        home = _label(cell[inside].astype(np.int64), 0, self.count)
+        fraction = _turned(positions, self._inverse.astype(kind))
+        cell = [np.floor(f) for f in fraction]
+        voxel: Any = 0
+        for f, c, n in zip(fraction, cell, table.shape, strict=True):
+            f -= c
+            voxel = voxel * n + np.minimum((f * kind.type(n)).astype(np.int32), n - 1)
+        candidate = table.ravel().take(voxel)
+        for f, place in zip(fraction, places.astype(kind).T, strict=True):
+            f -= place.take(candidate)
+        way = _turned(fraction, self.lattice.astype(kind))
+        square = way[0] * way[0] + way[1] * way[1] + way[2] * way[2]
+        inside = np.flatnonzero(square < squares.astype(kind).take(candidate))
+        home = _label(np.stack([c[inside] for c in cell], 1).astype(np.int64), 0, self.count)
         return inside + start, labels[candidate[inside]] + home
 
     @cached_property
@@ -178,6 +180,12 @@ def _nearest_surface(points: np.ndarray, places: np.ndarray, radius: np.ndarray)
 def _label(cell: np.ndarray, site: np.ndarray | int, n_sites: int) -> np.ndarray:
     a, b, c = np.moveaxis(np.asarray(cell, np.int64) + _OFFSET, -1, 0)
     return np.asarray(((a * 2 * _OFFSET + b) * 2 * _OFFSET + c) * n_sites + site)
+
+
+def _turned(parts: Sequence[np.ndarray], matrix: np.ndarray) -> list[np.ndarray]:
+    """Return the three coordinates [n] of row vectors times a matrix [3, 3]."""
+    x, y, z = parts
+    return [x * matrix[0, k] + y * matrix[1, k] + z * matrix[2, k] for k in range(3)]
 
 
 def names(kinds: Sequence[int]) -> list[str]:

@@ -88,8 +88,8 @@ class VisitFinder:
 
     def _add(self, positions: np.ndarray) -> np.ndarray:
         t, n = len(positions), self.n_particles
-        series = np.ascontiguousarray(positions.transpose(1, 0, 2)).reshape(-1, 3)
-        index, label, site = self.sites.cores(series)
+        series = np.ascontiguousarray(positions.transpose(2, 1, 0)).reshape(3, -1)
+        index, label = self.sites.cores(series)
         particle, record = np.divmod(index, t)
         starts = np.flatnonzero(np.append(True, particle[1:] != particle[:-1])[: len(particle)])
         before = np.append(-1, label[:-1])[: len(label)]
@@ -100,7 +100,7 @@ class VisitFinder:
         self._last[particle[ends]] = label[ends]
         self.n_records += t
         count = self.sites.count
-        counts = np.bincount(particle * count + site, minlength=n * count)
+        counts = np.bincount(particle * count + label % count, minlength=n * count)
         return counts.reshape(n, count)
 
     def result(self) -> Visits:

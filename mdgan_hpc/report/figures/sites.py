@@ -94,10 +94,13 @@ def _draw_network(
     ax: Any, found: SitesResult, cell: np.ndarray, view: tuple[int, int], busiest: float
 ) -> None:
     """Draw lines and dots, those of all copies of the lattice's cell in the simulation's."""
+    from matplotlib.collections import LineCollection
+
     i, j = view
     shifts = _copies(found.lattice, cell)
     rates, graph, table = _rates(found), found.graph, found.sites
     inverse = np.linalg.inv(cell)
+    lines, widths = [], []
     for jump in np.argsort(rates):
         if rates[jump] < 0.02 * busiest:
             continue  # a line that would not be seen
@@ -107,7 +110,9 @@ def _draw_network(
         width = 0.3 + 1.7 * np.sqrt(rates[jump] / busiest)
         for a, b in zip(start[inside], end[inside], strict=True):
             b = a + _share_inside(a @ inverse, b @ inverse) * (b - a)
-            ax.plot([a[i], b[i]], [a[j], b[j]], color="0.55", lw=width, zorder=1)
+            lines.append([a[[i, j]], b[[i, j]]])
+            widths.append(width)
+    ax.add_collection(LineCollection(lines, linewidths=widths, colors="0.55", zorder=1))
     largest = float(table.share.max())
     for site, position in enumerate(table.position):
         places = position + shifts
