@@ -15,6 +15,8 @@ from torch import Tensor
 
 #: Ions in a bin, on average.
 _IONS_PER_BIN = 1.5
+#: Times that the distance of two bins is made less along each cell vector.
+_SWEEPS = 30
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,7 @@ class BinnedSearch:
         reach = np.ceil(radius * self.bins / heights - 1e-9).astype(int)
         offsets = np.array(list(itertools.product(*[range(-n, n + 1) for n in reach])))
         # From somewhere in a bin to somewhere in another: a box two bins wide.
-        least = [least_square(self.cell / self.bins[:, None], o, 1.0) for o in offsets]
-        self.offsets = offsets[np.array(least) < radius**2]
+        self.offsets = offsets[_least_distances(self.cell / self.bins[:, None], offsets) < radius]
 
     def __call__(self, places: Tensor) -> Neighbours:
         """Return the neighbours of ions at fractional places [3, B, k], k sharing a cell."""
@@ -161,8 +162,18 @@ def _bin_number(place: Tensor, bins: Tensor) -> Tensor:
     return (place[0] * bins[1] + place[1]) * bins[2] + place[2]
 
 
-def least_square(vectors: np.ndarray, shift: np.ndarray, half: float) -> float:
-    """Return the least squared length of shift + s in the `vectors` (rows), |s_i| <= `half`."""
-    from scipy.optimize import lsq_linear
+def _least_distances(vectors: np.ndarray, shifts: np.ndarray) -> np.ndarray:
+    """Return bounds below the distances [n] of two points in bins that are `shifts` [n, 3] apart.
 
-    return float(2 * lsq_linear(vectors.T, -shift @ vectors, (-half, half)).cost)
+    The least length of shift + s in the `vectors` (rows), |s_i| <= 1, by minimising along one
+    vector after another; a convex function is nowhere in the box lower than its tangent there.
+    """
+    metric = vectors @ vectors.T
+    s = np.zeros(shifts.shape)
+    for axis in itertools.chain.from_iterable(itertools.repeat(range(3), _SWEEPS)):
+        slope = (shifts + s) @ metric[:, axis]
+        s[:, axis] = np.clip(s[:, axis] - slope / metric[axis, axis], -1, 1)
+    slope = 2 * (shifts + s) @ metric
+    squared = ((shifts + s) @ metric * (shifts + s)).sum(1)
+    bound = squared - (np.abs(slope) + slope * s).sum(1)
+    return np.asarray(np.sqrt(bound.clip(min=0)))

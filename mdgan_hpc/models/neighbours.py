@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from mdgan_hpc.errors import DataError
-from mdgan_hpc.models.neighbour_list import TrackedNeighbours, least_square
+from mdgan_hpc.models.neighbour_list import TrackedNeighbours
 
 #: Frames described at once.
 _FRAMES = 500
@@ -131,10 +131,12 @@ class NeighbourDescriptor:
 
 def _images(cell: np.ndarray, cutoff: float) -> np.ndarray:
     """Return the lattice translations [s, 3] that bring a rounded difference within `cutoff`."""
+    from scipy.optimize import lsq_linear
+
     most = np.ceil(cutoff * np.linalg.norm(np.linalg.inv(cell), axis=0) + 0.5).astype(int)
     every = np.array(list(itertools.product(*[range(-n, n + 1) for n in most])), float)
     # From the rounded differences, a box in fractions, to the image of the origin.
-    least = [least_square(cell, shift, 0.5) for shift in every]
+    least = [2 * lsq_linear(cell.T, -shift @ cell, (-0.5, 0.5)).cost for shift in every]
     return every[np.array(least) < cutoff**2]
 
 
