@@ -20,6 +20,7 @@ from mdgan_hpc.errors import ConfigError, DataError
 from mdgan_hpc.inputs import read_bytes
 from mdgan_hpc.models import registry
 from mdgan_hpc.models.base import Generator
+from mdgan_hpc.models.supercell import Supercell
 from mdgan_hpc.outputs import written_whole
 from mdgan_hpc.verdict import Verdict, worst_of
 
@@ -85,6 +86,12 @@ class Model:
     def generators(self) -> tuple[Generator, ...]:
         """The generator of all data and those of the replicas."""
         return (self.generator, *self.replicas)
+
+    def in_supercell(self, supercell: Supercell) -> "Model":
+        """Return this model for a cell as many times as large (`Generator.in_supercell`)."""
+        first, *replicas = (g.in_supercell(supercell) for g in self.generators)
+        cell = None if self.cell is None else supercell.of_cell(self.cell)
+        return replace(self, generator=first, replicas=tuple(replicas), cell=cell)
 
 
 def replica_folder(folder: str | Path, number: int) -> Path:

@@ -1,7 +1,7 @@
 """Models trained on processes with a known diffusion coefficient or exponent, and alpha2.
 
-Training data: 512 particles x 5000 records, whose own D is within 2 % of the truth. A training takes
-four minutes of a core.
+Training data: 512 particles x 5000 records, whose own D is within 2 % of the truth. A training
+takes four minutes of a core.
 """
 
 import numpy as np
