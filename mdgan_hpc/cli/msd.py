@@ -12,6 +12,7 @@ from mdgan_hpc.cli.common import (
     command,
     force_option,
     help_of,
+    kelvin_and_result,
     options_of,
     say,
 )
@@ -83,7 +84,8 @@ def main(
     if not arrhenius and (at_k or drawing):
         raise UsageError("--at and --figure go with --arrhenius")
     if arrhenius:
-        _fit_arrhenius([_point(text) for text in arrhenius], output, at_k, drawing, force)
+        points = [kelvin_and_result(text, "msd900.json") for text in arrhenius]
+        _fit_arrhenius(points, output, at_k, drawing, force)
     else:
         result = measure(
             MsdConfig(
@@ -159,19 +161,6 @@ def _lines(diffusion: "Diffusion | None") -> list[str]:
             f"{measured(together.sigma_s_per_cm, together.error_s_per_cm)} S/cm"
         )
     return lines
-
-
-def _point(text: str) -> tuple[float, str]:
-    from mdgan_hpc.errors import UsageError
-
-    kelvin, equals, path = text.partition("=")
-    try:
-        temperature = float(kelvin)
-    except ValueError:
-        temperature = 0.0
-    if not equals or not 0 < temperature < float("inf"):
-        raise UsageError(f"--arrhenius {text} is not KELVIN=RESULT", remedy="as in 900=msd900.json")
-    return temperature, path
 
 
 def _window(text: str) -> tuple[float, float]:

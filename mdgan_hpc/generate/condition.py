@@ -5,20 +5,15 @@ from dataclasses import replace
 
 from mdgan_hpc.errors import DataWarning
 from mdgan_hpc.generate.settings import GenerateConfig
-from mdgan_hpc.models.file import Model, load_model
+from mdgan_hpc.models.file import Model
 
 #: Records dropped before the first that is stored, of the longest training run, at a temperature
 #: without start states of its own: ions must find the sites that they visit there.
 _BURN_IN = 0.25
 
 
-def model_of(config: GenerateConfig) -> Model:
-    """Return the model of a run, at its temperature."""
-    return settled(config, load_model(config.model))[1]
-
-
-def settled(config: GenerateConfig, model: Model) -> tuple[GenerateConfig, Model]:
-    """Return the options with what they leave to the program, and the model at its temperature.
+def at_temperature(config: GenerateConfig, model: Model) -> tuple[GenerateConfig, Model]:
+    """Return the options with the burn-in that a temperature asks for, and the model there.
 
     Raises
     ------
@@ -26,10 +21,12 @@ def settled(config: GenerateConfig, model: Model) -> tuple[GenerateConfig, Model
         If the model cannot make ions at that temperature.
     """
     model = model.at(config.temperature_k)
-    temperatures, kelvin, burn_in = model.generator.temperatures, model.temperature_k, 0
-    if temperatures is not None and kelvin is not None and not temperatures.was_trained_at(kelvin):
+    temperatures, kelvin = model.generator.temperatures, model.temperature_k
+    trained = temperatures is None or kelvin is None or temperatures.was_trained_at(kelvin)
+    if config.burn_in is None and not trained:
         burn_in = round(_BURN_IN * model.training_span_ps / model.record_interval_ps)
-    return replace(config, burn_in=burn_in if config.burn_in is None else config.burn_in), model
+        config = replace(config, burn_in=burn_in)
+    return config, model
 
 
 def warn_beyond(model: Model) -> None:

@@ -6,13 +6,13 @@ import shutil
 import sys
 import time
 
-from mdgan_hpc.generate.condition import settled
 from mdgan_hpc.generate.job import Analysis, make_rollout
 from mdgan_hpc.generate.prepare import Preparation, space_of
 from mdgan_hpc.generate.processes import one_thread
 from mdgan_hpc.generate.resources import choose_storage, require_space, worker_count
 from mdgan_hpc.generate.rollout import Rollout
 from mdgan_hpc.generate.settings import GenerateConfig
+from mdgan_hpc.generate.supercell import settled
 from mdgan_hpc.models.file import load_model
 from mdgan_hpc.parallel import world
 from mdgan_hpc.trajectory.blocks.ledger import read_progress

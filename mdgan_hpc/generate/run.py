@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from mdgan_hpc.errors import StoppedError, UsageError
-from mdgan_hpc.generate.condition import model_of, settled, warn_beyond
+from mdgan_hpc.generate.condition import warn_beyond
 from mdgan_hpc.generate.job import Analysis, Job, unpack_state
 from mdgan_hpc.generate.prepare import options_of_output, prepare
 from mdgan_hpc.generate.processes import run_local, run_rank
 from mdgan_hpc.generate.resources import worker_count
 from mdgan_hpc.generate.settings import GenerateConfig
+from mdgan_hpc.generate.supercell import AUTO, model_of, settled, tell
 from mdgan_hpc.models.file import Model, load_model, model_files
 from mdgan_hpc.outputs import check_output, claimed_by_ranks, refuse_input
 from mdgan_hpc.parallel import Communicator, require_same, together, world
@@ -91,6 +92,8 @@ def config_of(
         before = options_of_output(Path(output))
         before_analysed = bool(before.pop("analyse", False))
         analyse = before_analysed if analyse is None else analyse
+        if options.get("supercell") == AUTO and "particles" not in options:
+            options.pop("supercell")  # it is there already
         options = {**before, **options}
     config = GenerateConfig(model=Path(model), output=Path(output), **options)
     if not config.store and not analyse:
@@ -118,6 +121,7 @@ def run(config: GenerateConfig, analysis: Analysis | None = None) -> dict[str, A
         config, model = together(communicator, lambda: settled(config, loaded))
         if communicator.rank == 0:
             warn_beyond(model)
+        tell(config, model)
 
         def begin_or_go_on() -> Job | None:
             leads = communicator.rank == 0

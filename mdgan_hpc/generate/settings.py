@@ -35,7 +35,8 @@ class GenerateConfig:
     burn_in: int | None = key(
         None,
         "Records dropped before the first stored.",
-        empty="none; between the temperatures of the training a quarter of its longest run",
+        empty="none; a quarter of the longest training run in a supercell, and between the "
+        "temperatures of the training",
         least=0,
     )
     temperature_k: float | None = key(
@@ -44,6 +45,13 @@ class GenerateConfig:
         flag="--temperature",
         metavar="KELVIN",
         above=0,
+    )
+    supercell: str = key(
+        "",
+        "Cells of the training data along each cell vector whose ions all see each other; auto: "
+        "as many as hold all particles.",
+        metavar="A,B,C",
+        empty="the cell of the training data",
     )
     storage: Literal["auto", "mpio", "shards"] = key(
         "auto", "One file by parallel HDF5, or part files under one master file."

@@ -4,8 +4,7 @@ import json
 import logging
 import math
 import os
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -21,11 +20,15 @@ from mdgan_hpc.analysis.fit.results import Coefficient, Diffusion, Refused
 from mdgan_hpc.analysis.results import Dynamics
 from mdgan_hpc.analysis.runs import MdRuns, read_runs
 from mdgan_hpc.analysis.settings import DynamicsConfig
-from mdgan_hpc.analysis.sites import DensitySlices, Lattice, count_hops, density_slices
-from mdgan_hpc.crystal import Crystal
+from mdgan_hpc.analysis.sites.density import DensitySlices, density_slices
+from mdgan_hpc.analysis.sites.lattice import Lattice
+from mdgan_hpc.analysis.sites.measure import find_place, measure_jumps
+from mdgan_hpc.analysis.sites.settings import SitesConfig
+from mdgan_hpc.crystal import Crystal, NoCrystal
 from mdgan_hpc.errors import DataError, UsageError
 from mdgan_hpc.parallel import Communicator
 from mdgan_hpc.report.ceiling import ceiling_of
+from mdgan_hpc.report.cells import by_cell
 from mdgan_hpc.report.conditions import conditions, facts_of
 from mdgan_hpc.report.lengths import beginnings, d_against_length
 from mdgan_hpc.report.pairs import compare_pairs
@@ -43,7 +46,6 @@ from mdgan_hpc.report.samples import windows_against_step_skip
 from mdgan_hpc.report.settings import ReportConfig
 from mdgan_hpc.report.system import System
 from mdgan_hpc.trajectory import Trajectory
-from mdgan_hpc.trajectory.replicas import require_same_system
 from mdgan_hpc.verdict import Verdict
 
 _log = logging.getLogger(__name__)
@@ -59,7 +61,7 @@ COMPARED = 512
 FEWEST_RECORDS = 32
 
 #: Raised when a report holds what an older one does not.
-_VERSION = 2
+_VERSION = 3
 
 #: Name of several generators together.
 SEVERAL = "generated"
@@ -92,7 +94,9 @@ def compare(config: ReportConfig, communicator: Communicator) -> Comparison | No
     DataError
         If a file cannot be used, or the record intervals have no common multiple.
     """
-    _refuse_another_system(config)
+    _refuse_same_files(config)
+    cells = by_cell(config.generated, config.md[0], config.species)
+    config = replace(config, generated=next(iter(cells.values())))
     interval, md_span = _interval_and_span(config.md, config.species)
     generated_interval, _ = _interval_and_span(config.generated, config.species)
     strides = common_strides(interval, generated_interval)
@@ -106,6 +110,8 @@ def compare(config: ReportConfig, communicator: Communicator) -> Comparison | No
     at_generated = replace(at_md, stride=strides[1], van_hove_ps=times or ())
     label = _label(config.generated, config.species)
     generated = measure_dynamics(config.generated, at_generated, communicator, label=label)
+    sites = _sites(config, label, communicator)
+    others = _other_cells(cells, label, config, at_generated, communicator)
     if md is None or generated is None:
         return None
     _refuse_other_species(md, generated)
@@ -132,6 +138,8 @@ def compare(config: ReportConfig, communicator: Communicator) -> Comparison | No
         msd_ratio=msd_ratio(md, generated),
         fidelity=fidelity,
         baselines=baselines,
+        other_cells=others,
+        ions_seen=next(iter(cells)),
         ceiling=_ceiling(config, left, whole.reference.hop_angstrom),
         samples=windows_against_step_skip(
             md.n_records,
@@ -144,11 +152,27 @@ def compare(config: ReportConfig, communicator: Communicator) -> Comparison | No
         crystal=str(whole.md.crystal),
         conditions=conditions(md, generated, facts),
         extrapolation=_extrapolation(left.diffusion, generated.curves.lag_ps),
-        sites=whole.sites(),
+        sites=sites,
         density=whole.density(),
         pairs=compare_pairs(whole.md.positions, whole.md.cell, config.generated, config.species),
         verdict=generated.verdict,
     )
+
+
+def _sites(config: ReportConfig, label: str, communicator: Communicator) -> SitesCompared | None:
+    """Return the sites of a crystal and the jumps of both; None on the other ranks as well."""
+    choices = SitesConfig(species=config.species)
+    place = find_place(config.md, choices, communicator)
+    if isinstance(place, NoCrystal):
+        return None
+    sides = [
+        measure_jumps(paths, choices, communicator, place=place)
+        for paths in (config.md, config.generated)
+    ]
+    md, generated = sides
+    if md is None or generated is None:
+        return None
+    return SitesCompared(md=replace(md, label="MD"), generated=replace(generated, label=label))
 
 
 def _ceiling(config: ReportConfig, md: Side, hop_angstrom: float) -> Ceiling:
@@ -160,20 +184,31 @@ def _ceiling(config: ReportConfig, md: Side, hop_angstrom: float) -> Ceiling:
     return ceiling_of(every, fitted, hop_angstrom)
 
 
-def _refuse_another_system(config: ReportConfig) -> None:
-    """Refuse generated ions of another system than the MD, as far as the files tell them apart."""
+def _refuse_same_files(config: ReportConfig) -> None:
+    """Refuse a file on both sides, and tell of what is no MD."""
     sides = [{Path(path).resolve() for path in paths} for paths in (config.md, config.generated)]
     if sides[0] & sides[1]:
         raise UsageError("the same file is given as --md and as --generated")
-    with ExitStack() as stack:
-        md, made = (
-            stack.enter_context(Trajectory(paths[0], config.species or None))
-            for paths in (config.md, config.generated)
-        )
+    with Trajectory(config.md[0], config.species or None) as md:
         if md.generated:
             _log.warning("%s was generated by a model (%s): it is no MD.", md.path, md.label)
-        if md.species_names == made.species_names:
-            require_same_system(md, made)
+
+
+def _other_cells(
+    cells: Mapping[str, Sequence[str]],
+    label: str,
+    config: ReportConfig,
+    measured: DynamicsConfig,
+    communicator: Communicator,
+) -> dict[str, Side]:
+    """Return what was generated in cells of other sizes than the first; every rank calls it."""
+    found = {}
+    for name, paths in list(cells.items())[1:]:
+        own = measure_dynamics(paths, measured, communicator, label=f"{label}, {name}")
+        if own is not None:
+            accepted = config.accept_poor_model
+            found[name] = Side(own, fit_diffusion(own, accept_poor_model=accepted))
+    return found
 
 
 def _label(paths: Sequence[str], species: str) -> str:
@@ -289,20 +324,6 @@ class _WholePaths:
             d_against_length(made if of_generated else [], interval_ps),
         )
 
-    def sites(self) -> SitesCompared | None:
-        """Return the sites and the hops of both, in a crystal."""
-        sites, hops = self.reference.sites, self.reference.hops
-        if sites is None or hops is None:
-            return None
-        made = count_hops(sites, self.free.astype(np.float64), self.free_interval_ps)
-        return SitesCompared(
-            fraction=sites.fraction,
-            position=sites.fraction @ sites.lattice,
-            lattice=sites.lattice,
-            md=hops.statistics(self.md.interval_ps),
-            generated=made.statistics(self.free_interval_ps),
-        )
-
     def density(self) -> DensitySlices | None:
         """Return the densities of both in a layer, in a crystal."""
         if self.md.cell is None or self.lattice is None:
@@ -328,7 +349,7 @@ def _mixed_models(paths: Sequence[str], species: str, span_ps: float) -> tuple[n
         records = min(round(span_ps / interval), *(t.n_records for t in trajectories))
         parts = []
         for t in trajectories:
-            ions = t.ions_per_cell if t.ions_per_cell < t.n_particles else 1
+            ions = t.ions_per_cell if t.ions_per_cell <= COMPARED // 2 else 1
             share = math.ceil(COMPARED / len(paths) / ions) * ions
             parts.append(t.positions(slice(0, records), slice(0, share)))
     return np.concatenate(parts, 1), interval

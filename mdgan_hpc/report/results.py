@@ -9,7 +9,8 @@ import numpy as np
 from mdgan_hpc.analysis.fidelity import FidelityResult
 from mdgan_hpc.analysis.fit.results import Coefficient, Diffusion, Ensemble, Refused
 from mdgan_hpc.analysis.results import Dynamics
-from mdgan_hpc.analysis.sites import DensitySlices, HopStatistics
+from mdgan_hpc.analysis.sites.density import DensitySlices
+from mdgan_hpc.analysis.sites.results import SitesResult
 from mdgan_hpc.report.system import System
 from mdgan_hpc.results import Result
 from mdgan_hpc.verdict import Verdict
@@ -107,22 +108,15 @@ class MsdRatio(Result):
 
 @dataclass(frozen=True)
 class SitesCompared(Result):
-    """Sites of the ions in the primitive cell, and the hops between them.
+    """The same sites, and the jumps of both between them.
 
     Attributes
     ----------
-    fraction, position : array, [S, 3]
-        Fractions of the cell, and Angstrom.
-    lattice : array, [3, 3]
-        Rows are the vectors, Angstrom.
-    md, generated : HopStatistics
+    md, generated : SitesResult
     """
 
-    fraction: np.ndarray
-    position: np.ndarray
-    lattice: np.ndarray
-    md: HopStatistics
-    generated: HopStatistics
+    md: SitesResult
+    generated: SitesResult
 
 
 @dataclass(frozen=True)
@@ -248,6 +242,10 @@ class Comparison(Result):
     fidelity : dict of str to FidelityResult
         Of the generated trajectories, under their label, and of the baselines.
     baselines : dict of str to Side
+    other_cells : dict of str to Side
+        What was generated in cells of other sizes, by the ions that saw each other.
+    ions_seen : str
+        The same of `generated`.
     ceiling : Ceiling
     samples : Samples
     lengths : Lengths
@@ -290,5 +288,7 @@ class Comparison(Result):
     density: DensitySlices | None = None
     pairs: Pairs | None = None
     verdict: Verdict | None = None
+    other_cells: dict[str, Side] = field(default_factory=dict)
+    ions_seen: str = ""
     provenance: dict[str, Any] = field(default_factory=dict)
     key: str = ""

@@ -21,9 +21,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mdgan_hpc.errors import UsageError
 from mdgan_hpc.models.base import Capabilities, DataSummary, Density, FreeRun, State, Window
 from mdgan_hpc.models.condition import Temperatures
 from mdgan_hpc.models.neighbours import NeighbourDescriptor, Shells
+from mdgan_hpc.models.supercell import Supercell
 from mdgan_hpc.models.transition import fit, thermal
 from mdgan_hpc.models.transition.calibrate import calibrated_noise
 from mdgan_hpc.models.transition.config import TransitionConfig
@@ -37,13 +39,19 @@ from mdgan_hpc.models.transition.likelihood import (
     teacher_forced,
 )
 from mdgan_hpc.models.transition.mixture import Bounds, Mixture, NoiseByEnergy
-from mdgan_hpc.models.transition.neighbourhood import descriptor_for, neighbour_arguments
+from mdgan_hpc.models.transition.neighbourhood import (
+    descriptor_for,
+    neighbour_arguments,
+    side_by_side,
+)
 from mdgan_hpc.models.transition.network import Weights, network_of
 from mdgan_hpc.models.transition.rows import Place, feature_table
 from mdgan_hpc.models.transition.stepper import InferenceKernel
 
 #: Records in a step where inertia is resolved (`fit.predictable`).
 _RECORDS_PER_STEP = 2
+#: Ions in a supercell at most: one process moves them all.
+_MOST_IONS = 1_000_000
 
 
 class TransitionGenerator(Density):
@@ -85,6 +93,8 @@ class TransitionGenerator(Density):
         are then thermal ones: over those at the reference temperature.
     levels : list of [float, float or None], or None
         `one_record` and `one_record_alpha2` at each of them.
+    repeats : list of int, [3], or None
+        Free runs are of a supercell: so many of the cells side by side (`in_supercell`).
     """
 
     kind = "transition"
@@ -123,9 +133,11 @@ class TransitionGenerator(Density):
         neighbour_scales: list[list[list[float]]] | None = None,
         temperatures: dict[str, Any] | None = None,
         levels: list[tuple[float, float | None]] | None = None,
+        repeats: list[int] | None = None,
     ) -> None:
         super().__init__()
-        self.particles_per_sample = particles
+        self._ions = particles
+        self._supercell, self.particles_per_sample, whole = side_by_side(particles, cell, repeats)
         self.temperatures = None if temperatures is None else Temperatures.from_plain(temperatures)
         self._levels = levels or [(one_record, one_record_alpha2)]
         self.capabilities = Capabilities(
@@ -136,13 +148,12 @@ class TransitionGenerator(Density):
         self.records_per_step, self.n_lags = r, p = len(extrapolation), len(extrapolation[0])
         if p < 3 * r:
             raise ValueError(f"{p} lags are too few for {r} records a step")
-        self.start_size, self.noise_size = 1, r * (1 + 3) * particles
-        self._buffer("extrapolation", extrapolation)
-        self._buffer("whitening", whitening)
-        self._buffer("inverse_whitening", np.linalg.inv(whitening))
-        self._buffer("mean_bounds", np.array(mean_bounds)[:, None, None])
-        self._bounds = Bounds.of(config)
-        self._mean_square = 3 * one_record**2
+        self.start_size, self.noise_size = (
+            particles // self._ions,
+            r * (1 + 3) * self.particles_per_sample,
+        )
+        self._set_fitted(extrapolation, whitening, mean_bounds)
+        self._bounds, self._mean_square = Bounds.of(config), 3 * one_record**2
         lattice = None if primitive is None else np.array(primitive)
         self.features = feature_table(
             config,
@@ -151,31 +162,40 @@ class TransitionGenerator(Density):
             ema_steps=ema_steps,
             ema_scales=ema_scales,
             primitive=lattice,
-            cell=None if cell is None else np.array(cell),
+            cell=whole,
             neighbour_shells=neighbour_shells,
             neighbour_scales=neighbour_scales,
-            particles=particles,
+            particles=self.particles_per_sample,
             temperatures=self.temperatures,
+            listed=repeats is not None,
         )
-        group = np.array(rotations), np.array(translations)
-        self.network = network_of(config, self.features, group, lattice, r)
+        self.network = network_of(config, self.features, (rotations, translations), lattice, r)
         self._make_starts(config)
         self._kernel: tuple[int, InferenceKernel] | None = None
 
+    def _set_fitted(
+        self,
+        extrapolation: list[list[float]],
+        whitening: list[list[float]],
+        mean_bounds: list[float],
+    ) -> None:
+        self._buffer("extrapolation", extrapolation)
+        self._buffer("whitening", whitening)
+        self._buffer("inverse_whitening", np.linalg.inv(whitening))
+        self._buffer("mean_bounds", np.array(mean_bounds)[:, None, None])
+
     def _make_starts(self, config: TransitionConfig) -> None:
         """Make room for the start states and, of several temperatures, what goes with them."""
-        particles = self.particles_per_sample
         # Of free runs at a temperature: thermal speed over that of the reference, map to the cell.
         self._speed = 1.0
         self._strain: Tensor | None = None
         self.history_records = self.window_records(config.history_records)
-        self.start_windows = config.start_states // particles
-        for name, value in self._zero_state(self.start_windows * particles).items():
+        self.start_windows = config.start_states // self._ions
+        for name, value in self._zero_state(self.start_windows * self._ions).items():
             self.register_buffer(f"start_{name}", value)
         if self.temperatures is not None:
-            self._buffer(
-                "start_temperature", np.resize(self.temperatures.kelvin, self.start_windows)
-            )
+            kelvin = np.resize(self.temperatures.kelvin, self.start_windows)
+            self._buffer("start_temperature", kelvin)
             self._buffer("noise_levels", np.zeros((len(self._levels), 2)))
 
     def _buffer(self, name: str, values: object) -> None:
@@ -202,14 +222,13 @@ class TransitionGenerator(Density):
         fitted["one_record_alpha2"] = fit.one_record_alpha2(moved) if resolved else None
         decays = config.ema_records, config.ema_share
         averages = fit.fit_averages(summary.displacements, per_step, *decays)
-        told = thermal.told_temperatures(summary, resolved)
         generator = cls.create(
             config,
             **fitted,
             **averages,
             **group_arguments(summary.symmetry),
             **neighbour_arguments(summary, descriptor),
-            **told,
+            **thermal.told_temperatures(summary, resolved),
         )
         names = ("extrapolation", "whitening")
         shells = fit.variance_shells(moved, *(np.array(fitted[name]) for name in names))
@@ -249,20 +268,38 @@ class TransitionGenerator(Density):
             self._set_noise,
             mean_square=3 * one_record**2,
             alpha2=alpha2,
-            # Each temperature has its share of the ions.
             particles=self.particles_per_sample * len(self._levels),
         )
 
     def set_temperature(self, kelvin: float) -> None:
         """Make the free runs that follow at a temperature; see `Generator.set_temperature`."""
-        if self.temperatures is None:
-            super().set_temperature(kelvin)
-            return
-        self.temperature_k, self._speed = kelvin, self.temperatures.speed(kelvin)
-        strain = self.temperatures.strain(kelvin)
+        told = self.temperatures
+        if told is None:
+            raise ValueError("trained at one temperature alone")
+        self.temperature_k, self._speed, strain = kelvin, told.speed(kelvin), told.strain(kelvin)
         self._strain = None if strain is None else torch.from_numpy(strain).float()
-        noise = self.temperatures.between(torch.tensor([kelvin]), self.noise_levels.cpu())[0]
+        noise = told.between(torch.tensor([kelvin]), self.noise_levels.cpu())[0]
         self._set_noise(*noise.tolist())
+
+    def in_supercell(self, supercell: Supercell) -> Self:
+        """Return this generator for a supercell; see `Generator.in_supercell`."""
+        if not self.capabilities.neighbours:
+            return super().in_supercell(supercell)
+        ions = self._ions * supercell.n_cells
+        if ions > _MOST_IONS:
+            raise UsageError(
+                f"a supercell of {supercell} cells holds {ions} ions, more than {_MOST_IONS}",
+                remedy="use a smaller one",
+            )
+        repeats = None if supercell.n_cells == 1 else list(supercell.repeats)
+        other = type(self).create(self.config, **{**self.arguments, "repeats": repeats})
+        other.network.load_state_dict(self.network.state_dict())
+        for name, value in self.named_buffers(recurse=False):
+            if name == "noise_levels" or name.startswith("start_"):
+                getattr(other, name).copy_(value)
+        if self.temperature_k is not None:
+            other.set_temperature(self.temperature_k)
+        return other.eval().requires_grad_(False)
 
     def _set_noise(self, log_noise: float, slope: float) -> None:
         self.network.log_noise.fill_(log_noise)
@@ -279,16 +316,15 @@ class TransitionGenerator(Density):
             return self._noise_by_energy().log_factor(last, -1)
         kelvin = kelvin.repeat_interleave(window.positions.shape[2])
         by = self._mean_square, self.config.kinetic_energy_bound
-        log_factor = thermal.log_noise(told, self.noise_levels, kelvin, last, *by)
         # That of the free runs of now is in the weights.
-        return log_factor - self.network.log_noise
+        return (
+            thermal.log_noise(told, self.noise_levels, kelvin, last, *by) - self.network.log_noise
+        )
 
     def lattice_phases(self) -> Tensor | None:
         """Return the phases of the lattice; see `Generator.lattice_phases`."""
         place = self.features.row(Place)
-        if place is None:
-            return None
-        return (place.inverse_cell.double() @ place.waves.double()).float()
+        return (place.inverse_cell.double() @ place.waves.double()).float() if place else None
 
     # Likelihood -----------------------------------------------------------------------------
 
@@ -359,21 +395,24 @@ class TransitionGenerator(Density):
         return state | {"ema_activity": torch.ones_like(state["ema_activity"])}
 
     def start(self, uniform: Tensor) -> tuple[State, Tensor]:
-        """Draw stored start states; see `Generator.start`."""
-        k = self.particles_per_sample
-        rows, told = torch.arange(self.start_windows, device=uniform.device), self.temperatures
-        if told is not None and self.temperature_k is not None:
-            rows = thermal.nearest_starts(self.start_temperature, self.temperature_k)
-        window = rows[(uniform[:, :1] * len(rows)).long().clamp_(max=len(rows) - 1)]
-        index = (k * window + torch.arange(k, device=rows.device)).flatten()
+        """Draw stored start states, of a supercell one for each cell; see `Generator.start`."""
+        k, told = self._ions, self.temperatures
+        rows, kelvin = torch.arange(self.start_windows, device=uniform.device), self.temperature_k
+        if kelvin is not None:
+            rows = thermal.nearest_starts(self.start_temperature, kelvin)
+        window = rows[(uniform * len(rows)).long().clamp_(max=len(rows) - 1)]
+        index = (k * window[..., None] + torch.arange(k, device=rows.device)).flatten()
         state = {name: getattr(self, f"start_{name}")[index] for name in self._zero_state(0)}
-        if told is not None and self.temperature_k is not None:
-            start_k = self.start_temperature[index // k]
-            state = thermal.rescaled(state, told, start_k, self.temperature_k)
-        position = uniform.new_zeros(len(uniform), k, 3)
+        if told is not None and kelvin is not None:
+            state = thermal.rescaled(state, told, self.start_temperature[index // k], kelvin)
+        if self._supercell is not None:
+            corners = uniform.new_tensor(self._supercell.corners()).repeat_interleave(k, 0)
+            apart = state["place"].view(len(uniform), -1, 3) + corners
+            state["place"] = (apart / apart.new_tensor(self._supercell.repeats)).flatten(0, 1)
+        position = uniform.new_zeros(len(uniform), self.particles_per_sample, 3)
         place = self.features.row(Place)
         if place is not None:
-            position = self._in_cell(state["place"] @ place.cell).view(-1, k, 3)
+            position = self._in_cell(state["place"] @ place.cell).view(position.shape)
         return state, position
 
     def advance(self, state: State, noise: Tensor) -> tuple[Tensor, State]:

@@ -8,6 +8,7 @@ import numpy as np
 from mdgan_hpc.errors import UsageError
 from mdgan_hpc.models.base import DataSummary
 from mdgan_hpc.models.neighbours import NeighbourDescriptor, contact_distance, neighbour_scales
+from mdgan_hpc.models.supercell import Supercell
 from mdgan_hpc.models.transition.config import TransitionConfig
 
 _log = logging.getLogger(__name__)
@@ -54,6 +55,16 @@ def neighbour_arguments(
         },
         "neighbour_scales": neighbour_scales(summary.neighbours).tolist(),
     }
+
+
+def side_by_side(
+    ions: int, cell: list[list[float]] | None, repeats: list[int] | None
+) -> tuple[Supercell | None, int, np.ndarray | None]:
+    """Return the supercell of free runs, its ions and its vectors: of one cell, or of several."""
+    if repeats is None or cell is None:
+        return None, ions, None if cell is None else np.array(cell)
+    supercell = Supercell((repeats[0], repeats[1], repeats[2]))
+    return supercell, ions * supercell.n_cells, supercell.of_cell(np.array(cell))
 
 
 def _why_alone(config: TransitionConfig, summary: DataSummary) -> str:

@@ -181,7 +181,7 @@ class Network(nn.Module):
 def network_of(
     config: TransitionConfig,
     features: FeatureTable,
-    symmetry: tuple[np.ndarray, np.ndarray],
+    symmetry: tuple[list[list[list[float]]], list[list[float]]],
     primitive: np.ndarray | None,
     records_per_step: int,
 ) -> Network:
@@ -191,13 +191,13 @@ def network_of(
     ----------
     config : TransitionConfig
     features : FeatureTable
-    symmetry : array [n, 3, 3] and array [n, 3]
+    symmetry : nested lists, [n, 3, 3] and [n, 3]
         Rotations and translations of the group (`Symmetry`).
     primitive : array, [3, 3], or None
         Primitive cell; without it there are no waves.
     records_per_step : int
     """
-    group, translations = symmetry
+    group, translations = np.array(symmetry[0]), np.array(symmetry[1])
     action = np.zeros((len(group), 0, 0))
     if primitive is not None:
         waves = reciprocal_shells(primitive, config.reciprocal_vectors)
