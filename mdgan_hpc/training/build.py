@@ -49,7 +49,7 @@ def build_trainer(
     symmetry, skip = symmetry_of(config, data), config.data.step_skip
     kept, validation = data.split(config.data.validation)
     descriptor = kind.neighbour_descriptor(options, kept.summary(skip, symmetry))
-    kept = kept.with_neighbours(descriptor)
+    kept = kept.with_neighbours(descriptor, silent=processes.rank != 0)
     grouping = kind.grouping(options)
     training = kept.bootstrap(replica, config.train.seed, grouping)
     summary = training.summary(skip, symmetry)
@@ -75,7 +75,7 @@ def build_trainer(
         cells = _Cells(kept, generator, symmetry, skip, processes)
     held_out = None
     if config.data.validation != "none":
-        held_out = shared(windows(validation.with_neighbours(descriptor)))
+        held_out = shared(windows(validation.with_neighbours(descriptor, silent=True)))
     return Trainer(
         config,
         generator,

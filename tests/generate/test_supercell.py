@@ -41,7 +41,7 @@ def positions(path):
 def test_extended_and_on_other_processes_it_is_the_same(model, reference, tmp_path):
     output = tmp_path / "g.h5"
     first = {"particles": 32, "records": 60, "supercell": "2,1,2", "block_particles": 16}
-    generate(model, output, workers=2, **first, **OPTIONS)
+    generate(model, output, workers=1, **first, **OPTIONS)
     # What is left out is as in the file.
     generate(model, output, workers=2, particles=48, records=120)
     np.testing.assert_array_equal(positions(output), positions(reference))

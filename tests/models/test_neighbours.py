@@ -281,3 +281,18 @@ def test_the_descriptor_has_the_radii_of_the_configuration():
         TransitionConfig(neighbours="off", neighbour_width=1.0)
     with pytest.raises(ConfigError, match="neighbour_radii"):
         TransitionConfig(neighbour_radii=[9.0])
+
+
+def test_what_many_ions_see_over_runs_is_what_all_pairs_give(monkeypatch, caplog):
+    """By lists of neighbours over spans of time, the last of which is shorter."""
+    runs = [ions(n_frames, 40, 9.0, 7) for n_frames in (23, 61)]
+    descriptor = NeighbourDescriptor.of_cell(SKEWED, **SHELLS)
+    assert descriptor.worth_lists(40)
+    assert not descriptor.worth_lists(4)
+    monkeypatch.setattr("mdgan_hpc.models.neighbours._IONS", 160)
+    caplog.set_level(logging.INFO, "mdgan_hpc")
+    listed = descriptor.of_runs(runs)
+    assert "Neighbours: 84/84 frames" in caplog.text
+    monkeypatch.setattr("mdgan_hpc.models.neighbours._ALL_PAIRS", 10**6)
+    for seen, every in zip(listed, descriptor.of_runs(runs, silent=True), strict=True):
+        np.testing.assert_allclose(seen, every, atol=2e-5)

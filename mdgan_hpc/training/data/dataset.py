@@ -239,9 +239,11 @@ class Dataset:
     def _with(self, runs: list[np.ndarray]) -> Self:
         return dataclasses.replace(self, runs=runs, neighbours=None)
 
-    def with_neighbours(self, descriptor: NeighbourDescriptor | None) -> Self:
+    def with_neighbours(
+        self, descriptor: NeighbourDescriptor | None, *, silent: bool = False
+    ) -> Self:
         """Return these data with the neighbour descriptor of every ion at every frame."""
-        described = None if descriptor is None else descriptor.of_runs(self.runs)
+        described = None if descriptor is None else descriptor.of_runs(self.runs, silent=silent)
         return dataclasses.replace(self, neighbours=described)
 
     def bootstrap(self, replica: int, seed: int, grouping: tuple[int, Grouping]) -> Self:
