@@ -7,7 +7,7 @@ from mdgan_hpc.errors import DataError, OutputExistsError, UsageError
 from mdgan_hpc.generate.run import generate
 from mdgan_hpc.models.file import Model, save_model
 from mdgan_hpc.trajectory import Trajectory
-from mdgan_hpc.trajectory.replicas import require_replicas, require_same_system, system_of
+from mdgan_hpc.trajectory.replicas import require_replicas, require_same_system
 from tests.generate.launch import generate as command
 from tests.generate.launch import needs_mpi
 from tests.models.test_neighbours import sighted
@@ -61,7 +61,6 @@ def test_the_file_says_what_it_is(reference):
         np.testing.assert_allclose(made.constant_cell, np.diag([16.0, 8.0, 16.0]))
         assert (made.ions_per_cell, made.n_particles) == (16, 48)
         assert made.parameter("supercell").tolist() == [2, 1, 2]
-        assert system_of(made) == "Li16 O32"
 
 
 def test_particles_are_whole_supercells_and_auto_makes_one(model, tmp_path, caplog):
