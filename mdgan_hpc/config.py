@@ -8,9 +8,7 @@ section whose keys depend on a choice is a class with ``from_tree``, ``as_tree``
 """
 
 import dataclasses
-import difflib
 import math
-import tomllib
 import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
@@ -183,6 +181,8 @@ def _row_class(hint: Any) -> type[Any] | None:
 
 
 def _override_value(text: str) -> Any:
+    import tomllib  # here, as below: every command loads this module
+
     try:
         return tomllib.loads(f"value = {text}").get("value", text)
     except tomllib.TOMLDecodeError:
@@ -221,9 +221,9 @@ def from_mapping(cls: type[Config], tree: Mapping[str, Any], prefix: str = "") -
     names = {field.name for field in dataclasses.fields(cls)}
     for name in tree:
         if name not in names:
-            near = difflib.get_close_matches(name, sorted(names), n=1, cutoff=0.5)
+            near = _nearest(name, sorted(names), 0.5)
             known = f"known: {', '.join(sorted(names))}"
-            remedy = f"did you mean {prefix}{near[0]}?" if near else known
+            remedy = f"did you mean {prefix}{near}?" if near else known
             raise ConfigError(f"unknown key {prefix}{_shown_key(name)}", remedy=remedy)
     automatic = {field.name for field in dataclasses.fields(cls) if field.metadata.get("auto")}
     values = {
@@ -233,6 +233,13 @@ def from_mapping(cls: type[Config], tree: Mapping[str, Any], prefix: str = "") -
         for name, value in tree.items()
     }
     return typing.cast(Config, cls(**values))
+
+
+def _nearest(name: str, known: Sequence[str], cutoff: float = 0.6) -> str:
+    """Return the name that was meant, perhaps; empty if none is near."""
+    import difflib
+
+    return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=cutoff)), "")
 
 
 def _shown_key(name: object) -> str:
@@ -261,10 +268,10 @@ def _checked(hint: Any, value: Any, name: str) -> Any:
         return tuple(_checked(row, one, f"{name}.{n}") for n, one in enumerate(rows, 1))
     if origin is typing.Literal:
         if value not in options:
-            near = difflib.get_close_matches(str(value), [str(o) for o in options], n=1)
+            near = _nearest(str(value), [str(option) for option in options])
             raise ConfigError(
                 f"{name} = {_short(value)} is not one of {', '.join(map(str, options))}",
-                remedy=f"did you mean {near[0]}?" if near else "",
+                remedy=f"did you mean {near}?" if near else "",
             )
         return value
     if origin is list:

@@ -4,6 +4,7 @@ Nothing in a file leads out of it, but for the part files that a generated traje
 (`PART`). What HDF5 itself finds wrong ends in one line like everything else.
 """
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,7 +46,13 @@ def open_file(path: Path, *, remedy: str = "") -> h5py.File:
     """
     _require_heaps(require_file(path))
     try:
-        return h5py.File(path, "r")
+        file = h5py.File(path, "r")
+        try:
+            file["/"]  # HDF5 opens a file whose outermost group it cannot read
+        except BaseException:
+            file.close()
+            raise
+        return file
     except (*_FAILURES, MemoryError) as error:
         if "lock" in str(error):
             raise DataError(
@@ -74,16 +81,18 @@ def _require_heaps(path: Path) -> None:
             piece = stream.read(_ENDS_BYTES)
             at = piece.find(_HEAP)
             while at >= 0:
-                if not _sound_heap(piece[at:]):
+                if not _sound_heap(piece[at:], size - start - at):
                     raise DataError(
                         "is damaged: a heap of texts", where=f"{path}, byte {start + at}"
                     )
                 at = piece.find(_HEAP, at + len(_HEAP))
 
 
-def _sound_heap(piece: bytes) -> bool:
-    """Tell whether what begins a piece is no heap, or one whose objects follow each other."""
+def _sound_heap(piece: bytes, room: int) -> bool:
+    """Tell whether a heap ends within the `room` bytes of its file, and its objects within it."""
     end = int.from_bytes(piece[8:16], "little")
+    if end > room:  # HDF5 allocates what it claims
+        return False
     at = 16
     while at + 16 <= min(end, len(piece)):
         number = int.from_bytes(piece[at : at + 2], "little")
@@ -251,21 +260,63 @@ def require_within(dataset: h5py.Dataset) -> None:
             remedy="copy the data into the file",
         )
     if dataset.is_virtual:
-        for name, source in {(s.file_name, s.dset_name) for s in dataset.virtual_sources()}:
-            if name == ".":
-                rows = find(dataset.file["/"], source)
-                if not isinstance(rows, h5py.Dataset) or rows.is_virtual or rows.external:
-                    raise DataError(f"refers to {source!r}, which holds no data", where=where)
-            elif not PART.fullmatch(name):
-                raise DataError(
-                    f"refers to {name!r}, which is none of its parts and is not read",
-                    where=where,
-                    remedy="copy the data into the file",
-                )
+        _require_sources(dataset, where)
     if dataset.chunks:
         size = int(np.prod(dataset.chunks, dtype=object)) * dataset.dtype.itemsize
         if size > _MOST_CHUNK_BYTES:
             raise DataError(f"has chunks of {size / 1e9:.3g} GB, too large to read", where=where)
+
+
+def _require_sources(dataset: h5py.Dataset, where: str) -> None:
+    """Raise unless what a virtual dataset is made of lies in this file or in parts of it.
+
+    HDF5 follows from file to file, and may crash where a source is smaller than what is taken from
+    it. A part that is missing is told by who needs it.
+    """
+    folder = Path(dataset.file.filename).parent
+    for (name, source), extent in sources(dataset).items():
+        if name == ".":
+            _require_source(dataset.file["/"], source, extent, where)
+        elif not PART.fullmatch(name):
+            raise DataError(
+                f"refers to {name!r}, which is none of its parts and is not read",
+                where=where,
+                remedy="copy the data into the file",
+            )
+        elif os.path.lexists(folder / name):
+            with open_file(folder / name) as part:
+                _require_source(part["/"], source, extent, where)
+
+
+def sources(dataset: h5py.Dataset) -> dict[tuple[str, str], tuple[int, ...]]:
+    """Return file and name of what a virtual dataset is made of, and the extent that is needed."""
+    needed: dict[tuple[str, str], np.ndarray] = {}
+    for source in dataset.virtual_sources():
+        if source.src_space.get_select_type() == h5py.h5s.SEL_ALL:  # keeps no extent
+            first, last = (np.array(corner) for corner in source.vspace.get_select_bounds())
+            last -= first
+        else:
+            last = np.array(source.src_space.get_select_bounds()[1])
+        key = (source.file_name, source.dset_name)
+        needed[key] = np.maximum(needed.get(key, 0), last + 1)
+    return {key: tuple(int(n) for n in extent) for key, extent in needed.items()}
+
+
+def _require_source(root: h5py.Group, name: str, extent: tuple[int, ...], where: str) -> None:
+    found = find(root, name)
+    if not isinstance(found, h5py.Dataset) or found.is_virtual:
+        raise DataError(f"refers to {name!r}, which holds no data", where=where)
+    require_within(found)
+    if found.shape is None or not _covers(found.shape, extent):
+        raise DataError(
+            f"holds records of the shape {found.shape}, {Path(where.partition(':')[0]).name} "
+            f"refers to {extent}",
+            where=place(found),
+        )
+
+
+def _covers(shape: tuple[int, ...], extent: tuple[int, ...]) -> bool:
+    return len(shape) == len(extent) and all(a >= b for a, b in zip(shape, extent, strict=True))
 
 
 def require_stored(dataset: h5py.Dataset) -> None:
@@ -325,8 +376,28 @@ def text(item: h5py.Dataset) -> str:
             raise DataError(f"has the type {item.dtype}, a text is needed", where=where)
         require_within(item)
         require_memory(item.dtype.itemsize, where)
+        if kind.length is None:
+            _require_length(item)
         value = item[()]
         return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _require_length(item: h5py.Dataset) -> None:
+    """Raise if a text is said to be longer than its file: HDF5 takes memory for all of it.
+
+    In the place of a text of any length stand its length, in four bytes, and where it lies in a
+    heap (HDF5 File Format Specification 3.0, IV.B).
+    """
+    offset, path = item.id.get_offset(), item.file.filename
+    # No offset: in the head of the dataset, or in chunks. No file: one that we write just now.
+    if offset is None or not os.path.isfile(path):
+        return
+    with open(path, "rb") as stream:
+        size = os.fstat(stream.fileno()).st_size
+        stream.seek(offset)
+        length = int.from_bytes(stream.read(4), "little")
+    if length > size:
+        raise DataError(f"claims a text of {length / 1e6:.3g} MB", where=place(item))
 
 
 def attribute(item: h5py.Group | h5py.Dataset, name: str) -> Any:

@@ -4,7 +4,6 @@ HDF5 has its own part of it (`mdgan_hpc.hdf5`), since it is heavy to load.
 """
 
 import os
-import resource
 import stat
 from pathlib import Path
 from typing import Any
@@ -177,6 +176,8 @@ def require_memory(needed: int, where: object, *, remedy: str = "") -> None:
 
 def free_memory() -> int:
     """Return the bytes that this process can still get, as far as the system tells."""
+    import resource
+
     free = [2**62]
     for line in _lines("/proc/meminfo"):
         if line.startswith("MemAvailable:"):

@@ -54,22 +54,25 @@ def main(
       mdgan-convert run1.h5 --export extxyz -o run1.xyz
       mdgan-convert run1.h5 --info
     """
-    from mdgan_hpc.convert import batch
     from mdgan_hpc.errors import UsageError
     from mdgan_hpc.parallel import world
-    from mdgan_hpc.trajectory.export import describe
-    from mdgan_hpc.trajectory.export import export as write_export
 
     # A slash at its end, which a Path drops, makes it a folder.
     output = Path(named) if named else None
     if not (info or export):
         if skip_finished and force:
             raise UsageError("--skip-finished and --force contradict each other")
+        from mdgan_hpc.convert import batch
+
         config = ConvertConfig(**options)
         outputs = batch.output_paths(runs, output, to_folder=(named or "").endswith("/"))
         tasks = list(zip(runs, outputs, strict=True))
         _convert(tasks, config, skip=skip_finished, dry_run=dry_run, force=force)
-    elif info:
+        return
+    from mdgan_hpc.trajectory.export import describe
+    from mdgan_hpc.trajectory.export import export as write_export
+
+    if info:
         if world().rank == 0:
             click.echo("\n\n".join(describe(path) for path in runs))
     elif export:

@@ -38,7 +38,7 @@ from mdgan_hpc.cli.common import PATH, FiniteRange, command
 )
 @click.option(
     "--replicas",
-    type=click.IntRange(min=2),
+    type=click.IntRange(min=2, max=10**4),
     help="Train the model of all data and so many bootstrap replicas, as many at a time as there "
     "are ranks, cores or GPUs; mdgan-generate makes one file of all of them.",
 )

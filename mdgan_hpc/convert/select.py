@@ -36,7 +36,8 @@ def selected(text: str, labels: list[str], elements: list[str]) -> np.ndarray:
         if word.lower() == "all":
             chosen[:] = True
         elif match := _RANGE.match(word):
-            first, last = int(match[1]), int(match[2] or match[1])
+            # Python turns no text of thousands of digits into a number.
+            first, last = (int(number[-18:]) for number in (match[1], match[2] or match[1]))
             if not 1 <= first <= last <= n_atoms:
                 raise UsageError(f"--select {word}: atoms are numbered 1 to {n_atoms}")
             chosen[first - 1 : last] = True

@@ -12,6 +12,7 @@ from mdgan_hpc.generate.processes import one_thread
 from mdgan_hpc.generate.resources import choose_storage, require_space, worker_count
 from mdgan_hpc.generate.rollout import Rollout
 from mdgan_hpc.generate.settings import GenerateConfig
+from mdgan_hpc.generate.supercell import settled
 from mdgan_hpc.models.file import load_model
 from mdgan_hpc.parallel import world
 from mdgan_hpc.trajectory.blocks.ledger import read_progress
@@ -34,7 +35,7 @@ def estimate(config: GenerateConfig, *, analysis: Analysis | None = None) -> lis
         If the options cannot work.
     """
     ranks = world().size
-    model = load_model(config.model)
+    config, model = settled(config, load_model(config.model))
     preparation = Preparation(config, model, analysis, ranks)
     done = freed = 0
     if os.path.lexists(config.output) and not config.force:

@@ -20,6 +20,7 @@ from mdgan_hpc.generate.resources import (
     worker_count,
 )
 from mdgan_hpc.generate.settings import GenerateConfig
+from mdgan_hpc.generate.supercell import repeats_of, segment_records, supercell_text
 from mdgan_hpc.models.file import Model, model_files
 from mdgan_hpc.outputs import check_output, sweep
 from mdgan_hpc.provenance import as_json, file_sha256, library_versions, provenance
@@ -41,7 +42,7 @@ from mdgan_hpc.trajectory.blocks.plan import (
     plan_parts,
     read_plan,
 )
-from mdgan_hpc.trajectory.layout import GENERATION_TIME, MODELS, VERDICT
+from mdgan_hpc.trajectory.layout import GENERATION_TIME, MODELS, SUPERCELL, VERDICT
 from mdgan_hpc.trajectory.opening import read_provenance
 from mdgan_hpc.trajectory.temperature import TARGET
 
@@ -81,6 +82,7 @@ def options_of_output(output: Path) -> dict[str, Any]:
     return options | {
         "particles": plan.n_particles,
         "records": plan.n_records * found.get("every", 1),
+        "supercell": supercell_text(found.get("supercell")),
         "analyse": bool(found.get("analysis")),
     }
 
@@ -163,7 +165,8 @@ class Preparation:
                 f"{n_models} models",
                 remedy=f"use --particles {n_models * particles} or more",
             )
-        records = config.block_records or found.get("block_records", _BLOCK[device][1])
+        records = config.block_records or found.get("block_records", 0)
+        records = records or segment_records(config, particles, _BLOCK[device][1])
         plan = found.get("analysis") or None
         if self.analysis is None:
             plan = None
@@ -179,6 +182,7 @@ class Preparation:
             "velocities": config.velocities,
             "positions": config.store,
             "burn_in": config.burn_in,
+            "supercell": repeats_of(config),
             "precision": config.precision,
             "device": device,
             "interval_ps": self.model.record_interval_ps,
@@ -254,7 +258,7 @@ class Preparation:
         )
         if before:
             record["extends"] = before
-        start = "start states of the training data"
+        start, repeats = "start states of the training data", settings["supercell"]
         if config.burn_in:
             start += f", then {config.burn_in} records dropped"
         return Description(
@@ -267,6 +271,7 @@ class Preparation:
                 "start_state": start,
                 "burn_in_records": config.burn_in,
                 "simulated_together": model.generator.ions_per_cell,
+                **({SUPERCELL: np.array(repeats, np.int32)} if repeats else {}),
                 "generator_label": model.label,
                 "training_span_ps": model.training_span_ps,
                 GENERATION_TIME: time_s,

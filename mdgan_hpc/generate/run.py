@@ -16,6 +16,7 @@ from mdgan_hpc.generate.prepare import options_of_output, prepare
 from mdgan_hpc.generate.processes import run_local, run_rank
 from mdgan_hpc.generate.resources import worker_count
 from mdgan_hpc.generate.settings import GenerateConfig
+from mdgan_hpc.generate.supercell import AUTO, model_of, settled, tell
 from mdgan_hpc.models.file import Model, load_model, model_files
 from mdgan_hpc.outputs import check_output, claimed_by_ranks, refuse_input
 from mdgan_hpc.parallel import Communicator, require_same, together, world
@@ -90,6 +91,8 @@ def config_of(
         before = options_of_output(Path(output))
         before_analysed = bool(before.pop("analyse", False))
         analyse = before_analysed if analyse is None else analyse
+        if options.get("supercell") == AUTO and "particles" not in options:
+            options.pop("supercell")  # it is there already
         options = {**before, **options}
     config = GenerateConfig(model=Path(model), output=Path(output), **options)
     if not config.store and not analyse:
@@ -112,8 +115,10 @@ def run(config: GenerateConfig, analysis: Analysis | None = None) -> dict[str, A
     together(communicator, lambda: _check(config, files))
     require_same(communicator, lambda: identity(dataclasses.asdict(config), files))
     with claimed_by_ranks(config.output, communicator, patience_s=_PATIENCE_S):
-        model = together(communicator, lambda: load_model(config.model))
-        together(communicator, lambda: _heed(model.verdict, config))
+        loaded = together(communicator, lambda: load_model(config.model))
+        together(communicator, lambda: _heed(loaded.verdict, config))
+        config, model = together(communicator, lambda: settled(config, loaded))
+        tell(config, model)
 
         def begin_or_go_on() -> Job | None:
             leads = communicator.rank == 0
@@ -172,7 +177,7 @@ def _compute(job: Job, model: Model, communicator: Communicator) -> None:
     alone = communicator.size == 1 and job.plan.storage == "shards"
     n = worker_count(config, len(job.unfinished), 1, job.settings["device"])
     if alone and n > 1:
-        stopped = run_local(job, functools.partial(load_model, config.model), n)
+        stopped = run_local(job, functools.partial(model_of, config), n)
     else:
         stopped = run_rank(job, model, communicator)
     stopped = next((reason for reason in communicator.allgather(stopped) if reason), "")

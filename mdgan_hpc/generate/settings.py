@@ -32,7 +32,19 @@ class GenerateConfig:
         False, "Store velocities (Angstrom/ps) too: the mean over the interval before each record."
     )
     store: bool = key(True, "Store positions.", flag="--no-store")
-    burn_in: int = key(0, "Records dropped before the first stored.", least=0)
+    burn_in: int | None = key(
+        None,
+        "Records dropped before the first stored.",
+        empty="none; in a supercell a quarter of the longest training run",
+        least=0,
+    )
+    supercell: str = key(
+        "",
+        "Cells of the training data along each cell vector whose ions all see each other; auto: "
+        "as many as hold all particles.",
+        metavar="A,B,C",
+        empty="the cell of the training data",
+    )
     storage: Literal["auto", "mpio", "shards"] = key(
         "auto", "One file by parallel HDF5, or part files under one master file."
     )

@@ -19,7 +19,9 @@ import torch
 from torch import Tensor, nn
 
 from mdgan_hpc.crystal import Symmetry
+from mdgan_hpc.errors import UsageError
 from mdgan_hpc.models.neighbours import NeighbourDescriptor
+from mdgan_hpc.models.supercell import Supercell
 
 #: Everything a sample must carry from one step to the next; first dimension is the sample.
 State = dict[str, Tensor]
@@ -249,6 +251,19 @@ class Generator(nn.Module, ABC):
     def lattice_phases(self) -> Tensor | None:
         """Return phases [3, m] (radian per Angstrom) of the lattice that it knows, for critics."""
         return None
+
+    def in_supercell(self, supercell: Supercell) -> Self:
+        """Return this generator for a cell as many times as large, whose ions see each other.
+
+        Raises
+        ------
+        UsageError
+            If ions do not see each other, so that the cell makes no difference.
+        """
+        raise UsageError(
+            "the ions of this model do not see each other: a larger cell would change nothing",
+            remedy="leave --supercell out, or train with generator.neighbours = 'on'",
+        )
 
     # How it moves -----------------------------------------------------------------------------
 

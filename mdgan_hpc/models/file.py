@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from mdgan_hpc import __version__
 from mdgan_hpc.config import as_mapping, from_mapping
@@ -19,6 +20,7 @@ from mdgan_hpc.errors import ConfigError, DataError
 from mdgan_hpc.inputs import read_bytes
 from mdgan_hpc.models import registry
 from mdgan_hpc.models.base import Generator
+from mdgan_hpc.models.supercell import Supercell
 from mdgan_hpc.outputs import written_whole
 from mdgan_hpc.verdict import Verdict, worst_of
 
@@ -32,6 +34,11 @@ _UNFIT = (
     *(RuntimeError, TypeError, KeyError, ValueError, AttributeError, IndexError),
     *(ArithmeticError, MemoryError, AssertionError),
 )
+#: Numbers that a generator being built makes at most, for each byte of weights (eight times their
+#: number), and besides.
+_NUMBERS_PER_BYTE = 2
+_FREE_NUMBERS = 2**22
+_MAKERS = (torch.rand, torch.randn, torch.zeros, torch.ones, torch.empty, torch.full)
 #: No MD lasts a second.
 _MOST_PS = 1e12
 _OTHER_VERSION = "use the version of mdgan_hpc that trained it, or train again"
@@ -79,6 +86,12 @@ class Model:
     def generators(self) -> tuple[Generator, ...]:
         """The generator of all data and those of the replicas."""
         return (self.generator, *self.replicas)
+
+    def in_supercell(self, supercell: Supercell) -> "Model":
+        """Return this model for a cell as many times as large (`Generator.in_supercell`)."""
+        first, *replicas = (g.in_supercell(supercell) for g in self.generators)
+        cell = None if self.cell is None else supercell.of_cell(self.cell)
+        return replace(self, generator=first, replicas=tuple(replicas), cell=cell)
 
 
 def replica_folder(folder: str | Path, number: int) -> Path:
@@ -307,8 +320,10 @@ def _generator(content: dict[str, Any], file: Path) -> Generator:
         )
     try:
         config, arguments, weights = _defined(cls, content)
-        _require_sizes(cls, config, arguments, weights)
-        generator = cls.create(config, **arguments)
+        # A damaged configuration may ask for more than the memory; the file holds all its weights.
+        held_bytes = sum(weight.untyped_storage().nbytes() for weight in weights.values())
+        with _Limit(_NUMBERS_PER_BYTE * held_bytes + _FREE_NUMBERS):
+            generator = cls.create(config, **arguments)
         generator.load_state_dict(weights)
     except (*_UNFIT, ConfigError) as error:
         raise DataError(
@@ -317,17 +332,30 @@ def _generator(content: dict[str, Any], file: Path) -> Generator:
     return generator
 
 
-def _require_sizes(
-    cls: type[Generator], config: Any, arguments: dict[str, Any], weights: dict[str, Tensor]
-) -> None:
-    """Raise `ValueError` if a generator would take memory for other weights than the file holds."""
-    try:
-        with torch.device("meta"):
-            shapes = {k: v.shape for k, v in cls.create(config, **arguments).state_dict().items()}
-    except NotImplementedError:
-        return  # it looks at numbers while it is built
-    if shapes != {name: weight.shape for name, weight in weights.items()}:
-        raise ValueError("weights of other shapes")
+class _Limit(TorchFunctionMode):
+    """While it acts, tensors are made until they have so many numbers together.
+
+    Raises
+    ------
+    ValueError
+        Before more of them are made.
+    """
+
+    def __init__(self, numbers: int) -> None:
+        super().__init__()
+        self._left = numbers
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        """Call a function of PyTorch, if it makes no more than what is left."""
+        named = kwargs or {}
+        if function in _MAKERS:
+            size = named.get("size", args[:1] if function is torch.full else args)
+            self._left -= math.prod(size[0] if isinstance(size[0], list | tuple) else size)
+            if self._left < 0:
+                raise ValueError("more numbers than the file holds")
+        return function(*args, **named)
 
 
 def _defined(

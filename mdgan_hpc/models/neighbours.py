@@ -17,9 +17,12 @@ import torch
 from torch import Tensor
 
 from mdgan_hpc.errors import DataError
+from mdgan_hpc.models.neighbour_list import TrackedNeighbours
 
 #: Frames described at once.
 _FRAMES = 500
+#: How far beyond the cutoff neighbours are kept in a list, of the cutoff.
+_SKIN = 0.4
 #: Share of the ions that have a neighbour within the contact distance.
 CONTACT_SHARE = 1e-3
 #: Least scale of a shell, ions: above it a single one is a few standard deviations, not many.
@@ -72,8 +75,14 @@ class NeighbourDescriptor:
         images = self.images.to(device, dtype)
         return replace(self, cell=self.cell.to(device, dtype), images=images)
 
-    def of_places(self, places: Tensor) -> Tensor:
+    def of_places(self, places: Tensor, tracked: TrackedNeighbours | None = None) -> Tensor:
         """Describe ions at fractional places [3, B, k], k sharing a cell.
+
+        Parameters
+        ----------
+        places : Tensor, [3, B, k]
+        tracked : TrackedNeighbours, optional
+            The same to round-off, at a cost that is linear in k; all pairs are looked at without.
 
         Returns
         -------
@@ -81,10 +90,18 @@ class NeighbourDescriptor:
             Of each shell the sum of unit vectors to the ions in it, and their number.
         """
         _, batch, k = places.shape
+        apart = self._all_pairs(places) if tracked is None else tracked.apart(places).flatten(1)
+        return torch.unflatten(self._summed(apart, batch * k), 2, (batch, k))
+
+    def _all_pairs(self, places: Tensor) -> Tensor:
+        """Return the vectors between all ions and images near them, [3, B k s k]."""
         apart = places[:, :, None, :] - places[:, :, :, None]  # to the last ion from the other
         apart = apart - apart.round()
         apart = (apart[:, :, :, None] + self.images.T[:, None, None, :, None]).flatten(1)
-        apart = self.cell.T @ apart  # [3, B k s k]
+        return self.cell.T @ apart
+
+    def _summed(self, apart: Tensor, n_ions: int) -> Tensor:
+        """Add up what is at `apart` [3, n M], of each of n ions M vectors, Angstrom: [A, 4, n]."""
         squared = apart.square().sum(0)
         seen = (squared > 1e-6) & (squared < self.cutoff**2)  # not itself
         distance = torch.where(seen, squared, self.cutoff**2).sqrt()
@@ -94,8 +111,12 @@ class NeighbourDescriptor:
         inside = torch.exp((distance - radii).square() * narrow) * end
         unit = torch.cat([apart / distance, torch.ones_like(distance)[None]])
         # For each ion the sum over the others and their images.
-        inside, unit = (x.view(len(x), batch * k, -1).transpose(0, 1) for x in (inside, unit))
-        return torch.unflatten((inside @ unit.mT).permute(1, 2, 0), 2, (batch, k))
+        inside, unit = (x.view(len(x), n_ions, -1).transpose(0, 1) for x in (inside, unit))
+        return (inside @ unit.mT).permute(1, 2, 0)
+
+    def tracked(self) -> TrackedNeighbours:
+        """Return the neighbours, for `of_places`, of ions that move on step by step."""
+        return TrackedNeighbours(self.cell, self.cutoff, _SKIN * self.cutoff)
 
     def of_runs(self, runs: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Describe all ions of runs [T, N, 3] at all frames, [T, N, A, 4] each, float32."""

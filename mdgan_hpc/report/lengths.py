@@ -57,8 +57,8 @@ def beginnings(paths: Sequence[str], species: str) -> tuple[list[np.ndarray], fl
         every = max(1, records // _RECORDS)
         runs = []
         for t in trajectories:
-            cell = t.ions_per_cell if t.ions_per_cell < t.n_particles else 1
             fits = _POSITIONS // (records * len(paths))
+            cell = t.ions_per_cell if t.ions_per_cell <= fits else 1
             ions = min(t.n_particles, max(cell, fits // cell * cell))
             runs.append(t.positions(slice(0, records), slice(0, ions))[::every])
         return runs, every * trajectories[0].record_interval_ps

@@ -43,9 +43,13 @@ def compare_pairs(
         if n < 2 or first.n_particles % n:
             return None
         ions = min(first.n_particles, max(n, _IONS // n * n))
+        own = cell if first.constant_cell is None else first.constant_cell
         made = first.positions(slice(0, min(first.n_records, _RECORDS)), slice(0, ions))
     runs = [radial_distribution(run, cell, run.shape[1]) for run in md]
-    r, of_model = radial_distribution(made, cell, n)
+    r, of_model = radial_distribution(made, own, n)
     weights = [run.shape[0] * run.shape[1] for run in md]
-    each = np.array([g for _, g in runs])
-    return Pairs(r, np.average(each, axis=0, weights=weights), each, of_model)
+    # The larger cell shows longer distances.
+    common = min(len(r), len(runs[0][0]))
+    each = np.array([g[:common] for _, g in runs])
+    of_md = np.average(each, axis=0, weights=weights)
+    return Pairs(r[:common], of_md, each, of_model[:common])

@@ -242,6 +242,10 @@ class Comparison(Result):
     fidelity : dict of str to FidelityResult
         Of the generated trajectories, under their label, and of the baselines.
     baselines : dict of str to Side
+    other_cells : dict of str to Side
+        What was generated in cells of other sizes, by the ions that saw each other.
+    ions_seen : str
+        The same of `generated`.
     ceiling : Ceiling
     samples : Samples
     lengths : Lengths
@@ -284,5 +288,7 @@ class Comparison(Result):
     density: DensitySlices | None = None
     pairs: Pairs | None = None
     verdict: Verdict | None = None
+    other_cells: dict[str, Side] = field(default_factory=dict)
+    ions_seen: str = ""
     provenance: dict[str, Any] = field(default_factory=dict)
     key: str = ""

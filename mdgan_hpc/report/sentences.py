@@ -2,7 +2,7 @@
 
 from mdgan_hpc.analysis.fidelity import FidelityResult
 from mdgan_hpc.report.results import Comparison, Side
-from mdgan_hpc.report.text import haven_line, with_error
+from mdgan_hpc.report.text import haven_line, short, with_error
 from mdgan_hpc.report.verdict import verdict_lines
 
 
@@ -20,6 +20,7 @@ def results_in_short(found: Comparison) -> list[str]:
             f"The error of {name} is that of the generated ions alone"
             + (", all models as one." if found.generated.ensemble else ".")
         )
+    lines += _sizes(found)
     ratio = found.msd_ratio
     lines.append(
         f"MSD of {name} over MD, from {ratio.lag_ps[0]:.3g} to {ratio.lag_ps[-1]:.3g} ps: "
@@ -29,6 +30,19 @@ def results_in_short(found: Comparison) -> list[str]:
     if found.sites is None:
         lines.append(f"Sites are not compared: the framework of the MD is {found.crystal}.")
     return lines
+
+
+def _sizes(found: Comparison) -> list[str]:
+    """Return D in cells of all sizes side by side, where there are several."""
+    if not found.other_cells:
+        return []
+    sides = {found.ions_seen: found.generated, **found.other_cells}
+    totals = {ions: side.diffusion.total for ions, side in sides.items()}
+    told = [f"{ions}: {'none' if d is None else short(d)}" for ions, d in totals.items()]
+    return [
+        f"D of {found.generated.label} against the size of the cell: {'; '.join(told)}",
+        "All else here is of the cell nearest to that of the MD in size.",
+    ]
 
 
 def _coefficient(side: Side) -> list[str]:

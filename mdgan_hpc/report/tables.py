@@ -22,6 +22,10 @@ def diffusion(found: Comparison) -> Table:
     if generated.ensemble is not None:
         count = generated.ensemble.n_models
         rows.append([f"{name}, {count} models", *diffusion_cells(generated.ensemble)])
+    rows += [
+        [f"{name}, {ions}", *diffusion_cells(side.diffusion)]
+        for ions, side in found.other_cells.items()
+    ]
     rows += [[k, *diffusion_cells(found.baselines[k].diffusion)] for k in BASELINES]
     return Table(
         "Diffusion coefficient",

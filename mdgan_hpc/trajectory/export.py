@@ -2,11 +2,13 @@
 
 import zipfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from ase.data import chemical_symbols
 
+from mdgan_hpc.errors import DataError
 from mdgan_hpc.outputs import check_output, written_whole
 from mdgan_hpc.trajectory.opening import files_of
 from mdgan_hpc.trajectory.reader import Trajectory
@@ -19,6 +21,25 @@ def _pieces(trajectory: Trajectory) -> Iterator[slice]:
     step = max(1, _PIECE_VALUES // (3 * trajectory.n_particles))
     for start in range(0, trajectory.n_records, step):
         yield slice(start, min(start + step, trajectory.n_records))
+
+
+def _positions(trajectory: Trajectory, records: slice) -> np.ndarray:
+    """Return positions [t, N, 3].
+
+    Raises
+    ------
+    DataError
+        If one of them is not finite.
+    """
+    found = trajectory.positions(records)
+    if not np.isfinite(found).all():
+        bad = int(np.argmin(np.isfinite(found).all((1, 2))))
+        raise DataError(
+            "holds positions that are no numbers",
+            where=f"{trajectory.path}, record {records.start + bad}",
+            remedy="make the file again",
+        )
+    return found
 
 
 def export_extxyz(trajectory: Trajectory, path: Path) -> None:
@@ -35,7 +56,7 @@ def export_extxyz(trajectory: Trajectory, path: Path) -> None:
     energies = trajectory.observable("potential_energy")
     with open(path, "w", encoding="ascii") as out:
         for records in _pieces(trajectory):
-            columns = {"pos": trajectory.positions(records)}
+            columns = {"pos": _positions(trajectory, records)}
             columns |= {name: read(records) for name, read in more.items() if read is not None}
             cells = trajectory.cells(records) if trajectory.has_cell else None
             for i, record in enumerate(range(*records.indices(trajectory.n_records))):
@@ -70,7 +91,7 @@ def export_npz(trajectory: Trajectory, path: Path) -> None:
 
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         with archive.open("positions.npy", "w", force_zip64=True) as member:
-            streamed((n, m, 3), trajectory.positions, "<f4")
+            streamed((n, m, 3), partial(_positions, trajectory), "<f4")
         if trajectory.has_velocities:
             with archive.open("velocities.npy", "w", force_zip64=True) as member:
                 streamed((n, m, 3), trajectory.velocities, "<f4")
@@ -101,13 +122,13 @@ def export(source: Path, path: Path, format: str, *, force: bool = False) -> int
     Raises
     ------
     DataError
-        If `source` is no complete trajectory.
+        If `source` is no complete trajectory, or holds positions that are no numbers.
     OutputExistsError
         If `path` exists and `force` is false.
     """
     check_output(path, force=force, inputs=files_of(source))
-    with Trajectory(source) as trajectory, written_whole(path, force=force) as partial:
-        EXPORTS[format](trajectory, partial)
+    with Trajectory(source) as trajectory, written_whole(path, force=force) as made:
+        EXPORTS[format](trajectory, made)
         return trajectory.n_records
 
 

@@ -48,6 +48,8 @@ DIGEST = "sha256"
 VERDICT = "model_verdict"
 #: Name among the parameters: the number of the model that made each particle, [N].
 MODELS = "model_of_particle"
+#: How often the cell of the training data is repeated along its vectors.
+SUPERCELL = "supercell"
 
 LENGTH_UNIT = "Angstrom"
 TIME_UNIT = "ps"

@@ -246,7 +246,7 @@ def _require_parts(positions: h5py.Dataset, path: Path) -> None:
     Raises
     ------
     DataError
-        Naming the file that is missing, or does not hold what is read from it.
+        Naming the file that is missing, or was not written to its end.
     """
     with hdf5.damage_told(hdf5.place(positions)):
         sources = positions.virtual_sources()
@@ -256,30 +256,16 @@ def _require_parts(positions: h5py.Dataset, path: Path) -> None:
                 f"claims {positions.size} numbers, its parts hold {mapped}",
                 where=hdf5.place(positions),
             )
-        needed: dict[tuple[str, str], np.ndarray] = {}
-        for source in sources:
-            last = np.array(source.src_space.get_select_bounds()[1]) + 1
-            key = (source.file_name, source.dset_name)
-            needed[key] = np.maximum(needed.get(key, 0), last)
-    for (name, dataset), extent in needed.items():
-        _require_part(path.parent / name if name != "." else path, dataset, tuple(extent), path)
-
-
-def _require_part(part: Path, name: str, extent: tuple[int, ...], path: Path) -> None:
-    if not part.exists():
-        raise DataError(
-            f"its part {part.relative_to(path.parent)} is missing",
-            where=path,
-            remedy="move a file together with the folder of its parts",
-        )
-    with hdf5.open_file(part) as file:
-        found = hdf5.numbers(file["/"], name, (None,) * len(extent))
-        if found.is_virtual or any(a < b for a, b in zip(found.shape, extent, strict=True)):
+    for name, dataset in hdf5.sources(positions):
+        part = path.parent / name if name != "." else path
+        if not part.exists():
             raise DataError(
-                f"holds records of the shape {found.shape}, {path.name} refers to {extent}",
-                where=hdf5.place(found),
+                f"its part {part.relative_to(path.parent)} is missing",
+                where=path,
+                remedy="move a file together with the folder of its parts",
             )
-        hdf5.require_stored(found)
+        with hdf5.open_file(part) as file:
+            hdf5.require_stored(hdf5.numbers(file["/"], dataset))
 
 
 def files_of(path: str | Path) -> list[Path]:

@@ -1,12 +1,14 @@
 """Are trajectories replicas of one system, and different ones?"""
 
 import os
+import re
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from mdgan_hpc.errors import DataError, UsageError
+from mdgan_hpc.trajectory import layout
 from mdgan_hpc.trajectory.reader import Trajectory
 from mdgan_hpc.trajectory.species import composition
 from mdgan_hpc.trajectory.temperature import temperature_of
@@ -63,7 +65,19 @@ def require_replicas(trajectories: Sequence[Trajectory]) -> None:
                 remedy=_APART,
             )
         require_same_system(first, other)
+        if not np.array_equal(repeats_of(other), repeats_of(first)):
+            raise DataError(
+                f"is of {_told(other)} that the model was trained on, {first.path} of "
+                f"{_told(first)}: not replicas of one system",
+                where=other.path,
+                remedy=f"{_APART}, or side by side by mdgan-report",
+            )
     _refuse_same_motion(trajectories)
+
+
+def _told(trajectory: Trajectory) -> str:
+    repeats = repeats_of(trajectory)
+    return f"{' x '.join(map(str, repeats))} cells" if repeats.prod() > 1 else "one cell"
 
 
 def _refuse_same_file(trajectories: Sequence[Trajectory]) -> None:
@@ -103,34 +117,73 @@ def _twice(one: Trajectory, other: Trajectory) -> None:
 def require_same_system(first: Trajectory, other: Trajectory) -> None:
     """Refuse trajectories of different systems, as far as the files tell them apart.
 
+    A supercell is of the system of its own cell, and of that of the cell that is repeated.
+
     Raises
     ------
     DataError
     """
-    for difference in (_other_atoms, _other_cell, _other_temperature):
-        told = difference(first, other)
-        if told:
-            raise DataError(
-                f"{told}: not one system at one temperature", where=other.path, remedy=_APART
-            )
+    told = [_other_contents(first, other, *cells) for cells in _contents(first, other)]
+    different = told[0] if all(told) else _other_temperature(first, other)
+    if different:
+        raise DataError(
+            f"{different}: not one system at one temperature", where=other.path, remedy=_APART
+        )
 
 
-def _other_atoms(first: Trajectory, other: Trajectory) -> str:
-    mine, theirs = system_of(other), system_of(first)
-    if not mine or not theirs or mine == theirs:
+def _contents(first: Trajectory, other: Trajectory) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return what may be compared of both: all cells of what was generated, or one of them."""
+    one = np.ones(3, int)
+    return [
+        (theirs, mine)
+        for theirs in _different(repeats_of(first), one)
+        for mine in _different(repeats_of(other), one)
+    ]
+
+
+def _different(repeats: np.ndarray, one: np.ndarray) -> list[np.ndarray]:
+    return [one] if np.array_equal(repeats, one) else [repeats, one]
+
+
+def _other_contents(
+    first: Trajectory, other: Trajectory, of_first: np.ndarray, of_other: np.ndarray
+) -> str:
+    """Return how atoms and cells differ, of so many of the cells that were repeated."""
+    mine, theirs = _atoms(other, of_other), _atoms(first, of_first)
+    if mine and theirs and mine != theirs:
+        return f"is of {mine}, {first.path} of {theirs}"
+    own, their_cell = _cell(other, of_other), _cell(first, of_first)
+    if own is None or their_cell is None:
         return ""
-    return f"is of {mine}, {first.path} of {theirs}"
-
-
-def _other_cell(first: Trajectory, other: Trajectory) -> str:
-    mine, theirs = other.constant_cell, first.constant_cell
-    if mine is None or theirs is None or not (np.linalg.det(mine) and np.linalg.det(theirs)):
-        return ""
-    strain = np.linalg.svd(np.linalg.inv(theirs) @ mine, compute_uv=False) - 1
+    strain = np.linalg.svd(np.linalg.inv(their_cell) @ own, compute_uv=False) - 1
     largest = float(np.abs(strain).max())
     return f"has a cell that differs by {largest:.1%} from that of {first.path}" * (
         largest > _CELLS
     )
+
+
+def _atoms(trajectory: Trajectory, repeats: np.ndarray) -> str:
+    """Return the atoms of so many cells."""
+    told = system_of(trajectory)
+    if not trajectory.generated or repeats.prod() == 1:
+        return told
+    counts = re.findall(r"([A-Z][a-z]?)(\d*)", told)
+    return " ".join(f"{name}{int(n or 1) * repeats.prod()}" for name, n in counts)
+
+
+def _cell(trajectory: Trajectory, repeats: np.ndarray) -> np.ndarray | None:
+    """Return the vectors of so many cells; None where they are not known."""
+    cell = trajectory.constant_cell
+    if cell is None or not np.linalg.det(cell):
+        return None
+    return np.asarray(cell / (repeats_of(trajectory) / repeats)[:, None])
+
+
+def repeats_of(trajectory: Trajectory) -> np.ndarray:
+    """Return how often the cell of the training data is repeated along its vectors, [3]."""
+    told = trajectory.parameter(layout.SUPERCELL)
+    known = isinstance(told, np.ndarray) and told.shape == (3,) and told.dtype.kind in "iu"
+    return np.asarray(told) if known and told.min() >= 1 else np.ones(3, int)
 
 
 def _other_temperature(first: Trajectory, other: Trajectory) -> str:

@@ -23,14 +23,14 @@ def atomic_number(species: str | int) -> int:
     """
     from ase.data import atomic_numbers, chemical_symbols
 
-    if not isinstance(species, str) or species.isdigit():
+    if not isinstance(species, str) or (species.isdecimal() and len(species) < 10):
         number = int(species)
     else:
         number = atomic_numbers.get(species.strip().capitalize(), -1)
     if not 1 <= number < len(chemical_symbols):
         near = difflib.get_close_matches(str(species).capitalize(), chemical_symbols[1:], 1)
         raise UsageError(
-            f"species {species!r} is no chemical element",
+            f"species {str(species)[:40]!r} is no chemical element",
             remedy="did you mean " + near[0] + "?" if near else "give a symbol such as Li",
         )
     return number

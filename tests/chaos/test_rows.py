@@ -11,8 +11,12 @@ import pytest
 import torch
 
 from mdgan_hpc.digests import unsealed
+from mdgan_hpc.errors import DataError
 from mdgan_hpc.models.file import load_model, save_model
 from mdgan_hpc.results import load_results
+from mdgan_hpc.trajectory.blocks.ledger import read_progress
+from mdgan_hpc.trajectory.blocks.plan import read_plan
+from mdgan_hpc.trajectory.blocks.writers import Piece, ShardWriter
 from tests.support.chaos.material import GENERATE
 from tests.support.motion import brownian, write
 
@@ -117,6 +121,79 @@ def test_what_leads_out_of_a_file_is_not_followed(commands, material):
         ("msd", ("--arrhenius", f"300={pipe}", "-o", material.folder / "new.json")),
     ):
         refused(commands(command, *line, timeout_s=60), "is a pipe or a device")
+
+
+def test_a_part_that_leads_elsewhere(commands, material):
+    """The files of a generated trajectory are looked at like the one that names them."""
+    part, name = material.folder / "gen.shards/part-00000.h5", "parameters/ledger/completed_records"
+    pipe = part.with_name("pipe")
+    os.mkfifo(pipe)
+    whole = part.read_bytes()
+    for said, make in {
+        "keeps its content in another file": lambda f: f.create_dataset(
+            name, (2,), "i8", external=[(str(pipe), 0, 16)]
+        ),
+        "which holds no data": lambda f: f.create_virtual_dataset(name, _joined(".", name)),
+    }.items():
+        part.write_bytes(whole)
+        with h5py.File(part, "r+") as file:
+            del file[name]
+            make(file)
+        told = commands("msd", material.generated, "-o", material.folder / "o.json", timeout_s=60)
+        refused(told, said)
+
+
+def test_a_part_of_another_layout_is_not_written(commands, material):
+    part, name = material.folder / "gen.shards/part-00000.h5", "particles/trajectory/position/value"
+    with h5py.File(part, "r+") as file:
+        positions = file[name][:]
+        del file[name]
+        file.create_dataset(name, data=positions, compression="gzip")
+    plan, _ = read_plan(material.generated)
+    writer = ShardWriter(material.generated, plan, read_progress(material.generated, plan))
+    piece = Piece(0, 0, 1, [np.zeros((1, 4, 3))], b"")
+    with pytest.raises(DataError, match="is not laid out as it was made"):
+        writer.write(piece)
+
+
+def test_rows_of_another_shape(commands, material):
+    """Once a segmentation fault in HDF5."""
+    with h5py.File(material.generated, "r+") as file:
+        rows = file["particles/trajectory/box/edges/rows"][:]
+        del file["particles/trajectory/box/edges/rows"]
+        file["particles/trajectory/box/edges/rows"] = rows[None]
+    told = commands("msd", material.generated, "-o", material.folder / "o.json")
+    refused(told, "box/edges/rows: holds records of the shape (1, 108, 3, 3)")
+
+
+def test_a_text_longer_than_its_file(commands, material):
+    """Once four gigabytes."""
+    with h5py.File(material.hdf5) as file:
+        at = file["species"].id.get_offset()
+    content = bytearray(material.hdf5.read_bytes())
+    content[at : at + 4] = b"\xff\xff\xff\xff"
+    material.hdf5.write_bytes(content)
+    given = ("--arrhenius", f"300={material.hdf5}", "--arrhenius", f"400={material.json}")
+    told = commands("msd", *given, "-o", material.folder / "new.json")
+    refused(told, "species: claims a text of 4.29e+03 MB")
+    assert told.memory < 2**30
+
+
+@pytest.mark.parametrize("format", ["extxyz", "npz"])
+def test_positions_that_are_no_numbers_are_not_exported(commands, material, format):
+    with h5py.File(material.run, "r+") as file:
+        file["particles/trajectory/position/value"][7, 3, 1] = np.nan
+    line = ("--export", format, "-o", material.folder / "new")
+    refused(commands("convert", material.run, *line), "run.h5, record 7: holds positions that are")
+
+
+def test_a_model_that_asks_for_more_than_its_file_holds(commands, material):
+    content = torch.load(io.BytesIO(unsealed(material.model.read_bytes(), "")), weights_only=True)
+    content["configuration"]["hidden"] = 50_000
+    torch.save(content, material.model)
+    told = commands("generate", material.model, "-o", material.folder / "new.h5", *GENERATE)
+    refused(told, "holds a network of another version")
+    assert told.memory < 2**30
 
 
 def _joined(source, name="a"):
@@ -224,6 +301,14 @@ def test_strange_configurations(commands, material, text):
 )
 def test_strange_overrides(commands, material, line):
     refused(commands("train", material.config, "--show-config", *line))
+
+
+@pytest.mark.parametrize("line", [("--replicas", 10**30), ("--species", "9" * 5000)])
+def test_numbers_that_no_option_can_have(commands, material, line):
+    refused(
+        commands("train", "--data", material.run, "--out", material.folder / "new", *line),
+        line[0][2:9],
+    )
 
 
 @pytest.mark.parametrize("seed", [2**64, 10**400, -1])

@@ -7,6 +7,8 @@ BIN_WIDTH = 0.1
 LONGEST = 8.0
 #: Distances that are looked at: records are left out beyond.
 DISTANCES = 4e7
+#: Ions in a cell of which all pairs are looked at.
+_ALL_PAIRS = 512
 
 _SHIFTS = np.stack(np.meshgrid(*[[-1, 0, 1]] * 3, indexing="ij"), -1).reshape(-1, 3)
 
@@ -15,6 +17,16 @@ def longest_distance(cell: np.ndarray) -> float:
     """Return the distance up to which the images next to a cell [3, 3] hold all pairs."""
     heights = 1 / np.linalg.norm(np.linalg.inv(cell), axis=0)
     return float(min(LONGEST, heights.min()))
+
+
+def _pairs(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the numbers of two ions of each pair of n; of very many, those of some ions."""
+    if n <= _ALL_PAIRS:
+        first, second = np.triu_indices(n, 1)
+        return first, second
+    some = np.arange(0, n, -(-2 * n * n // _ALL_PAIRS**2))
+    first, second = np.repeat(some, n), np.tile(np.arange(n), len(some))
+    return first[first != second], second[first != second]
 
 
 def radial_distribution(
@@ -41,7 +53,7 @@ def radial_distribution(
     """
     n, groups = ions_per_cell, positions.shape[1] // ions_per_cell
     edges = np.arange(0.0, longest_distance(cell) + 1e-9, BIN_WIDTH)
-    pairs = np.triu_indices(n, 1)
+    pairs = _pairs(n)
     work = len(pairs[0]) * groups * len(_SHIFTS)
     seen = positions[:: max(1, int(len(positions) * work / DISTANCES))]
     inverse, counts = np.linalg.inv(cell), np.zeros(len(edges) - 1)

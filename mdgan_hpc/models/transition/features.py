@@ -83,11 +83,20 @@ class Inputs(NamedTuple):
     scalars: Sequence[Tensor] = ()
 
 
+def _nothing() -> None:
+    """Begin without a thing to do."""
+
+
 class Compiled(NamedTuple):
-    """The two functions of a row that a free run calls at each step, with contiguous arrays."""
+    """The functions of a row that a free run calls, with contiguous arrays.
+
+    `inputs` and `after` at each step; `begin` before the first of a run, whose result depends on
+    no run before.
+    """
 
     inputs: Callable[[State], Inputs]
     after: Callable[[State, Step], State]
+    begin: Callable[[], None] = _nothing
 
 
 class Feature(nn.Module):

@@ -14,7 +14,6 @@ Symmetry (`equivariance`): turning the past turns the predicted future. With the
 group, the mean displacement is zero by construction.
 """
 
-import logging
 import math
 from typing import Any, Self
 
@@ -24,12 +23,8 @@ from torch import Tensor
 
 from mdgan_hpc.errors import UsageError
 from mdgan_hpc.models.base import Capabilities, DataSummary, Density, FreeRun, State, Window
-from mdgan_hpc.models.neighbours import (
-    NeighbourDescriptor,
-    Shells,
-    contact_distance,
-    neighbour_scales,
-)
+from mdgan_hpc.models.neighbours import NeighbourDescriptor, Shells
+from mdgan_hpc.models.supercell import Supercell
 from mdgan_hpc.models.transition import fit
 from mdgan_hpc.models.transition.calibrate import calibrated_noise
 from mdgan_hpc.models.transition.config import TransitionConfig
@@ -47,13 +42,15 @@ from mdgan_hpc.models.transition.likelihood import (
     teacher_forced,
 )
 from mdgan_hpc.models.transition.mixture import Bounds, Mixture, NoiseByEnergy
+from mdgan_hpc.models.transition.neighbourhood import descriptor_for, neighbour_arguments
 from mdgan_hpc.models.transition.network import Network, Weights
 from mdgan_hpc.models.transition.rows import Place, feature_table
 from mdgan_hpc.models.transition.stepper import InferenceKernel
 
-_log = logging.getLogger(__name__)
 #: Records in a step where inertia is resolved (`fit.predictable`).
 _RECORDS_PER_STEP = 2
+#: Ions in a supercell at most: one process moves them all.
+_MOST_IONS = 1_000_000
 
 
 class TransitionGenerator(Density):
@@ -90,6 +87,8 @@ class TransitionGenerator(Density):
         Radii, widths and cutoff of their neighbour descriptor, Angstrom (`NeighbourDescriptor`).
     neighbour_scales : nested list, [2, A, 4], or None
         Mean and deviation of their neighbour descriptor (`neighbours.neighbour_scales`).
+    repeats : list of int, [3], or None
+        Free runs are of a supercell: so many of the cells side by side (`in_supercell`).
     """
 
     kind = "transition"
@@ -123,8 +122,14 @@ class TransitionGenerator(Density):
         cell: list[list[float]] | None = None,
         neighbour_shells: Shells | None = None,
         neighbour_scales: list[list[list[float]]] | None = None,
+        repeats: list[int] | None = None,
     ) -> None:
         super().__init__()
+        self._ions, self._supercell = particles, None
+        if repeats is not None and cell is not None:
+            self._supercell = Supercell((repeats[0], repeats[1], repeats[2]))
+            particles *= self._supercell.n_cells
+            cell = self._supercell.of_cell(np.array(cell)).tolist()
         self.particles_per_sample = particles
         self.capabilities = Capabilities(
             likelihood=True, neighbours=cell is not None and neighbour_scales is not None
@@ -132,7 +137,7 @@ class TransitionGenerator(Density):
         self.records_per_step, self.n_lags = r, p = len(extrapolation), len(extrapolation[0])
         if p < 3 * r:
             raise ValueError(f"{p} lags are too few for {r} records a step")
-        self.start_size, self.noise_size = 1, r * (1 + 3) * particles
+        self.start_size, self.noise_size = particles // self._ions, r * (1 + 3) * particles
         self._buffer("extrapolation", extrapolation)
         self._buffer("whitening", whitening)
         self._buffer("inverse_whitening", np.linalg.inv(whitening))
@@ -151,11 +156,12 @@ class TransitionGenerator(Density):
             neighbour_shells=neighbour_shells,
             neighbour_scales=neighbour_scales,
             particles=particles,
+            listed=repeats is not None,
         )
         self.network = self._network(config, np.array(rotations), np.array(translations), lattice)
         self.history_records = self.window_records(config.history_records)
-        self.start_windows = config.start_states // particles
-        for name, value in self._zero_state(self.start_windows * particles).items():
+        self.start_windows = config.start_states // self._ions
+        for name, value in self._zero_state(self.start_windows * self._ions).items():
             self.register_buffer(f"start_{name}", value)
         self._kernel: tuple[int, InferenceKernel] | None = None
 
@@ -192,26 +198,7 @@ class TransitionGenerator(Density):
         cls, config: TransitionConfig, summary: DataSummary
     ) -> NeighbourDescriptor | None:
         """Return the neighbour descriptor; see `Generator.neighbour_descriptor`."""
-        if config.neighbours == "off":
-            return None
-        reason = _why_alone(config, summary)
-        if reason and config.neighbours == "on":
-            raise UsageError(
-                f"generator.neighbours = 'on', but {reason}",
-                remedy="use 'auto' or 'off', or other data",
-            )
-        if reason:
-            _log.info("Each ion is generated alone, without neighbours: %s.", reason)
-            return None
-        assert summary.cell is not None
-        contact = contact_distance(summary.runs, summary.cell)
-        radii = contact * np.array(config.neighbour_radii)
-        return NeighbourDescriptor.of_cell(
-            summary.cell,
-            radii=radii.tolist(),
-            widths=(config.neighbour_width * radii).tolist(),
-            cutoff=config.neighbour_cutoff * contact,
-        )
+        return descriptor_for(config, summary)
 
     @classmethod
     def from_data(
@@ -224,21 +211,12 @@ class TransitionGenerator(Density):
         fitted = fit.fit_extrapolation(moved, per_step)
         fitted["one_record_alpha2"] = fit.one_record_alpha2(moved) if resolved else None
         averages = fit.fit_averages(moved, per_step, config.ema_records, config.ema_share)
-        neighbours: dict[str, Any] = {}
-        if descriptor is not None:
-            assert summary.neighbours is not None
-            neighbours = {
-                "particles": summary.ions_per_run,
-                "cell": descriptor.cell.tolist(),
-                "neighbour_shells": {
-                    "radii": list(descriptor.radii),
-                    "widths": list(descriptor.widths),
-                    "cutoff": descriptor.cutoff,
-                },
-                "neighbour_scales": neighbour_scales(summary.neighbours).tolist(),
-            }
         generator = cls.create(
-            config, **fitted, **averages, **group_arguments(summary.symmetry), **neighbours
+            config,
+            **fitted,
+            **averages,
+            **group_arguments(summary.symmetry),
+            **neighbour_arguments(summary, descriptor),
         )
         names = ("extrapolation", "whitening")
         shells = fit.variance_shells(moved, *(np.array(fitted[name]) for name in names))
@@ -269,6 +247,23 @@ class TransitionGenerator(Density):
             particles=self.particles_per_sample,
         )
         self._set_noise(*found)
+
+    def in_supercell(self, supercell: Supercell) -> Self:
+        """Return this generator for a supercell; see `Generator.in_supercell`."""
+        if not self.capabilities.neighbours:
+            return super().in_supercell(supercell)
+        ions = self._ions * supercell.n_cells
+        if ions > _MOST_IONS:
+            raise UsageError(
+                f"a supercell of {supercell} cells holds {ions} ions, more than {_MOST_IONS}",
+                remedy="use a smaller one",
+            )
+        repeats = None if supercell.n_cells == 1 else list(supercell.repeats)
+        other = type(self).create(self.config, **{**self.arguments, "repeats": repeats})
+        other.network.load_state_dict(self.network.state_dict())
+        for name in self._zero_state(0):
+            getattr(other, f"start_{name}").copy_(getattr(self, f"start_{name}"))
+        return other.eval().requires_grad_(False)
 
     def _set_noise(self, log_noise: float, slope: float) -> None:
         self.network.log_noise.fill_(log_noise)
@@ -355,15 +350,19 @@ class TransitionGenerator(Density):
         return state | {"ema_activity": torch.ones_like(state["ema_activity"])}
 
     def start(self, uniform: Tensor) -> tuple[State, Tensor]:
-        """Draw stored start states; see `Generator.start`."""
-        k = self.particles_per_sample
-        index = (uniform[:, :1] * self.start_windows).long().clamp_(max=self.start_windows - 1)
-        index = (k * index + torch.arange(k, device=index.device)).flatten()
+        """Draw stored start states, of a supercell one for each cell; see `Generator.start`."""
+        k = self._ions
+        index = (uniform * self.start_windows).long().clamp_(max=self.start_windows - 1)
+        index = (k * index[..., None] + torch.arange(k, device=index.device)).flatten()
         state = {name: getattr(self, f"start_{name}")[index] for name in self._zero_state(0)}
-        position = uniform.new_zeros(len(uniform), k, 3)
+        if self._supercell is not None:
+            corners = uniform.new_tensor(self._supercell.corners()).repeat_interleave(k, 0)
+            apart = state["place"].view(len(uniform), -1, 3) + corners
+            state["place"] = (apart / apart.new_tensor(self._supercell.repeats)).flatten(0, 1)
+        position = uniform.new_zeros(len(uniform), self.particles_per_sample, 3)
         place = self.features.row(Place)
         if place is not None:
-            position = (state["place"] @ place.cell).view(-1, k, 3)
+            position = (state["place"] @ place.cell).view(position.shape)
         return state, position
 
     def advance(self, state: State, noise: Tensor) -> tuple[Tensor, State]:
@@ -395,19 +394,3 @@ class TransitionGenerator(Density):
             noise=self._noise_by_energy(),
             bounds=self._bounds,
         )
-
-
-def _why_alone(config: TransitionConfig, summary: DataSummary) -> str:
-    """Return why the ions of the data cannot see each other, or nothing."""
-    primitive, ions = summary.symmetry.primitive, summary.ions_per_run
-    if primitive is None or summary.cell is None:
-        return "they need the lattice of a crystal (data.symmetry)"
-    if ions is None:
-        return "the runs hold different numbers of ions"
-    if not 1 < ions <= config.neighbour_ions:
-        most = config.neighbour_ions
-        return f"a run has {ions} ions, not from 2 to generator.neighbour_ions = {most}"
-    whole = summary.cell @ np.linalg.inv(primitive)
-    if np.abs(whole - np.round(whole)).max() >= 0.05:
-        return "the cell of the runs is not a whole number of primitive cells"
-    return ""

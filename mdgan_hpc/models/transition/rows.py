@@ -32,6 +32,7 @@ def feature_table(
     neighbour_shells: Shells | None,
     neighbour_scales: list[list[list[float]]] | None,
     particles: int,
+    listed: bool,
 ) -> FeatureTable:
     """Return the table of a generator; see `TransitionGenerator` for the arguments."""
     r = len(extrapolation)
@@ -46,7 +47,7 @@ def feature_table(
         rows.append(Place(primitive, whole, waves, extrapolation.sum(0)))
     if cell is not None and neighbour_shells is not None and neighbour_scales is not None:
         descriptor = NeighbourDescriptor.of_cell(cell, **neighbour_shells)
-        rows.append(Neighbours(descriptor, neighbour_scales, particles))
+        rows.append(Neighbours(descriptor, neighbour_scales, particles, listed))
     return FeatureTable(rows, config.vector_bound)
 
 
@@ -290,6 +291,8 @@ class Neighbours(Feature):
         Mean and standard deviation (`neighbour_scales`).
     particles : int
         k that share a cell.
+    listed : bool
+        Free runs keep a list of the neighbours of each ion: cheaper where there are many.
     """
 
     name = "neighbours"
@@ -298,10 +301,14 @@ class Neighbours(Feature):
     images: Tensor
 
     def __init__(
-        self, descriptor: NeighbourDescriptor, scales: list[list[list[float]]], particles: int
+        self,
+        descriptor: NeighbourDescriptor,
+        scales: list[list[list[float]]],
+        particles: int,
+        listed: bool,
     ) -> None:
         super().__init__()
-        self.particles = particles
+        self.particles, self.listed = particles, listed
         self._shells = descriptor
         self._buffer("cell", descriptor.cell.numpy())
         self._buffer("images", descriptor.images.numpy())
@@ -328,12 +335,15 @@ class Neighbours(Feature):
     def compiled(self) -> Compiled:
         """Describe the places of the ions that share a cell: neighbouring columns."""
         descriptor, scales, k = self.descriptor(), self.scales, self.particles
+        tracked = descriptor.tracked() if self.listed else None
 
         def inputs(known: State) -> Inputs:
             places = torch.unflatten(known["place"], 1, (-1, k))
-            return self._scaled(descriptor.of_places(places).flatten(2), scales)
+            return self._scaled(descriptor.of_places(places, tracked).flatten(2), scales)
 
-        return Compiled(inputs, self.after)
+        if tracked is None:
+            return Compiled(inputs, self.after)
+        return Compiled(inputs, self.after, tracked.forget)
 
     @staticmethod
     def _scaled(described: Tensor, scales: Tensor) -> Inputs:

@@ -180,6 +180,8 @@ class InferenceKernel:
         noise = noise.transpose(1, 2).contiguous()  # [n, noise_size, B]
         one = noise.new_ones(1, n_samples)
         emitted, changes = [], bool(self.noise.slope)
+        for row in self.features:
+            row.begin()
         for draw in noise:
             inputs = joined([row.inputs(known) for row in self.features], self.bounds.vectors)
             embedded = functional.silu(embed @ torch.cat([*inputs, one]).to(precision))

@@ -10,10 +10,13 @@ from typing import Any, Protocol
 import h5py
 import numpy as np
 
+from mdgan_hpc import hdf5
 from mdgan_hpc.errors import DataError
 from mdgan_hpc.trajectory.blocks.ledger import COMPLETED, STATES, Progressed, pack_slot
 from mdgan_hpc.trajectory.blocks.plan import BlockPlan, Part
 from mdgan_hpc.trajectory.placement import Placement
+
+_BRING = "bring the part back, or use --force to start afresh"
 
 
 @dataclass
@@ -52,6 +55,64 @@ class BlockWriter(Protocol):
         """Release the files; what was not saved does not count."""
 
 
+class _OpenPart:
+    """A part file, and where in it things are written.
+
+    Parameters
+    ----------
+    path : path
+    plan : BlockPlan
+    part : Part
+
+    Raises
+    ------
+    DataError
+        If it is not laid out as it was made.
+    """
+
+    def __init__(self, path: Path, plan: BlockPlan, part: Part) -> None:
+        self.path = path
+        self.file = hdf5.open_file(path)
+        try:
+            root, n = self.file["/"], part.n_blocks
+            shape = (part.n_records, n * plan.block_particles, 3)
+            self.datasets = {name: hdf5.numbers(root, name, shape) for name in plan.datasets()}
+            states = hdf5.numbers(root, STATES, (n, 2, plan.slot_bytes), kinds="u")
+            counts = hdf5.numbers(root, COMPLETED, (n,), kinds="iu")
+            with hdf5.damage_told(str(path)):
+                self.states_at, self.counts_at = (d.id.get_offset() for d in (states, counts))
+                sizes = [(d, d.id.get_create_plist()) for d in self.datasets.values()]
+                if None in (self.states_at, self.counts_at) or any(
+                    d.dtype != np.dtype("<f4") or d.chunks is None or rules.get_nfilters()
+                    for d, rules in sizes
+                ):
+                    raise DataError("is not laid out as it was made", where=path, remedy=_BRING)
+            self.descriptor = os.open(path, os.O_WRONLY)
+        except BaseException:
+            self.file.close()
+            raise
+
+    def place(self, name: str, record: int, column: int) -> int:
+        """Return the byte at which the chunk of a record and a column begins.
+
+        Raises
+        ------
+        DataError
+            If it is nowhere.
+        """
+        with hdf5.damage_told(f"{self.path}:/{name}"):
+            chunk = self.datasets[name].id.get_chunk_info_by_coord((record, column, 0))
+            if chunk.byte_offset is None:
+                raise DataError("lacks a chunk", where=f"{self.path}:/{name}", remedy=_BRING)
+            return int(chunk.byte_offset)
+
+    def close(self) -> None:
+        """Bring what was written to the disk, and let go."""
+        self.file.close()
+        os.fsync(self.descriptor)
+        os.close(self.descriptor)
+
+
 class ShardWriter:
     """Writes into part files at places that HDF5 fixed when they were made.
 
@@ -67,20 +128,20 @@ class ShardWriter:
         self.plan = plan
         self._folder = master.parent
         self._sequence = {b: p.sequence for b, p in enumerate(progress)}
-        self._files: dict[str, tuple[int, h5py.File]] = {}
+        self._files: dict[str, _OpenPart] = {}
         self._pending: dict[int, tuple[int, bytes]] = {}
         self._dirty: set[int] = set()
 
-    def _open(self, part: Part) -> tuple[int, h5py.File]:
+    def _open(self, part: Part) -> _OpenPart:
         if part.name not in self._files:
             path = self._folder / part.name
             try:
-                self._files[part.name] = (os.open(path, os.O_WRONLY), h5py.File(path, "r"))
+                self._files[part.name] = _OpenPart(path, self.plan, part)
             except OSError as error:
                 raise DataError(
                     f"cannot be opened for writing ({error.strerror or error})",
                     where=path,
-                    remedy="bring the part back, or use --force to start afresh",
+                    remedy=_BRING,
                 ) from None
         return self._files[part.name]
 
@@ -98,9 +159,8 @@ class ShardWriter:
 
     def _write_rows(self, part: Part, name: str, block: int, first: int, rows: np.ndarray) -> None:
         """Write rows [n, P, 3] of a block from the part's record `first` on."""
-        descriptor, file = self._open(part)
-        dataset = file[name]
-        height, width, _ = dataset.chunks
+        opened = self._open(part)
+        height, width, _ = opened.datasets[name].chunks
         column = (block - part.first_block) * self.plan.block_particles
         last = first + len(rows)
         for top in range(first - first % height, last, height):
@@ -109,10 +169,9 @@ class ShardWriter:
                 piece = np.ascontiguousarray(
                     rows[start - first : stop - first, left : left + width], "<f4"
                 )
-                chunk = dataset.id.get_chunk_info_by_coord((top, column + left, 0))
-                place = chunk.byte_offset + (start - top) * width * 12
-                _write_all(descriptor, piece.data, place)
-        self._dirty.add(descriptor)
+                place = opened.place(name, top, column + left) + (start - top) * width * 12
+                _write_all(opened.descriptor, piece.data, place)
+        self._dirty.add(opened.descriptor)
 
     def save(self) -> Callable[[], None]:
         """Return what makes all that was written so far count; see `BlockWriter.save`."""
@@ -124,24 +183,22 @@ class ShardWriter:
             for descriptor in dirty:
                 os.fsync(descriptor)
             for block, (completed, state) in pending.items():
-                descriptor, file = homes[block]
+                home = homes[block]
                 row = block - self.plan.home(block).first_block
                 sequence = self._sequence[block] + 1
                 place = (2 * row + sequence % 2) * self.plan.slot_bytes
                 slot = pack_slot(sequence, completed, state)
-                _write_all(descriptor, slot, file[STATES].id.get_offset() + place)
-                place = file[COMPLETED].id.get_offset() + 8 * row
-                _write_all(descriptor, struct.pack("<q", completed), place)
+                _write_all(home.descriptor, slot, home.states_at + place)
+                count = struct.pack("<q", completed)
+                _write_all(home.descriptor, count, home.counts_at + 8 * row)
                 self._sequence[block] = sequence
 
         return commit
 
     def close(self) -> None:
         """Release the files."""
-        for descriptor, file in self._files.values():
-            file.close()
-            os.fsync(descriptor)
-            os.close(descriptor)
+        for opened in self._files.values():
+            opened.close()
         self._files.clear()
 
 

@@ -1,0 +1,97 @@
+"""The cell that is generated: as in training, or several side by side (`--supercell`)."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+
+from mdgan_hpc.errors import UsageError
+from mdgan_hpc.generate.settings import GenerateConfig
+from mdgan_hpc.models.file import Model, load_model
+from mdgan_hpc.models.supercell import Supercell
+
+_log = logging.getLogger(__name__)
+
+#: Records dropped before the first that is stored, in a supercell, of the longest training run:
+#: cells drawn one by one are put side by side, and their ions must find to each other first.
+_BURN_IN = 0.25
+#: Records by particles that are computed at once in a supercell at most: bounds the memory.
+_SEGMENT = 2**20
+#: Asks for a supercell that holds all particles.
+AUTO = "auto"
+
+
+def model_of(config: GenerateConfig) -> Model:
+    """Return the model of a run, in its supercell."""
+    return settled(config, load_model(config.model))[1]
+
+
+def settled(config: GenerateConfig, model: Model) -> tuple[GenerateConfig, Model]:
+    """Return the options with what they leave to the program, and the model in its supercell.
+
+    Particles are rounded up to whole supercells.
+
+    Raises
+    ------
+    UsageError
+        If the supercell cannot be.
+    """
+    supercell = _supercell(config, model)
+    if supercell is None:
+        return replace(config, burn_in=config.burn_in or 0), model
+    model = model.in_supercell(supercell)
+    ions = model.generator.particles_per_sample
+    each = ions * (len(model.generators) if config.supercell == AUTO else 1)
+    burn_in = config.burn_in
+    if burn_in is None:
+        burn_in = round(_BURN_IN * model.training_span_ps / model.record_interval_ps)
+    return (
+        replace(
+            config,
+            particles=-(-config.particles // each) * each,
+            burn_in=burn_in,
+            supercell=supercell_text(supercell.repeats),
+        ),
+        model,
+    )
+
+
+def tell(config: GenerateConfig, model: Model) -> None:
+    """Say what supercell is generated, if there is one."""
+    if config.supercell:
+        ions = model.generator.particles_per_sample
+        _log.info(
+            "Supercell: %s cells, %d ions that see each other; %d of them, %d records dropped "
+            "before the first",
+            Supercell.of_text(config.supercell),
+            ions,
+            config.particles // ions,
+            config.burn_in,
+        )
+
+
+def repeats_of(config: GenerateConfig) -> list[int] | None:
+    """Return how often the cell is repeated, as the settings of an output have it."""
+    return list(Supercell.of_text(config.supercell).repeats) if config.supercell else None
+
+
+def supercell_text(repeats: Sequence[int] | None) -> str:
+    """Return the option of a supercell."""
+    return ",".join(map(str, repeats or ()))
+
+
+def segment_records(config: GenerateConfig, block_particles: int, most: int) -> int:
+    """Return how many records of a block are computed at once, where it is not told."""
+    return min(most, max(1, _SEGMENT // block_particles)) if config.supercell else most
+
+
+def _supercell(config: GenerateConfig, model: Model) -> Supercell | None:
+    if not config.supercell:
+        return None
+    if config.supercell != AUTO:
+        found = Supercell.of_text(config.supercell)
+    elif model.cell is None:
+        raise UsageError("--supercell auto: the model knows no cell", remedy="leave it out")
+    else:
+        in_a_cell = len(model.generators) * model.generator.particles_per_sample
+        found = Supercell.compact(model.cell, -(-config.particles // in_a_cell))
+    return found if found.n_cells > 1 else None

@@ -1,0 +1,179 @@
+"""Neighbour lists: which ions of a cell are near each other, at a cost linear in their number.
+
+Ions are sorted into bins, and only bins near each other are searched. All within the cutoff and a
+skin are kept until an ion has moved by half the skin, so that none within the cutoff is missed
+(L. Verlet, Phys. Rev. 159, 98 (1967); M. P. Allen, D. J. Tildesley, Computer Simulation of
+Liquids, 2nd ed., section 5.3).
+"""
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+#: Ions in a bin, on average.
+_IONS_PER_BIN = 1.5
+#: Times that the distance of two bins is made less along each cell vector.
+_SWEEPS = 30
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The neighbours of ions, as many places for each as the one with most needs.
+
+    Attributes
+    ----------
+    index : Tensor, [n, M]
+        Numbers of the neighbours.
+    shifts : Tensor, [3, n, M]
+        Lattice translations to be added to them, Angstrom; a place that is not needed is far away.
+    """
+
+    index: Tensor
+    shifts: Tensor
+
+    def apart(self, positions: Tensor) -> Tensor:
+        """Return the vectors [3, n, M] from ions at `positions` [3, n], Angstrom, to neighbours."""
+        there = positions.index_select(1, self.index.flatten()).view(3, *self.index.shape)
+        return there + self.shifts - positions[:, :, None]
+
+
+class BinnedSearch:
+    """Finds all pairs of ions within a distance, in a cell of any size, images included.
+
+    Parameters
+    ----------
+    cell : array, [3, 3]
+        Rows are the cell vectors, Angstrom.
+    radius : float
+        Angstrom.
+    n_ions : int
+        In the cell; the bins are made for so many.
+    """
+
+    def __init__(self, cell: np.ndarray, radius: float, n_ions: int) -> None:
+        self.cell, self.radius = np.asarray(cell, float), radius
+        heights = 1 / np.linalg.norm(np.linalg.inv(self.cell), axis=0)
+        width = (_IONS_PER_BIN * abs(np.linalg.det(self.cell)) / n_ions) ** (1 / 3)
+        self.bins = np.maximum(1, np.floor(heights / width)).astype(int)
+        reach = np.ceil(radius * self.bins / heights - 1e-9).astype(int)
+        offsets = np.array(list(itertools.product(*[range(-n, n + 1) for n in reach])))
+        # From somewhere in a bin to somewhere in another: a box two bins wide.
+        self.offsets = offsets[_least_distances(self.cell / self.bins[:, None], offsets) < radius]
+
+    def __call__(self, places: Tensor) -> Neighbours:
+        """Return the neighbours of ions at fractional places [3, B, k], k sharing a cell."""
+        _, batch, k = places.shape
+        device, n, n_bins = places.device, batch * k, int(self.bins.prod())
+        bins = torch.tensor(self.bins, device=device)[:, None]
+        offsets = torch.tensor(self.offsets.T.copy(), device=device)[:, None]  # [3, 1, o]
+        cell = torch.tensor(self.cell, device=device, dtype=places.dtype)
+        turns = places.reshape(3, n).floor()
+        inside = places.reshape(3, n) - turns
+        positions = cell.T @ inside
+        own = torch.minimum((inside * bins).long(), bins - 1)  # [3, n]
+        sample = torch.arange(n, device=device) // k * n_bins
+        number = _bin_number(own, bins) + sample
+        counts = torch.bincount(number, minlength=batch * n_bins)
+        first, by_bin = counts.cumsum(0) - counts, number.argsort(stable=True)
+
+        there = own[:, :, None] + offsets  # [3, n, o]
+        images = there.div(bins[..., None], rounding_mode="floor")
+        searched = _bin_number(there - images * bins[..., None], bins[..., None])
+        searched = (searched + sample[:, None]).flatten()  # [n o]
+        images = images.to(places.dtype).flatten(1)
+        shift = (cell.T @ images).view(3, n, -1)
+        # All pairs of an ion and one in a bin that it searches, by the ion.
+        found = counts[searched]
+        begin = first[searched] - (found.cumsum(0) - found)
+        other = torch.repeat_interleave(begin, found)
+        other += torch.arange(len(other), device=device)
+        search = torch.repeat_interleave(torch.arange(len(found), device=device), found)
+        apart = positions[:, by_bin].index_select(1, other)
+        apart += (shift - positions[:, :, None]).flatten(1).index_select(1, search)
+        near = torch.nonzero(apart.square().sum(0) < self.radius**2)[:, 0]
+        other, search = by_bin[other[near]], search[near]
+        here, image = search // offsets.shape[2], images.index_select(1, search)
+        others = torch.nonzero((other != here) | (image != 0).any(0))[:, 0]
+        other, here, image = other[others], here[others], image.index_select(1, others)
+        # The ions may be outside the cell: the images beside the ion itself.
+        image += turns.index_select(1, here) - turns.index_select(1, other)
+        return self._table(n, here, other, cell.T @ image)
+
+    def _table(self, n: int, here: Tensor, other: Tensor, shift: Tensor) -> Neighbours:
+        """Put pairs in the order of their first ion [p] into the rows of `Neighbours`."""
+        counts = torch.bincount(here, minlength=n)
+        most = max(1, int(counts.max()))
+        slot = torch.arange(len(here), device=here.device) - (counts.cumsum(0) - counts)[here]
+        index = torch.arange(n, device=here.device)[:, None].repeat(1, most)
+        index[here, slot] = other
+        shifts = shift.new_zeros(3, n, most)
+        shifts[0] = 10 * self.radius
+        shifts[:, here, slot] = shift
+        return Neighbours(index, shifts)
+
+
+class TrackedNeighbours:
+    """The neighbours of ions that move on step by step: searched again when one has moved far.
+
+    Parameters
+    ----------
+    cell : Tensor, [3, 3]
+        Rows are the cell vectors, Angstrom.
+    cutoff, skin : float
+        Angstrom.
+    """
+
+    def __init__(self, cell: Tensor, cutoff: float, skin: float) -> None:
+        self.cell, self.cutoff, self.skin = cell, cutoff, skin
+        self._search: BinnedSearch | None = None
+        self._found: tuple[Tensor, Tensor, Neighbours] | None = None
+
+    def forget(self) -> None:
+        """Search anew next time: what follows does not depend on what was before."""
+        self._found = None
+
+    def apart(self, places: Tensor) -> Tensor:
+        """Return vectors [3, B k, M] that hold all to neighbours within the cutoff, Angstrom.
+
+        Parameters
+        ----------
+        places : Tensor, [3, B, k]
+            Fractional, k sharing a cell; a lattice translation more or less makes no difference.
+        """
+        if self._found is not None:
+            begin, positions, neighbours = self._found
+            moved = places - begin
+            moved = self.cell.T @ (moved - moved.round()).flatten(1)
+            if float(moved.square().sum(0).max()) <= (0.5 * self.skin) ** 2:
+                return neighbours.apart(positions + moved)
+        if self._search is None:
+            cell, reach = self.cell.double().cpu().numpy(), self.cutoff + self.skin
+            self._search = BinnedSearch(cell, reach, places.shape[2])
+        positions, neighbours = self.cell.T @ places.flatten(1), self._search(places)
+        self._found = places, positions, neighbours
+        return neighbours.apart(positions)
+
+
+def _bin_number(place: Tensor, bins: Tensor) -> Tensor:
+    """Return the numbers of bins at [3, ...] of `bins` along the cell vectors."""
+    return (place[0] * bins[1] + place[1]) * bins[2] + place[2]
+
+
+def _least_distances(vectors: np.ndarray, shifts: np.ndarray) -> np.ndarray:
+    """Return bounds below the distances [n] of two points in bins that are `shifts` [n, 3] apart.
+
+    The least length of shift + s in the `vectors` (rows), |s_i| <= 1, by minimising along one
+    vector after another; a convex function is nowhere in the box lower than its tangent there.
+    """
+    metric = vectors @ vectors.T
+    s = np.zeros(shifts.shape)
+    for axis in itertools.chain.from_iterable(itertools.repeat(range(3), _SWEEPS)):
+        slope = (shifts + s) @ metric[:, axis]
+        s[:, axis] = np.clip(s[:, axis] - slope / metric[axis, axis], -1, 1)
+    slope = 2 * (shifts + s) @ metric
+    squared = ((shifts + s) @ metric * (shifts + s)).sum(1)
+    bound = squared - (np.abs(slope) + slope * s).sum(1)
+    return np.asarray(np.sqrt(bound.clip(min=0)))
