@@ -248,7 +248,7 @@ def _require_parts(positions: h5py.Dataset, path: Path) -> None:
     DataError
         Naming the file that is missing, or was not written to its end.
     """
-    with hdf5.damage_told(hdf5.place(positions)):
+    with hdf5.damage_told(positions):
         sources = positions.virtual_sources()
         mapped = sum(source.vspace.get_select_npoints() for source in sources)
         if mapped != positions.size:
