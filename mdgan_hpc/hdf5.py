@@ -168,8 +168,8 @@ def _find(group: h5py.Group, name: str, links: int) -> h5py.Group | h5py.Dataset
             return None
         if isinstance(link, h5py.SoftLink):
             base = item.file["/"] if link.path.startswith("/") else item
-            item = None if links == 0 else _find(base, link.path, links - 1)
-            if item is None:
+            found = None if links == 0 else _find(base, link.path, links - 1)
+            if found is None:
                 raise DataError(
                     f"is a link that leads nowhere ({link.path})", where=place(item, part)
                 )
@@ -180,9 +180,10 @@ def _find(group: h5py.Group, name: str, links: int) -> h5py.Group | h5py.Dataset
                 remedy="copy the data into the file",
             )
         else:
-            item = item[part]
-        if not isinstance(item, h5py.Group | h5py.Dataset):
+            found = item[part]
+        if not isinstance(found, h5py.Group | h5py.Dataset):
             raise DataError("is neither a group nor a dataset", where=place(item, part))
+        item = found
     return item
 
 
@@ -399,8 +400,7 @@ def text(item: h5py.Dataset) -> str:
 def _require_length(item: h5py.Dataset) -> None:
     """Raise if a text is said to be longer than its file: HDF5 takes memory for all of it.
 
-    In the place of a text of any length stand its length, in four bytes, and where it lies in a
-    heap (HDF5 File Format Specification 3.0, IV.B).
+    Where it stands are four bytes of length, then its heap (HDF5 File Format 3.0, IV.B).
     """
     offset, path = item.id.get_offset(), item.file.filename
     # No offset: in the head of the dataset, or in chunks. No file: one that we write just now.
