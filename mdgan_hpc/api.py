@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from mdgan_hpc.analysis.diffusion import diffusion
     from mdgan_hpc.analysis.dynamics import dynamics
     from mdgan_hpc.analysis.fidelity import Fidelity
+    from mdgan_hpc.analysis.sites.measure import jumps
     from mdgan_hpc.convert import convert
     from mdgan_hpc.generate.run import generate
     from mdgan_hpc.models.file import load_model
@@ -27,6 +28,7 @@ __all__ = [
     "diffusion",
     "dynamics",
     "generate",
+    "jumps",
     "load_model",
     "train",
     "train_ensemble",
@@ -40,6 +42,7 @@ _HOMES = {
     "diffusion": "mdgan_hpc.analysis.diffusion",
     "dynamics": "mdgan_hpc.analysis.dynamics",
     "generate": "mdgan_hpc.generate.run",
+    "jumps": "mdgan_hpc.analysis.sites.measure",
     "load_model": "mdgan_hpc.models.file",
     "train": "mdgan_hpc.training.run",
     "train_ensemble": "mdgan_hpc.training.ensemble",

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from mdgan_hpc.cli.common import command, options_of
 from mdgan_hpc.config import key, require_ranges
 
-COMMANDS = ("convert", "train", "generate", "msd", "report")
+COMMANDS = ("convert", "train", "generate", "msd", "sites", "report")
 HEAVY = ("torch", "h5py", "mpi4py", "matplotlib", "ase", "spglib", "scipy")
 
 

@@ -18,7 +18,7 @@ import click
 from click.core import ParameterSource
 
 from mdgan_hpc import __version__
-from mdgan_hpc.errors import DataWarning, LaunchError
+from mdgan_hpc.errors import DataWarning, LaunchError, UsageError
 from mdgan_hpc.parallel import Launch, detect_launch, leave, run_together
 from mdgan_hpc.stopping import ended_by_signals
 
@@ -166,6 +166,23 @@ def options_of(
         return function
 
     return decorate
+
+
+def kelvin_and_result(text: str, example: str) -> tuple[float, str]:
+    """Return temperature in K and path of an option ``KELVIN=RESULT``.
+
+    Raises
+    ------
+    UsageError
+    """
+    kelvin, equals, path = text.partition("=")
+    try:
+        temperature = float(kelvin)
+    except ValueError:
+        temperature = 0.0
+    if not equals or not 0 < temperature < float("inf"):
+        raise UsageError(f"--arrhenius {text} is not KELVIN=RESULT", remedy=f"as in 900={example}")
+    return temperature, path
 
 
 def given(**options: Any) -> dict[str, Any]:

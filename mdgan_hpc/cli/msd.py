@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mdgan_hpc.analysis.settings import DynamicsConfig, MsdConfig
-from mdgan_hpc.cli.common import PATH, command, force_option, help_of, options_of, say
+from mdgan_hpc.cli.common import (
+    PATH,
+    command,
+    force_option,
+    help_of,
+    kelvin_and_result,
+    options_of,
+    say,
+)
 
 if TYPE_CHECKING:
     from mdgan_hpc.analysis.results import Diffusion
@@ -56,7 +64,8 @@ def main(
     if bool(files) == bool(arrhenius):
         raise UsageError("give either trajectory files or --arrhenius")
     if arrhenius:
-        fit = fit_arrhenius([_point(text) for text in arrhenius], str(output), force=force)
+        points = [kelvin_and_result(text, "msd900.json") for text in arrhenius]
+        fit = fit_arrhenius(points, str(output), force=force)
         click.echo(
             f"Activation energy {fit.activation_ev:.3f} +- {fit.activation_error_ev:.3f} eV, "
             f"D0 {fit.d0:.3g} A^2/ps (log D0 +- {fit.log_d0_error:.2g})"
@@ -102,19 +111,6 @@ def _lines(diffusion: "Diffusion | None") -> list[str]:
             f"{measured(together.sigma_s_per_cm, together.error_s_per_cm)} S/cm"
         )
     return lines
-
-
-def _point(text: str) -> tuple[float, str]:
-    from mdgan_hpc.errors import UsageError
-
-    kelvin, equals, path = text.partition("=")
-    try:
-        temperature = float(kelvin)
-    except ValueError:
-        temperature = 0.0
-    if not equals or not 0 < temperature < float("inf"):
-        raise UsageError(f"--arrhenius {text} is not KELVIN=RESULT", remedy="as in 900=msd900.json")
-    return temperature, path
 
 
 def _window(text: str) -> tuple[float, float]:

@@ -15,11 +15,12 @@ from typing import Any
 
 import click
 
-COMMANDS = ("convert", "train", "generate", "msd", "report")
+COMMANDS = ("convert", "train", "generate", "msd", "sites", "report")
 #: Modules whose dataclasses lie in result files, and what they are of.
 RESULTS = {
     "mdgan_hpc.analysis.results": "mdgan-msd",
     "mdgan_hpc.analysis.fit.results": "the fit of D",
+    "mdgan_hpc.analysis.sites.results": "mdgan-sites",
     "mdgan_hpc.analysis.fidelity.result": "fidelity",
     "mdgan_hpc.report.results": "mdgan-report",
 }

@@ -11,7 +11,6 @@ from mdgan_hpc.analysis.fidelity import Fidelity
 from mdgan_hpc.analysis.fit.diffusion import fit_diffusion
 from mdgan_hpc.analysis.results import Curves
 from mdgan_hpc.analysis.suggestion import (
-    RECORDS_PER_MEMORY,
     Suggestion,
     for_critics,
     for_likelihood,
@@ -133,8 +132,8 @@ class Advice:
             )
         if step_skip < self.suggested.step_skip:
             return (
-                f"{window}: {followed:.2g} records while the velocity is remembered, where "
-                f"{RECORDS_PER_MEMORY} are enough"
+                f"{window}: {followed:.2g} records while the velocity is remembered, more than "
+                f"are learned well; better data.step_skip = {self.suggested.step_skip}"
             )
         return f"{window}: as suggested" if records == self.suggested.records else window
 

@@ -21,8 +21,11 @@ from mdgan_hpc.analysis.fit.results import Coefficient, Diffusion, Refused
 from mdgan_hpc.analysis.results import Dynamics
 from mdgan_hpc.analysis.runs import MdRuns, read_runs
 from mdgan_hpc.analysis.settings import DynamicsConfig
-from mdgan_hpc.analysis.sites import DensitySlices, Lattice, count_hops, density_slices
-from mdgan_hpc.crystal import Crystal
+from mdgan_hpc.analysis.sites.density import DensitySlices, density_slices
+from mdgan_hpc.analysis.sites.lattice import Lattice
+from mdgan_hpc.analysis.sites.measure import find_place, measure_jumps
+from mdgan_hpc.analysis.sites.settings import SitesConfig
+from mdgan_hpc.crystal import Crystal, NoCrystal
 from mdgan_hpc.errors import DataError, UsageError
 from mdgan_hpc.parallel import Communicator
 from mdgan_hpc.report.ceiling import ceiling_of
@@ -59,7 +62,7 @@ COMPARED = 512
 FEWEST_RECORDS = 32
 
 #: Raised when a report holds what an older one does not.
-_VERSION = 2
+_VERSION = 3
 
 #: Name of several generators together.
 SEVERAL = "generated"
@@ -106,6 +109,7 @@ def compare(config: ReportConfig, communicator: Communicator) -> Comparison | No
     at_generated = replace(at_md, stride=strides[1], van_hove_ps=times or ())
     label = _label(config.generated, config.species)
     generated = measure_dynamics(config.generated, at_generated, communicator, label=label)
+    sites = _sites(config, label, communicator)
     if md is None or generated is None:
         return None
     _refuse_other_species(md, generated)
@@ -144,11 +148,27 @@ def compare(config: ReportConfig, communicator: Communicator) -> Comparison | No
         crystal=str(whole.md.crystal),
         conditions=conditions(md, generated, facts),
         extrapolation=_extrapolation(left.diffusion, generated.curves.lag_ps),
-        sites=whole.sites(),
+        sites=sites,
         density=whole.density(),
         pairs=compare_pairs(whole.md.positions, whole.md.cell, config.generated, config.species),
         verdict=generated.verdict,
     )
+
+
+def _sites(config: ReportConfig, label: str, communicator: Communicator) -> SitesCompared | None:
+    """Return the sites of a crystal and the jumps of both; None on the other ranks as well."""
+    choices = SitesConfig(species=config.species)
+    place = find_place(config.md, choices, communicator)
+    if isinstance(place, NoCrystal):
+        return None
+    sides = [
+        measure_jumps(paths, choices, communicator, place=place)
+        for paths in (config.md, config.generated)
+    ]
+    md, generated = sides
+    if md is None or generated is None:
+        return None
+    return SitesCompared(md=replace(md, label="MD"), generated=replace(generated, label=label))
 
 
 def _ceiling(config: ReportConfig, md: Side, hop_angstrom: float) -> Ceiling:
@@ -287,20 +307,6 @@ class _WholePaths:
         return Lengths(
             d_against_length(self.md.positions, self.md.interval_ps),
             d_against_length(made if of_generated else [], interval_ps),
-        )
-
-    def sites(self) -> SitesCompared | None:
-        """Return the sites and the hops of both, in a crystal."""
-        sites, hops = self.reference.sites, self.reference.hops
-        if sites is None or hops is None:
-            return None
-        made = count_hops(sites, self.free.astype(np.float64), self.free_interval_ps)
-        return SitesCompared(
-            fraction=sites.fraction,
-            position=sites.fraction @ sites.lattice,
-            lattice=sites.lattice,
-            md=hops.statistics(self.md.interval_ps),
-            generated=made.statistics(self.free_interval_ps),
         )
 
     def density(self) -> DensitySlices | None:

@@ -8,9 +8,11 @@ from typing import Any
 from mdgan_hpc.outputs import written_whole
 from mdgan_hpc.report import tables
 from mdgan_hpc.report.figures import coefficients, motion, structure
+from mdgan_hpc.report.figures.sites import draw_both
 from mdgan_hpc.report.page import Folded, Lines, Section, write_page
 from mdgan_hpc.report.results import Comparison
 from mdgan_hpc.report.sentences import results_in_short
+from mdgan_hpc.report.sites import side_by_side
 from mdgan_hpc.report.verdict import grade, verdict_lines
 from mdgan_hpc.results import plain
 
@@ -48,14 +50,19 @@ def _sections(found: Comparison, folder: Path) -> list[Section]:
     of_d = coefficients.draw_coefficients(found, folder)
     of_motion = motion.draw_motion(found, folder)
     of_places = structure.draw_structure(found, folder)
-    sites = [] if found.sites is None else [tables.sites(found.sites, found)]
+    jumps: list[Section] = []
+    if found.sites is not None:
+        md, generated = found.sites.md, found.sites.generated
+        told = side_by_side(md, generated, found.crystal)
+        jumps = [Section("How the ions jump", [*told, *draw_both(md, generated, folder)])]
     record = json.dumps(plain(found.provenance), indent=1, sort_keys=True)
     return [
         Section("Verdict", [Lines(verdict_lines(found), grade(found))]),
         Section("In short", [Lines(results_in_short(found))]),
         Section("Diffusion coefficient", [tables.diffusion(found), *of_d]),
         Section("Do the ions move as in the MD?", [tables.fidelity(found), *of_motion]),
-        Section("Where the ions are", [*sites, *of_places]),
+        Section("Where the ions are", of_places),
+        *jumps,
         Section(
             "How it was made",
             [

@@ -9,7 +9,8 @@ import numpy as np
 from mdgan_hpc.analysis.fidelity import FidelityResult
 from mdgan_hpc.analysis.fit.results import Coefficient, Diffusion, Ensemble, Refused
 from mdgan_hpc.analysis.results import Dynamics
-from mdgan_hpc.analysis.sites import DensitySlices, HopStatistics
+from mdgan_hpc.analysis.sites.density import DensitySlices
+from mdgan_hpc.analysis.sites.results import SitesResult
 from mdgan_hpc.report.system import System
 from mdgan_hpc.results import Result
 from mdgan_hpc.verdict import Verdict
@@ -107,22 +108,15 @@ class MsdRatio(Result):
 
 @dataclass(frozen=True)
 class SitesCompared(Result):
-    """Sites of the ions in the primitive cell, and the hops between them.
+    """The same sites, and the jumps of both between them.
 
     Attributes
     ----------
-    fraction, position : array, [S, 3]
-        Fractions of the cell, and Angstrom.
-    lattice : array, [3, 3]
-        Rows are the vectors, Angstrom.
-    md, generated : HopStatistics
+    md, generated : SitesResult
     """
 
-    fraction: np.ndarray
-    position: np.ndarray
-    lattice: np.ndarray
-    md: HopStatistics
-    generated: HopStatistics
+    md: SitesResult
+    generated: SitesResult
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from mdgan_hpc.report.figures.curves import BASELINES
 from mdgan_hpc.report.page import Table
-from mdgan_hpc.report.results import Comparison, SitesCompared
+from mdgan_hpc.report.results import Comparison
 from mdgan_hpc.report.text import diffusion_cells
 
 #: Observables of the fidelity that are printed otherwise.
@@ -60,29 +60,5 @@ def fidelity(found: Comparison) -> Table:
         "is not how the ions of the MD move. In groups the size of an MD run even a perfect model "
         "has 1.",
         ("observable", *names),
-        rows,
-    )
-
-
-def sites(compared: SitesCompared, found: Comparison) -> Table:
-    """Return what is known of sites and hops."""
-
-    def row(name: str, key: str, form: str) -> list[str]:
-        parts = (compared.md, compared.generated)
-        return [name, *(format(getattr(part, key), form) for part in parts)]
-
-    rows = [
-        row("Mean residence time (ps)", "mean_residence_ps", ".3g"),
-        row("Hop rate of an ion (1/ps)", "hop_rate_per_ps", ".3g"),
-        row("Back-jump probability", "back_jump_probability", ".3f"),
-        row("Hop length, rms (Å)", "hop_length", ".3g"),
-        row("Hops seen", "n_hops", ".0f"),
-    ]
-    n = len(compared.fraction)
-    return Table(
-        "Sites and hops",
-        f"{n} {'site' if n == 1 else 'sites'} in the primitive cell ({found.crystal}). The nearer "
-        "both columns are to each other, the better.",
-        ("", found.md.label, found.generated.label),
         rows,
     )

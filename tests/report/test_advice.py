@@ -7,6 +7,7 @@ import pytest
 
 from mdgan_hpc.analysis.dynamics import dynamics
 from mdgan_hpc.analysis.fit.diffusion import fit_diffusion
+from mdgan_hpc.analysis.suggestion import PAST, innovation
 from mdgan_hpc.errors import DataError
 from mdgan_hpc.report.advice import advise
 from mdgan_hpc.trajectory import TrajectoryWriter
@@ -51,6 +52,36 @@ def test_velocity_memory_hops_and_suggestion(tmp_path):
     assert not any("WARNING" in line for line in advice.lines())
 
 
+@pytest.mark.parametrize("skip", [1, 2, 5])
+def test_innovation_of_known_motion(skip):
+    """Displacements of an autoregressive process of second order, and by plain least squares."""
+    random, n = np.random.default_rng(7), 200_000
+    noise, steps = random.normal(size=n), np.zeros(n)
+    for i in range(2, n):
+        steps[i] = 1.8 * steps[i - 1] - 0.85 * steps[i - 2] + noise[i]
+    products = np.array([steps[: n - lag] @ steps[lag:] / (n - lag) for lag in range(13 * skip)])
+    found = innovation(products, skip)
+    if skip == 1:
+        assert found == pytest.approx(1 / steps.std(), rel=0.01)
+    coarse = steps[: n // skip * skip].reshape(-1, skip).sum(1)
+    past = np.lib.stride_tricks.sliding_window_view(coarse[:-1], PAST)
+    left = coarse[PAST:] - past @ np.linalg.lstsq(past, coarse[PAST:])[0]
+    assert found == pytest.approx(left.std() / coarse.std(), rel=0.02)
+
+
+def test_records_lie_so_far_apart_that_something_new_happens_in_between(tmp_path):
+    """Smooth oscillations, 200 frames a period: ten records a period, not two hundred."""
+    random, n = np.random.default_rng(1), 60_000
+    kept = np.exp(-1 / 2000) * np.exp(2j * np.pi / 200)
+    kicks = random.normal(size=(n, 4, 3, 2)) @ np.array([1, 1j])
+    smooth = np.zeros((n, 4, 3), complex)
+    for i in range(1, n):
+        smooth[i] = kept * smooth[i - 1] + kicks[i]
+    path = np.apply_along_axis(np.convolve, 0, smooth.real, np.hanning(30), "valid")
+    advice = advise([write(tmp_path / "run.h5", 1e-3 * path, 0.001)])
+    assert 10 < advice.suggested.step_skip < 40
+
+
 def test_caged_motion_is_warned_of(tmp_path):
     random = np.random.default_rng(0)
     path = np.zeros((4000, 8, 3))
@@ -93,7 +124,7 @@ def test_the_configuration_is_told_beside_the_suggestion(tmp_path):
     told = [line for line in advice.lines(2, 160) if line.startswith("the configuration uses")]
     assert len(told) == 1
     assert "data.step_skip = 2 (2 fs), data.records = 160" in told[0]
-    assert "where 10 are enough" in told[0]
+    assert "more than are learned well" in told[0]
     own = advice.suggested
     coarse = [line for line in advice.lines(40, 160) if line.startswith("the configuration uses")]
     assert f"better data.step_skip = {own.step_skip}" in coarse[0]

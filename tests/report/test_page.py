@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mdgan_hpc.analysis.observables.pairs import longest_distance, radial_distribution
-from mdgan_hpc.analysis.sites import DensitySlices
+from mdgan_hpc.analysis.sites.density import DensitySlices
 from mdgan_hpc.plotting import _RC
 from mdgan_hpc.report.figures.panels import draw
 from mdgan_hpc.report.figures.structure import square_pixels

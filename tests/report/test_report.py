@@ -103,14 +103,17 @@ def test_a_crystal_adds_sites_and_density(tmp_path):
     done = run("mdgan_hpc.cli.report", *options, "-o", folder)
     assert done.returncode == 0, done.stderr
     sites = json.loads((folder / "report.json").read_text())["sites"]
-    assert len(sites["fraction"]) == 1
-    np.testing.assert_allclose(np.abs(np.linalg.det(sites["lattice"])), 2.5**3, rtol=1e-6)
     for part in ("md", "generated"):
-        assert sites[part]["hop_length"] == pytest.approx(2.5, rel=0.02)
-        assert sites[part]["hop_rate_per_ps"] == pytest.approx(1.0, rel=0.1)
+        found = sites[part]
+        assert len(found["sites"]["fraction"]) == 1
+        np.testing.assert_allclose(np.abs(np.linalg.det(found["lattice"])), 2.5**3, rtol=1e-6)
+        assert found["jump_length"] == pytest.approx(2.5, rel=0.02)
+        assert found["jump_rate_per_ps"] == pytest.approx(1.0, rel=0.1)
         # Six directions, so one hop in six leads back; hops come at random times.
-        assert sites[part]["back_jump_probability"] == pytest.approx(1 / 6, abs=0.05)
-    assert (folder / "density.png").exists()
+        assert found["back"] == pytest.approx(1 / 6, abs=0.05)
+    for picture in ("density", "site_network", "jump_rates", "correlation_factor"):
+        assert (folder / f"{picture}.png").exists()
+    assert "How the ions jump" in (folder / "report.html").read_text()
 
 
 def test_a_second_run_uses_what_is_there_and_other_inputs_are_refused(reported, inputs):

@@ -29,6 +29,9 @@ hidden = 12
 head = 12
 components = 2
 start_states = 64
+calibration_ions = 64
+calibration_burn_in = 50
+calibration_records = 100
 [[phase]]
 steps = 60
 [train]

@@ -14,7 +14,9 @@ from mdgan_hpc.analysis.observables.displacements import (
 from mdgan_hpc.analysis.observables.fourier import Scratch
 from mdgan_hpc.analysis.observables.moments import alpha2, moments
 from mdgan_hpc.analysis.observables.velocities import spectrum, vacf
-from mdgan_hpc.analysis.sites import Sites, count_hops, folded_voxels
+from mdgan_hpc.analysis.sites.hops import count_hops
+from mdgan_hpc.analysis.sites.lattice import folded_voxels
+from mdgan_hpc.analysis.sites.network import Sites
 
 #: Numbers of a group of ions that are worked on at once.
 _WORK = 2**15

@@ -20,7 +20,10 @@ from mdgan_hpc.analysis.fidelity.measures import (
 )
 from mdgan_hpc.analysis.fidelity.result import FidelityResult
 from mdgan_hpc.analysis.runs import read_runs
-from mdgan_hpc.analysis.sites import Hops, Lattice, Sites, count_hops, find_sites, joined_hops
+from mdgan_hpc.analysis.sites.find import find_sites
+from mdgan_hpc.analysis.sites.hops import Hops, count_hops, joined_hops
+from mdgan_hpc.analysis.sites.lattice import Lattice
+from mdgan_hpc.analysis.sites.network import Sites
 from mdgan_hpc.crystal import Crystal
 from mdgan_hpc.errors import DataError, UsageError
 

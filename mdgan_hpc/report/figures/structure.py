@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from mdgan_hpc.analysis.sites import DensitySlices
+from mdgan_hpc.analysis.sites.density import DensitySlices
 from mdgan_hpc.plotting import DENSITY_MAP
 from mdgan_hpc.report.figures.curves import band, note, pair
 from mdgan_hpc.report.figures.panels import Drawn, draw

@@ -1,0 +1,261 @@
+"""From the sums of blocks to rates, occupancies and the rest, each with its error."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from mdgan_hpc.analysis.sites.chains import LONGEST
+from mdgan_hpc.analysis.sites.jumps import BACK, CHAINED, COUNT, FOLLOWED, JUMP_LAGS, JumpSums
+from mdgan_hpc.analysis.sites.kinds import SiteSymmetry
+from mdgan_hpc.analysis.sites.percolation import dimensions
+from mdgan_hpc.analysis.sites.results import (
+    Chains,
+    CorrelationFactor,
+    JumpGraph,
+    JumpKinds,
+    SiteTable,
+    Vibration,
+)
+from mdgan_hpc.units import BOLTZMANN_EV_PER_K
+
+#: The growth of the squared displacement is taken over stretches of so many jumps at least ...
+_FIRST_LAG = 4
+#: ... of which there are so many that do not overlap.
+_FEWEST_STRETCHES = 16
+
+
+def jackknife(
+    estimate: Callable[..., np.ndarray], *blocks: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return an estimate from sums over blocks, and its standard error.
+
+    Parameters
+    ----------
+    estimate : callable
+        Of sums whose first axis counts estimates.
+    *blocks : array, [G, ...]
+        Sums of each block; blocks without any are left out.
+
+    References
+    ----------
+    B. Efron and C. Stein, Ann. Statist. 9, 586 (1981).
+    """
+    used = np.any([b.reshape(len(b), -1).any(1) for b in blocks], axis=0)
+    parts = [b[used] for b in blocks]
+    totals = [b.sum(0, keepdims=True) for b in parts]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        value = estimate(*totals)[0]
+        without = estimate(*(t - b for t, b in zip(totals, parts, strict=True)))
+        n = len(without)
+        if n < 2:
+            return value, np.full(np.shape(value), np.nan)
+        spread = without - without.mean(0)
+        return value, np.asarray(np.sqrt((n - 1) / n * (spread**2).sum(0)))
+
+
+def _ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.asarray(a / b)
+
+
+def site_table(
+    sums: JumpSums,
+    symmetry: SiteSymmetry,
+    interval_ps: float,
+    *,
+    ions_per_cell: float | None,
+    temperature_k: float | None,
+) -> SiteTable:
+    """Return what is known of the sites.
+
+    Parameters
+    ----------
+    sums : JumpSums
+    symmetry : SiteSymmetry
+    interval_ps : float
+    ions_per_cell : float, optional
+        Ions in one cell of the sites.
+    temperature_k : float, optional
+    """
+    sites, table = sums.sites, sums.table()
+    leaving = np.zeros_like(sums.time)
+    np.add.at(leaving.T, table.begin, table.counts[..., COUNT].T)
+    share = jackknife(lambda t, n: t / n[:, None], sums.time, sums.ions)
+    core = jackknife(lambda t, n: t / n[:, None], sums.core, sums.ions)
+    residence = jackknife(lambda t, n: t * interval_ps / n, sums.time, leaving)
+    more = {}
+    if ions_per_cell is not None:
+        more = {"occupancy": core[0] * ions_per_cell, "occupancy_error": core[1] * ions_per_cell}
+    if temperature_k is not None:
+        kt, volume = BOLTZMANN_EV_PER_K * temperature_k, sites.core_radius**3
+        densest = int(np.argmax(core[0] / volume))
+
+        def energy(inside: np.ndarray) -> np.ndarray:
+            density = inside / volume
+            return np.asarray(kt * np.log(density[:, densest, None] / density))
+
+        more["free_energy_ev"], more["free_energy_error_ev"] = jackknife(energy, sums.core)
+    return SiteTable(
+        kind=symmetry.kind,
+        fraction=sites.fraction,
+        position=sites.fraction @ sites.lattice,
+        core_radius=sites.core_radius,
+        share=share[0],
+        share_error=share[1],
+        in_core=core[0],
+        in_core_error=core[1],
+        residence_ps=residence[0],
+        residence_error_ps=residence[1],
+        **more,
+    )
+
+
+def jump_kinds(
+    sums: JumpSums,
+    symmetry: SiteSymmetry,
+    interval_ps: float,
+    *,
+    together: bool,
+    temperature_k: float | None,
+    swings: Vibration | None,
+) -> tuple[JumpKinds, JumpGraph]:
+    """Return the kinds of jumps and the graph of them.
+
+    Parameters
+    ----------
+    sums : JumpSums
+    symmetry : SiteSymmetry
+    interval_ps : float
+    together : bool
+        Ions saw each other, so that there are chains.
+    temperature_k, swings : optional
+        For barriers.
+    """
+    table, sites = sums.table(), sums.sites
+    kind = symmetry.jump_kinds(table, sites)
+    n_kinds = int(kind.max(initial=-1)) + 1
+    number = np.bincount(kind, table.counts[..., COUNT].sum(0), n_kinds)
+    rank = np.argsort(-number, kind="stable")
+    kind = np.argsort(rank)[kind]
+    counts = np.zeros((len(table.counts), n_kinds, 4))
+    np.add.at(counts.swapaxes(0, 1), kind, table.counts.swapaxes(0, 1))
+    example = np.unique(kind, return_index=True)[1]
+    begin, end = symmetry.kind[table.begin[example]], symmetry.kind[table.end[example]]
+    vector = table.vectors(sites)
+    equivalent = symmetry.kind[None] == begin[:, None]  # [K, S]
+    time = sums.time @ equivalent.T * interval_ps
+    # Each way out of one site is in the orbit, but a rare one may not have been seen.
+    ways = np.maximum(
+        1, np.round(np.bincount(kind, minlength=n_kinds) / np.maximum(equivalent.sum(1), 1))
+    )
+    rate = jackknife(_ratio, counts[..., COUNT], time)
+    back = jackknife(_ratio, counts[..., BACK], counts[..., FOLLOWED])
+    chained = jackknife(_ratio, counts[..., CHAINED], counts[..., COUNT])
+    if not together:
+        chained = (np.full(n_kinds, np.nan),) * 2
+    more = {}
+    if temperature_k is not None and swings is not None:
+        kt, tries = BOLTZMANN_EV_PER_K * temperature_k, swings.attempt_frequency_per_ps
+        more["barrier_ev"], more["barrier_error_ev"] = jackknife(
+            lambda n, t: kt * np.log(tries * ways * t / n), counts[..., COUNT], time
+        )
+    order = np.argsort(-rate[0] / ways, kind="stable")
+    reach = []
+    for k in range(n_kinds):
+        some = np.isin(kind, order[: k + 1])
+        reach.append(dimensions(table.begin[some], table.end[some], table.shift[some]))
+    matrix = np.zeros((sites.count, sites.count))
+    seen = table.counts[..., COUNT].sum(0)
+    np.add.at(matrix, (table.begin, table.end), seen)
+    kinds = JumpKinds(
+        begin=begin,
+        end=end,
+        length=np.linalg.norm(vector, axis=1)[example],
+        count=number[rank],
+        ways=ways,
+        rate_per_ps=rate[0],
+        rate_error_per_ps=rate[1],
+        back=back[0],
+        back_error=back[1],
+        chained=chained[0],
+        chained_error=chained[1],
+        **more,
+    )
+    graph = JumpGraph(
+        table.begin, table.end, table.shift, kind, seen, matrix, np.array(reach, int), order
+    )
+    return kinds, graph
+
+
+def correlation_factor(walk: np.ndarray) -> CorrelationFactor | None:
+    """Return f from the sums of a walk [G, M, 2]; None where there are too few jumps.
+
+    <R^2> of n jumps goes to f a^2 n + c: its growth from n to 2 n jumps has no c, and the longer
+    lag that adds nothing beyond its error is not needed.
+
+    References
+    ----------
+    K. Compaan and Y. Haven, Trans. Faraday Soc. 52, 786 (1956); 54, 1498 (1958).
+    """
+
+    def growth(w: np.ndarray) -> np.ndarray:
+        mean = w[..., 1] / w[..., 0]
+        return np.asarray(np.diff(mean, axis=1) / (JUMP_LAGS[:-1] * mean[:, :1]))
+
+    total = walk.sum(0)[:, 0]
+    known = int((total[1:] >= _FEWEST_STRETCHES * JUMP_LAGS[1:]).sum())
+    if known < 1:
+        return None
+    value, error = (v[:known] for v in jackknife(growth, walk))
+    first = min(int(np.log2(_FIRST_LAG)), known - 1)
+    chosen = next(
+        (
+            k
+            for k in range(first, known - 1)
+            if abs(value[k + 1] - value[k]) <= 2 * np.hypot(error[k], error[k + 1])
+        ),
+        known - 1,
+    )
+    return CorrelationFactor(
+        float(value[chosen]),
+        float(error[chosen]),
+        float(JUMP_LAGS[chosen]),
+        JUMP_LAGS[:known],
+        value,
+        error,
+    )
+
+
+def chains_of(sums: JumpSums, window_ps: float) -> Chains:
+    """Return jumps alone and in chains."""
+    number, square = sums.chains.number, sums.chains.square
+    size = np.arange(1, LONGEST + 1)
+    chained = sums.table().counts.sum(1)  # [G, 4]
+    jumps = jackknife(lambda c: c[:, CHAINED] / c[:, COUNT], chained)
+    charge = jackknife(lambda s: s[:, 1:].sum(1) / s.sum(1), square)
+    return Chains(
+        window_ps,
+        size,
+        number.sum(0),
+        *(float(v) for v in jumps),
+        *(float(v) for v in charge),
+    )
+
+
+def of_all(sums: JumpSums, interval_ps: float) -> dict[str, Any]:
+    """Return rate, length, back-jump probability and D of uncorrelated jumps, over all kinds."""
+    counts = sums.table().counts.sum(1)  # [G, 4]
+    squared, time = sums.walk[:, 0, 1], sums.ions * interval_ps
+    rate = jackknife(lambda c, t: c[:, COUNT] / t, counts, time)
+    back = jackknife(lambda c: c[:, BACK] / c[:, FOLLOWED], counts)
+    diffusion = jackknife(lambda s, t: s / (6 * t), squared, time)
+    n = counts[:, COUNT].sum()
+    return {
+        "jump_rate_per_ps": float(rate[0]),
+        "jump_rate_error_per_ps": float(rate[1]),
+        "back": float(back[0]),
+        "back_error": float(back[1]),
+        "jump_diffusion": float(diffusion[0]),
+        "jump_diffusion_error": float(diffusion[1]),
+        "jump_length": float(np.sqrt(squared.sum() / n)) if n else 0.0,
+    }
