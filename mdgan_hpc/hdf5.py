@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 
 from mdgan_hpc.errors import DataError, MdganError
+from mdgan_hpc.hdf5_integrity import require_heaps, require_places
 from mdgan_hpc.inputs import require_file, require_memory
 
 #: A part file of a generated trajectory, seen from the folder of the file.
@@ -27,10 +28,6 @@ _COMPRESSION = 1100
 _LARGE_BYTES = 2**20
 #: Of a chunk, which is read as a whole.
 _MOST_CHUNK_BYTES = 2**30
-#: The mark of a heap of texts, its version, and three bytes of nothing.
-_HEAP = b"GCOL\x01\0\0\0"
-#: At both ends of a file, where heaps are looked for.
-_ENDS_BYTES = 2**18
 #: What h5py and HDF5 raise for what they cannot read.
 _FAILURES = (OSError, RuntimeError, ValueError, TypeError, KeyError, AttributeError, OverflowError)
 
@@ -46,7 +43,7 @@ def open_file(path: Path, *, remedy: str = "") -> h5py.File:
     DataError
         If it is missing, no file, locked, or no HDF5.
     """
-    _require_heaps(require_file(path))
+    require_heaps(require_file(path))
     try:
         file = h5py.File(path, "r")
         try:
@@ -63,48 +60,6 @@ def open_file(path: Path, *, remedy: str = "") -> h5py.File:
                 remedy="wait until it is done, or set HDF5_USE_FILE_LOCKING=FALSE to read anyway",
             ) from error
         raise DataError("is not an HDF5 file, or is damaged", where=path, remedy=remedy) from error
-
-
-def _require_heaps(path: Path) -> None:
-    """Walk through the heaps of texts: one that is damaged lets HDF5 (2.0) turn round for ever.
-
-    Looked for where writers put them, at both ends of the file. A heap is its mark, version, size,
-    and objects one after the other (HDF5 File Format Specification 3.0, III.E).
-
-    Raises
-    ------
-    DataError
-        Naming the byte.
-    """
-    size = path.stat().st_size
-    with open(path, "rb") as stream:
-        for start in sorted({0, max(0, size - _ENDS_BYTES)}):
-            stream.seek(start)
-            piece = stream.read(_ENDS_BYTES)
-            at = piece.find(_HEAP)
-            while at >= 0:
-                if not _sound_heap(piece[at:], size - start - at):
-                    raise DataError(
-                        "is damaged: a heap of texts", where=f"{path}, byte {start + at}"
-                    )
-                at = piece.find(_HEAP, at + len(_HEAP))
-
-
-def _sound_heap(piece: bytes, room: int) -> bool:
-    """Tell whether a heap ends within the `room` bytes of its file, and its objects within it."""
-    end = int.from_bytes(piece[8:16], "little")
-    if end > room:  # HDF5 allocates what it claims
-        return False
-    at = 16
-    while at + 16 <= min(end, len(piece)):
-        number = int.from_bytes(piece[at : at + 2], "little")
-        length = int.from_bytes(piece[at + 8 : at + 16], "little")
-        # An object is padded to 8 bytes behind its head; free space counts its head.
-        step = 16 + length + -length % 8 if number else length
-        if step < 1 or at + step > end:
-            return False
-        at += step
-    return True
 
 
 def place(item: h5py.Group | h5py.Dataset, name: str = "") -> str:
@@ -279,6 +234,7 @@ def require_within(dataset: h5py.Dataset) -> None:
             raise DataError(
                 f"has chunks of {size / 1e9:.3g} GB, too large to read", where=place(dataset)
             )
+        require_places(dataset, place)
 
 
 def _require_sources(dataset: h5py.Dataset) -> None:

@@ -265,7 +265,9 @@ def _require_parts(positions: h5py.Dataset, path: Path) -> None:
                 remedy="move a file together with the folder of its parts",
             )
         with hdf5.open_file(part) as file:
-            hdf5.require_stored(hdf5.numbers(file["/"], dataset))
+            found = hdf5.find(file["/"], dataset)
+            assert isinstance(found, h5py.Dataset)  # as `hdf5.numbers` made sure of
+            hdf5.require_stored(found)
 
 
 def files_of(path: str | Path) -> list[Path]:
