@@ -10,7 +10,7 @@ from mdgan_hpc.trajectory import Trajectory
 from mdgan_hpc.trajectory.replicas import require_replicas, require_same_system
 from tests.generate.launch import generate as command
 from tests.generate.launch import needs_mpi
-from tests.models.test_neighbours import sighted
+from tests.support.neighbours import sighted
 
 OPTIONS = {"block_records": 48, "seed": 5, "burn_in": 30}
 

@@ -131,9 +131,8 @@ class TransitionGenerator(Density):
             particles *= self._supercell.n_cells
             cell = self._supercell.of_cell(np.array(cell)).tolist()
         self.particles_per_sample = particles
-        self.capabilities = Capabilities(
-            likelihood=True, neighbours=cell is not None and neighbour_scales is not None
-        )
+        sees = cell is not None and neighbour_scales is not None
+        self.capabilities = Capabilities(likelihood=True, neighbours=sees)
         self.records_per_step, self.n_lags = r, p = len(extrapolation), len(extrapolation[0])
         if p < 3 * r:
             raise ValueError(f"{p} lags are too few for {r} records a step")

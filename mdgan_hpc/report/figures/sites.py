@@ -133,7 +133,7 @@ def _draw_network(ax: Any, network: _Network, view: tuple[int, int]) -> None:
 
     # What lies behind another line or dot is not drawn.
     lines = network.lines[..., list(view)]
-    lines = np.where((lines[:, :1, :] > lines[:, 1:, :]).any(2)[..., None], lines[:, ::-1], lines)
+    lines = np.where(np.any(lines[:, :1] > lines[:, 1:], 2, keepdims=True), lines[:, ::-1], lines)
     front = _first_of_equal(lines.reshape(-1, 4), network.widths)
     ax.add_collection(
         LineCollection(
