@@ -15,7 +15,7 @@ import numpy as np
 import mdgan_hpc
 from mdgan_hpc.analysis.fidelity.judge import judge
 from mdgan_hpc.analysis.runs import read_runs
-from mdgan_hpc.analysis.sites import Lattice
+from mdgan_hpc.analysis.sites.lattice import Lattice
 from mdgan_hpc.crystal import Crystal
 from mdgan_hpc.errors import MdganError
 from mdgan_hpc.models.file import load_model
