@@ -78,7 +78,8 @@ test: .venv/installed
 test-slow: .venv/installed
 	$(TEST) --dist load -m slow tests/training/test_known_answers.py
 
-# Inputs damaged by chance, kills, writers at once: less than half an hour of two cores.
+# Inputs damaged by chance, kills, writers at once: less than half an hour of two cores. In full, for
+# an hour: MDGAN_DAMAGED_INPUTS=5000 MDGAN_CHAOS=50 make test-chaos
 test-chaos: .venv/installed
 	$(BIN)/python -m pytest -s -m chaos tests/chaos
 

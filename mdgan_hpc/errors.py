@@ -81,7 +81,7 @@ class SignalledInterrupt(KeyboardInterrupt):
     """
 
     def __init__(self, number: int) -> None:
-        self.exit_status = 128 + number
+        self.number, self.exit_status = number, 128 + number
         super().__init__(f"Ended by {signal.Signals(number).name}")
 
 

@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 
 from mdgan_hpc.errors import DataError, MdganError
+from mdgan_hpc.hdf5_integrity import require_heaps, require_places
 from mdgan_hpc.inputs import require_file, require_memory
 
 #: A part file of a generated trajectory, seen from the folder of the file.
@@ -23,12 +24,10 @@ PART = re.compile(r"[^/\0]+\.(shards|parts)/part-\d{5,}\.h5")
 _LINKS = 16
 #: A byte in a compressed file can stand for so many at most (deflate: 1032).
 _COMPRESSION = 1100
+#: A value in memory of which nobody asks where it lies.
+_LARGE_BYTES = 2**20
 #: Of a chunk, which is read as a whole.
 _MOST_CHUNK_BYTES = 2**30
-#: The mark of a heap of texts, its version, and three bytes of nothing.
-_HEAP = b"GCOL\x01\0\0\0"
-#: At both ends of a file, where heaps are looked for.
-_ENDS_BYTES = 2**18
 #: What h5py and HDF5 raise for what they cannot read.
 _FAILURES = (OSError, RuntimeError, ValueError, TypeError, KeyError, AttributeError, OverflowError)
 
@@ -44,7 +43,7 @@ def open_file(path: Path, *, remedy: str = "") -> h5py.File:
     DataError
         If it is missing, no file, locked, or no HDF5.
     """
-    _require_heaps(require_file(path))
+    require_heaps(require_file(path))
     try:
         file = h5py.File(path, "r")
         try:
@@ -63,48 +62,6 @@ def open_file(path: Path, *, remedy: str = "") -> h5py.File:
         raise DataError("is not an HDF5 file, or is damaged", where=path, remedy=remedy) from error
 
 
-def _require_heaps(path: Path) -> None:
-    """Walk through the heaps of texts: one that is damaged lets HDF5 (2.0) turn round for ever.
-
-    Looked for where writers put them, at both ends of the file. A heap is its mark, version, size,
-    and objects one after the other (HDF5 File Format Specification 3.0, III.E).
-
-    Raises
-    ------
-    DataError
-        Naming the byte.
-    """
-    size = path.stat().st_size
-    with open(path, "rb") as stream:
-        for start in sorted({0, max(0, size - _ENDS_BYTES)}):
-            stream.seek(start)
-            piece = stream.read(_ENDS_BYTES)
-            at = piece.find(_HEAP)
-            while at >= 0:
-                if not _sound_heap(piece[at:], size - start - at):
-                    raise DataError(
-                        "is damaged: a heap of texts", where=f"{path}, byte {start + at}"
-                    )
-                at = piece.find(_HEAP, at + len(_HEAP))
-
-
-def _sound_heap(piece: bytes, room: int) -> bool:
-    """Tell whether a heap ends within the `room` bytes of its file, and its objects within it."""
-    end = int.from_bytes(piece[8:16], "little")
-    if end > room:  # HDF5 allocates what it claims
-        return False
-    at = 16
-    while at + 16 <= min(end, len(piece)):
-        number = int.from_bytes(piece[at : at + 2], "little")
-        length = int.from_bytes(piece[at + 8 : at + 16], "little")
-        # An object is padded to 8 bytes behind its head; free space counts its head.
-        step = 16 + length + -length % 8 if number else length
-        if step < 1 or at + step > end:
-            return False
-        at += step
-    return True
-
-
 def place(item: h5py.Group | h5py.Dataset, name: str = "") -> str:
     """Return the file and the name in it, for messages."""
     try:
@@ -114,8 +71,15 @@ def place(item: h5py.Group | h5py.Dataset, name: str = "") -> str:
 
 
 @contextmanager
-def damage_told(where: str) -> Iterator[None]:
+def damage_told(where: str | h5py.Group | h5py.Dataset, name: str = "") -> Iterator[None]:
     """Turn what HDF5 finds wrong into one line.
+
+    Parameters
+    ----------
+    where : str, h5py.Group or h5py.Dataset
+        The place, or what lies there: its place takes HDF5 longer to tell than many a read.
+    name : str, optional
+        What follows the place.
 
     Raises
     ------
@@ -126,9 +90,11 @@ def damage_told(where: str) -> Iterator[None]:
     except MdganError:
         raise
     except MemoryError:
-        raise DataError("does not fit into memory", where=where) from None
+        told = where if isinstance(where, str) else place(where)
+        raise DataError("does not fit into memory", where=told + name) from None
     except _FAILURES as error:
-        raise DataError(f"cannot be read ({_first_line(error)})", where=where) from error
+        told = where if isinstance(where, str) else place(where)
+        raise DataError(f"cannot be read ({_first_line(error)})", where=told + name) from error
 
 
 def _first_line(error: Exception) -> str:
@@ -143,7 +109,7 @@ def find(group: h5py.Group, name: str) -> h5py.Group | h5py.Dataset | None:
     DataError
         If it is a link out of the file, one that leads nowhere, or neither group nor dataset.
     """
-    with damage_told(place(group, name)):
+    with damage_told(group, f"/{name}"):
         return _find(group, name, _LINKS)
 
 
@@ -155,22 +121,24 @@ def _find(group: h5py.Group, name: str, links: int) -> h5py.Group | h5py.Dataset
         link = item.get(part, getlink=True)
         if link is None:
             return None
-        where = place(item, part)
         if isinstance(link, h5py.SoftLink):
             base = item.file["/"] if link.path.startswith("/") else item
-            item = None if links == 0 else _find(base, link.path, links - 1)
-            if item is None:
-                raise DataError(f"is a link that leads nowhere ({link.path})", where=where)
+            found = None if links == 0 else _find(base, link.path, links - 1)
+            if found is None:
+                raise DataError(
+                    f"is a link that leads nowhere ({link.path})", where=place(item, part)
+                )
         elif isinstance(link, h5py.ExternalLink):
             raise DataError(
                 f"is a link to another file ({link.filename}), which is not followed",
-                where=where,
+                where=place(item, part),
                 remedy="copy the data into the file",
             )
         else:
-            item = item[part]
-        if not isinstance(item, h5py.Group | h5py.Dataset):
-            raise DataError("is neither a group nor a dataset", where=where)
+            found = item[part]
+        if not isinstance(found, h5py.Group | h5py.Dataset):
+            raise DataError("is neither a group nor a dataset", where=place(item, part))
+        item = found
     return item
 
 
@@ -196,7 +164,7 @@ def names(parent: h5py.Group) -> list[str]:
     DataError
         If one of them is no text.
     """
-    with damage_told(place(parent)):
+    with damage_told(parent):
         return [str(name) for name in parent]
 
 
@@ -220,15 +188,15 @@ def numbers(parent: h5py.Group, name: str, *shapes: Shape, kinds: str = "iuf") -
     found = find(parent, name)
     if found is None:
         raise DataError("is missing", where=place(parent, name))
-    where = place(found)
     if not isinstance(found, h5py.Dataset):
-        raise DataError("is a group, a dataset is needed", where=where)
-    with damage_told(where):
+        raise DataError("is a group, a dataset is needed", where=place(found))
+    with damage_told(found):
         if found.dtype.kind not in kinds or found.dtype.itemsize > 16 or found.dtype.subdtype:
-            raise DataError(f"has the type {found.dtype}, numbers are needed", where=where)
+            raise DataError(f"has the type {found.dtype}, numbers are needed", where=place(found))
         if found.shape is None or (shapes and not any(_fits(found.shape, s) for s in shapes)):
             raise DataError(
-                f"has the shape {found.shape}, not {' or '.join(map(_shown, shapes))}", where=where
+                f"has the shape {found.shape}, not {' or '.join(map(_shown, shapes))}",
+                where=place(found),
             )
         require_within(found)
     return found
@@ -252,22 +220,24 @@ def require_within(dataset: h5py.Dataset) -> None:
     ------
     DataError
     """
-    where = place(dataset)
     if dataset.external:
         raise DataError(
             f"keeps its content in another file ({dataset.external[0][0]}), which is not read",
-            where=where,
+            where=place(dataset),
             remedy="copy the data into the file",
         )
     if dataset.is_virtual:
-        _require_sources(dataset, where)
+        _require_sources(dataset)
     if dataset.chunks:
         size = int(np.prod(dataset.chunks, dtype=object)) * dataset.dtype.itemsize
         if size > _MOST_CHUNK_BYTES:
-            raise DataError(f"has chunks of {size / 1e9:.3g} GB, too large to read", where=where)
+            raise DataError(
+                f"has chunks of {size / 1e9:.3g} GB, too large to read", where=place(dataset)
+            )
+        require_places(dataset, place)
 
 
-def _require_sources(dataset: h5py.Dataset, where: str) -> None:
+def _require_sources(dataset: h5py.Dataset) -> None:
     """Raise unless what a virtual dataset is made of lies in this file or in parts of it.
 
     HDF5 follows from file to file, and may crash where a source is smaller than what is taken from
@@ -276,16 +246,16 @@ def _require_sources(dataset: h5py.Dataset, where: str) -> None:
     folder = Path(dataset.file.filename).parent
     for (name, source), extent in sources(dataset).items():
         if name == ".":
-            _require_source(dataset.file["/"], source, extent, where)
+            _require_source(dataset.file["/"], source, extent, dataset)
         elif not PART.fullmatch(name):
             raise DataError(
                 f"refers to {name!r}, which is none of its parts and is not read",
-                where=where,
+                where=place(dataset),
                 remedy="copy the data into the file",
             )
         elif os.path.lexists(folder / name):
             with open_file(folder / name) as part:
-                _require_source(part["/"], source, extent, where)
+                _require_source(part["/"], source, extent, dataset)
 
 
 def sources(dataset: h5py.Dataset) -> dict[tuple[str, str], tuple[int, ...]]:
@@ -302,14 +272,16 @@ def sources(dataset: h5py.Dataset) -> dict[tuple[str, str], tuple[int, ...]]:
     return {key: tuple(int(n) for n in extent) for key, extent in needed.items()}
 
 
-def _require_source(root: h5py.Group, name: str, extent: tuple[int, ...], where: str) -> None:
+def _require_source(
+    root: h5py.Group, name: str, extent: tuple[int, ...], user: h5py.Dataset
+) -> None:
     found = find(root, name)
     if not isinstance(found, h5py.Dataset) or found.is_virtual:
-        raise DataError(f"refers to {name!r}, which holds no data", where=where)
+        raise DataError(f"refers to {name!r}, which holds no data", where=place(user))
     require_within(found)
     if found.shape is None or not _covers(found.shape, extent):
         raise DataError(
-            f"holds records of the shape {found.shape}, {Path(where.partition(':')[0]).name} "
+            f"holds records of the shape {found.shape}, {Path(user.file.filename).name} "
             f"refers to {extent}",
             where=place(found),
         )
@@ -327,8 +299,7 @@ def require_stored(dataset: h5py.Dataset) -> None:
     DataError
         Telling both.
     """
-    where = place(dataset)
-    with damage_told(where):
+    with damage_told(dataset):
         if dataset.is_virtual:
             return
         claimed, stored = dataset.nbytes, dataset.id.get_storage_size()
@@ -337,7 +308,7 @@ def require_stored(dataset: h5py.Dataset) -> None:
             raise DataError(
                 f"claims {claimed / 1e6:.3g} MB (shape {dataset.shape}), of which the file holds "
                 f"{stored / 1e6:.3g} MB",
-                where=where,
+                where=place(dataset),
                 remedy="the file was not written to its end, or is damaged: make it again",
             )
 
@@ -354,7 +325,7 @@ def read(dataset: h5py.Dataset, where: Any = (), out: np.ndarray | None = None) 
     DataError
         If the file is damaged there.
     """
-    with damage_told(place(dataset)):
+    with damage_told(dataset):
         if out is not None:
             dataset.read_direct(out, where)
             return out
@@ -369,15 +340,15 @@ def text(item: h5py.Dataset) -> str:
     DataError
         If it holds none.
     """
-    where = place(item)
-    with damage_told(where):
+    with damage_told(item):
         kind = h5py.check_string_dtype(item.dtype)
         if kind is None or item.shape != ():
-            raise DataError(f"has the type {item.dtype}, a text is needed", where=where)
+            raise DataError(f"has the type {item.dtype}, a text is needed", where=place(item))
         require_within(item)
-        require_memory(item.dtype.itemsize, where)
         if kind.length is None:
             _require_length(item)
+        elif kind.length > _LARGE_BYTES:
+            require_memory(kind.length, place(item))
         value = item[()]
         return value.decode() if isinstance(value, bytes) else str(value)
 
@@ -385,8 +356,7 @@ def text(item: h5py.Dataset) -> str:
 def _require_length(item: h5py.Dataset) -> None:
     """Raise if a text is said to be longer than its file: HDF5 takes memory for all of it.
 
-    In the place of a text of any length stand its length, in four bytes, and where it lies in a
-    heap (HDF5 File Format Specification 3.0, IV.B).
+    Where it stands are four bytes of length, then its heap (HDF5 File Format 3.0, IV.B).
     """
     offset, path = item.id.get_offset(), item.file.filename
     # No offset: in the head of the dataset, or in chunks. No file: one that we write just now.
@@ -408,7 +378,7 @@ def attribute(item: h5py.Group | h5py.Dataset, name: str) -> Any:
     DataError
         If it cannot be read.
     """
-    with damage_told(f"{place(item)}, attribute {name}"):
+    with damage_told(item, f", attribute {name}"):
         value = item.attrs.get(name)
         return value.decode() if isinstance(value, bytes) else value
 
@@ -421,17 +391,16 @@ def value(item: h5py.Dataset) -> Any:
     DataError
         If it holds anything else, such as references.
     """
-    where = place(item)
-    with damage_told(where):
+    with damage_told(item):
         if item.shape is None:
             return None
         if h5py.check_string_dtype(item.dtype) is not None and item.shape == ():
             return text(item)
         if item.dtype.kind not in "biuf" or item.dtype.subdtype:
-            raise DataError(f"has the type {item.dtype}, numbers are needed", where=where)
+            raise DataError(f"has the type {item.dtype}, numbers are needed", where=place(item))
         require_within(item)
-        require_memory(item.nbytes, where)
-        if item.nbytes > 2**20:
+        if item.nbytes > _LARGE_BYTES:
+            require_memory(item.nbytes, place(item))
             require_stored(item)
         found = item[()]
         return found.item() if isinstance(found, np.generic) else found

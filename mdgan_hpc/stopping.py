@@ -5,7 +5,9 @@ Work that cannot be saved half done is ended by the same signals as by a Ctrl-C.
 
 import logging
 import math
+import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -18,6 +20,8 @@ from mdgan_hpc.errors import SignalledInterrupt
 _log = logging.getLogger(__name__)
 #: A launcher passes on the Ctrl-C that the terminal sends to all: within this time it is the same.
 _SAME_KEY_S = 1.0
+#: Until a signal that was not heard is sent again.
+_AGAIN_S = 0.01
 _ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2)
 
 
@@ -26,7 +30,8 @@ def ended_by_signals() -> Iterator[None]:
     """Let signals that would end the process at once raise `SignalledInterrupt` instead.
 
     So temporary files go and ranks end together. Signals that are ignored (nohup) or handled stay
-    so; those that follow within a second are copies of a launcher's.
+    so; those that follow within a second are copies of a launcher's. Where Python ignores what is
+    raised (finalizers, callbacks of weak references), the signal is sent again, as a Ctrl-C is.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -39,6 +44,18 @@ def ended_by_signals() -> Iterator[None]:
         if last - before > _SAME_KEY_S:
             raise SignalledInterrupt(number)
 
+    def ignored(told: "sys.UnraisableHookArgs") -> None:
+        nonlocal last
+        if not isinstance(told.exc_value, KeyboardInterrupt):
+            before_us(told)
+            return
+        last = -math.inf
+        number = getattr(told.exc_value, "number", signal.SIGINT)
+        again = threading.Timer(_AGAIN_S, os.kill, (os.getpid(), number))
+        again.daemon = True
+        again.start()
+
+    before_us, sys.unraisablehook = sys.unraisablehook, ignored
     ours = [n for n in _ENDING if signal.getsignal(n) is signal.SIG_DFL]
     for number in ours:
         signal.signal(number, end)
@@ -47,6 +64,7 @@ def ended_by_signals() -> Iterator[None]:
     finally:
         for number in ours:
             signal.signal(number, signal.SIG_DFL)
+        sys.unraisablehook = before_us
 
 
 class StopRequest:

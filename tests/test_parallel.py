@@ -1,6 +1,7 @@
 """Who am I among how many, and one failing rank ends all: with a real mpiexec."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -8,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from mdgan_hpc.errors import LaunchError
+from mdgan_hpc.errors import LaunchError, SignalledInterrupt
 from mdgan_hpc.parallel import Launch, detect_launch, share
+from mdgan_hpc.stopping import ended_by_signals
 
 MPIEXEC = Path(sys.executable).parent / "mpiexec"
 OPENMPI_PYTHON = Path(
@@ -214,3 +216,16 @@ def test_a_rank_that_ends_before_all_have_met_ends_all(bad: int, way: str, statu
     assert found == status, err
     assert seconds < 30
     assert err.count("\n") == 1, err
+
+
+def test_a_signal_that_comes_where_python_ignores_exceptions_is_sent_again():
+    class Finalized:
+        def __del__(self):
+            signal.raise_signal(signal.SIGTERM)
+
+    def work():
+        Finalized()
+        time.sleep(10)
+
+    with pytest.raises(SignalledInterrupt, match="SIGTERM"), ended_by_signals():
+        work()

@@ -8,7 +8,7 @@ first order (J. Behler, J. Chem. Phys. 134, 074106 (2011), G2).
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Self, TypedDict
 
@@ -18,11 +18,14 @@ from torch import Tensor
 
 from mdgan_hpc.errors import DataError
 from mdgan_hpc.models.neighbour_list import TrackedNeighbours
+from mdgan_hpc.progress import Progress
 
-#: Frames described at once.
-_FRAMES = 500
+#: Frames described at once, and ions where lists of neighbours are kept.
+_FRAMES, _IONS = 500, 1024
+#: Vectors from an ion to others and their images up to which all are looked at.
+_ALL_PAIRS = 256
 #: How far beyond the cutoff neighbours are kept in a list, of the cutoff.
-_SKIN = 0.4
+_SKIN = 0.3
 #: Share of the ions that have a neighbour within the contact distance.
 CONTACT_SHARE = 1e-3
 #: Least scale of a shell, ions: above it a single one is a few standard deviations, not many.
@@ -118,15 +121,53 @@ class NeighbourDescriptor:
         """Return the neighbours, for `of_places`, of ions that move on step by step."""
         return TrackedNeighbours(self.cell, self.cutoff, _SKIN * self.cutoff)
 
-    def of_runs(self, runs: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Describe all ions of runs [T, N, 3] at all frames, [T, N, A, 4] each, float32."""
+    def of_runs(self, runs: Sequence[np.ndarray], *, silent: bool = False) -> list[np.ndarray]:
+        """Describe all ions of runs [T, N, 3] at all frames, [T, N, A, 4] each, float32.
+
+        It shows how far it is, unless `silent`.
+        """
         inverse = torch.linalg.inv(self.cell)
         described = []
-        for run in runs:
-            places = (torch.from_numpy(run).to(self.cell.dtype) @ inverse).permute(2, 0, 1)
-            pieces = [self.of_places(part).float() for part in places.split(_FRAMES, 1)]
-            described.append(torch.cat(pieces, 2).permute(2, 3, 0, 1).numpy())
+        total = sum(map(len, runs))
+        with Progress("Neighbours", total, "frames", silent=silent, interval_s=10) as progress:
+            for run in runs:
+                places = (torch.from_numpy(run).to(self.cell.dtype) @ inverse).permute(2, 0, 1)
+                found = np.empty((*run.shape[:2], len(self.radii), 4), np.float32)
+                listed = self.worth_lists(run.shape[1])
+                pieces = self._spans(places) if listed else self._pieces(places)
+                for frames, seen in pieces:
+                    found[frames] = seen.permute(2, 3, 0, 1).numpy()
+                    progress.update(seen.shape[2])
+                described.append(found)
         return described
+
+    def worth_lists(self, n_ions: int) -> bool:
+        """Return whether `n_ions` in the cell are so many that a list of neighbours pays."""
+        return n_ions * len(self.images) > _ALL_PAIRS
+
+    def _pieces(self, places: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield numbers of frames, and what ions at `places` [3, T, N] see at them."""
+        n_frames = places.shape[1]
+        for first in range(0, n_frames, _FRAMES):
+            frames = torch.arange(first, min(first + _FRAMES, n_frames))
+            yield frames, self.of_places(places[:, frames]).float()
+
+    def _spans(self, places: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Do what `_pieces` does by lists of neighbours, with several spans of time side by side.
+
+        Vectors are exact, what they add up to is in single precision.
+        """
+        tracked = self.tracked()
+        n_frames, n_ions = places.shape[1:]
+        length = -(-n_frames // max(1, _IONS // n_ions))
+        spans = [range(n, min(n + length, n_frames)) for n in range(0, n_frames, length)]
+        for frame in range(len(spans[0])):
+            frames = torch.tensor([span[frame] for span in spans if frame < len(span)])
+            if frame and frame == len(spans[-1]) and len(spans) > 1:
+                tracked.forget()  # the last one, which is shorter, has ended
+            apart = tracked.apart(places[:, frames]).float().flatten(1)
+            seen = self._summed(apart, len(frames) * n_ions)
+            yield frames, torch.unflatten(seen, 2, (len(frames), n_ions))
 
 
 def _images(cell: np.ndarray, cutoff: float) -> np.ndarray:

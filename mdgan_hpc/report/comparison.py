@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -39,6 +40,7 @@ from mdgan_hpc.report.results import (
     Extrapolation,
     Lengths,
     MsdRatio,
+    Samples,
     Side,
     SitesCompared,
 )
@@ -141,12 +143,7 @@ def compare(config: ReportConfig, communicator: Communicator) -> Comparison | No
         other_cells=others,
         ions_seen=next(iter(cells)),
         ceiling=_ceiling(config, left, whole.reference.hop_angstrom),
-        samples=windows_against_step_skip(
-            md.n_records,
-            md.n_particles,
-            int(training.get("records", config.records)),
-            training.get("step_skip"),
-        ),
+        samples=_samples(md, training, config),
         lengths=whole.lengths(config, of_generated=right.diffusion.total is not None),
         training_span_ps=float(training.get("span_ps", md_span)),
         crystal=str(whole.md.crystal),
@@ -173,6 +170,13 @@ def _sites(config: ReportConfig, label: str, communicator: Communicator) -> Site
     if md is None or generated is None:
         return None
     return SitesCompared(md=replace(md, label="MD"), generated=replace(generated, label=label))
+
+
+def _samples(md: Dynamics, training: Mapping[str, Any], config: ReportConfig) -> Samples:
+    """Return the samples of a training like that of the model."""
+    records = int(training.get("records", config.records))
+    skip = training.get("step_skip")
+    return windows_against_step_skip(md.n_records, md.n_particles, records, skip)
 
 
 def _ceiling(config: ReportConfig, md: Side, hop_angstrom: float) -> Ceiling:

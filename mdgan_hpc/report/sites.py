@@ -63,7 +63,10 @@ def _of_all(found: SitesResult) -> list[str]:
     ]
     if found.correlation is not None:
         f = found.correlation
-        out.append(f"Correlation factor {measured(f.value, f.error)} (from {f.jumps:.0f} jumps on)")
+        out.append(
+            f"Correlation factor {measured(f.value, f.error)} (from {f.jumps:.0f} to "
+            f"{2 * f.jumps:.0f} jumps)"
+        )
     else:
         out.append("Correlation factor: too few jumps")
     if found.vibration is not None:
@@ -110,7 +113,8 @@ def side_by_side(md: SitesResult, generated: SitesResult, crystal: str) -> list[
     ]
     for kind in range(int(md.sites.kind.max()) + 1):
         name = names([kind])[0]
-        rows.append([f"Share of the time at {name} (%)", *(_share(f, kind) for f in both)])
+        if (md.sites.kind != kind).any():
+            rows.append([f"Share of the time at {name} (%)", *(_share(f, kind) for f in both)])
         rows.append([f"Residence at {name} (ps)", *(_residence(f, kind) for f in both)])
     whole = Table(
         "Sites and jumps",
@@ -175,11 +179,7 @@ def _chains(found: SitesResult) -> str:
 def _share(found: SitesResult, kind: int) -> str:
     of = found.sites.kind == kind
     error = float(np.sqrt((found.sites.share_error[of] ** 2).sum()))
-    return (
-        f"{100 * found.sites.share[of].sum():.1f}"
-        if of.all()
-        else _m(100 * float(found.sites.share[of].sum()), 100 * error)
-    )
+    return _m(100 * float(found.sites.share[of].sum()), 100 * error)
 
 
 def _residence(found: SitesResult, kind: int) -> str:

@@ -50,7 +50,7 @@ def build_trainer(
     kept, validation = data.split(config.data.validation)
     _require_told(config, kept)
     descriptor = kind.neighbour_descriptor(options, kept.summary(skip, symmetry))
-    kept = kept.with_neighbours(descriptor)
+    kept = kept.with_neighbours(descriptor, silent=processes.rank != 0)
     grouping = kind.grouping(options)
     training = kept.bootstrap(replica, config.train.seed, grouping)
     summary = training.summary(skip, symmetry)
@@ -76,7 +76,7 @@ def build_trainer(
         cells = _Cells(kept, generator, symmetry, skip, processes)
     held_out = None
     if config.data.validation != "none":
-        held_out = shared(windows(validation.with_neighbours(descriptor)))
+        held_out = shared(windows(validation.with_neighbours(descriptor, silent=True)))
     return Trainer(
         config,
         generator,

@@ -248,7 +248,7 @@ def _require_parts(positions: h5py.Dataset, path: Path) -> None:
     DataError
         Naming the file that is missing, or was not written to its end.
     """
-    with hdf5.damage_told(hdf5.place(positions)):
+    with hdf5.damage_told(positions):
         sources = positions.virtual_sources()
         mapped = sum(source.vspace.get_select_npoints() for source in sources)
         if mapped != positions.size:
@@ -265,7 +265,9 @@ def _require_parts(positions: h5py.Dataset, path: Path) -> None:
                 remedy="move a file together with the folder of its parts",
             )
         with hdf5.open_file(part) as file:
-            hdf5.require_stored(hdf5.numbers(file["/"], dataset))
+            found = hdf5.find(file["/"], dataset)
+            assert isinstance(found, h5py.Dataset)  # as `hdf5.numbers` made sure of
+            hdf5.require_stored(found)
 
 
 def files_of(path: str | Path) -> list[Path]:

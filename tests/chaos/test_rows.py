@@ -156,6 +156,19 @@ def test_a_part_of_another_layout_is_not_written(commands, material):
         writer.write(piece)
 
 
+def test_a_bit_in_the_place_of_a_chunk(commands, material):
+    """Once other positions without a word."""
+    part = material.folder / "gen.shards/part-00000.h5"
+    with h5py.File(part) as file:
+        dataset = file["particles/trajectory/position/value"]
+        place = dataset.id.get_chunk_info(1).byte_offset
+    content = bytearray(part.read_bytes())
+    content[content.find(place.to_bytes(8, "little"))] ^= 4
+    part.write_bytes(content)
+    told = commands("msd", material.generated, "-o", material.folder / "o.json")
+    refused(told, "position/value: is damaged: its chunks are not where they were made")
+
+
 def test_rows_of_another_shape(commands, material):
     """Once a segmentation fault in HDF5."""
     with h5py.File(material.generated, "r+") as file:

@@ -7,10 +7,10 @@ from mdgan_hpc.errors import DataError, OutputExistsError, UsageError
 from mdgan_hpc.generate.run import generate
 from mdgan_hpc.models.file import Model, save_model
 from mdgan_hpc.trajectory import Trajectory
-from mdgan_hpc.trajectory.replicas import require_replicas, require_same_system, system_of
+from mdgan_hpc.trajectory.replicas import require_replicas, require_same_system
 from tests.generate.launch import generate as command
 from tests.generate.launch import needs_mpi
-from tests.models.test_neighbours import sighted
+from tests.support.neighbours import sighted
 
 OPTIONS = {"block_records": 48, "seed": 5, "burn_in": 30}
 
@@ -41,7 +41,7 @@ def positions(path):
 def test_extended_and_on_other_processes_it_is_the_same(model, reference, tmp_path):
     output = tmp_path / "g.h5"
     first = {"particles": 32, "records": 60, "supercell": "2,1,2", "block_particles": 16}
-    generate(model, output, workers=2, **first, **OPTIONS)
+    generate(model, output, workers=1, **first, **OPTIONS)
     # What is left out is as in the file.
     generate(model, output, workers=2, particles=48, records=120)
     np.testing.assert_array_equal(positions(output), positions(reference))
@@ -61,7 +61,6 @@ def test_the_file_says_what_it_is(reference):
         np.testing.assert_allclose(made.constant_cell, np.diag([16.0, 8.0, 16.0]))
         assert (made.ions_per_cell, made.n_particles) == (16, 48)
         assert made.parameter("supercell").tolist() == [2, 1, 2]
-        assert system_of(made) == "Li16 O32"
 
 
 def test_particles_are_whole_supercells_and_auto_makes_one(model, tmp_path, caplog):

@@ -25,22 +25,9 @@ from mdgan_hpc.training.data.dataset import Dataset
 from mdgan_hpc.training.data.windows import Windows
 from mdgan_hpc.training.distributed import Processes
 from mdgan_hpc.training.settings import TrainingConfig
-from tests.support.runs import simple_cubic, underdamped
-from tests.support.transition import cubic, make
-
-RADII, WIDTHS, CUTOFF = (2.5, 3.5, 4.5, 5.5, 6.5), (0.4, 0.5, 0.6, 0.7, 0.8), 7.5
-SHELLS = {"radii": RADII, "widths": WIDTHS, "cutoff": CUTOFF}
-SKEWED = np.array([[9.0, 0.0, 0.0], [-2.5, 6.0, 0.0], [0.4, -0.3, 11.0]])
-
-
-def ions(n_frames: int, n_ions: int, edge: float, seed: int) -> np.ndarray:
-    """Ions [T, N, 3] that start anywhere in a cube."""
-    start = edge * np.random.default_rng(seed).random((n_ions, 3))
-    return start + underdamped(n_frames, n_ions, seed)
-
-
-def described(runs: list[np.ndarray], cell: np.ndarray) -> list[np.ndarray]:
-    return NeighbourDescriptor.of_cell(cell, **SHELLS).of_runs(runs)
+from tests.support.neighbours import CUTOFF, RADII, SHELLS, SKEWED, WIDTHS, described, ions, sighted
+from tests.support.runs import simple_cubic
+from tests.support.transition import cubic
 
 
 def naive(positions: np.ndarray, cell: np.ndarray) -> np.ndarray:
@@ -68,24 +55,6 @@ def test_ions_and_their_images_are_seen_as_by_a_naive_loop():
     mean, deviation = neighbour_scales([seen])
     np.testing.assert_allclose(mean[:, 3], seen[..., 3].mean((0, 1)), rtol=1e-5)
     assert deviation.min() >= 0.2
-
-
-def sighted(records_per_step: int = 3) -> tuple[TransitionGenerator, np.ndarray]:
-    """A generator of four ions in eight cells of 4 Angstrom, and their box."""
-    box = 8.0 * np.eye(3)
-    seen = described([ions(50, 4, 8.0, 2)], box)
-    scales = neighbour_scales(seen).tolist()
-    return (
-        make(
-            cubic(4.0),
-            records_per_step,
-            particles=4,
-            cell=box.tolist(),
-            neighbour_shells=SHELLS,
-            neighbour_scales=scales,
-        ),
-        box,
-    )
 
 
 def history(generator: TransitionGenerator, records: int) -> torch.Tensor:
@@ -281,3 +250,18 @@ def test_the_descriptor_has_the_radii_of_the_configuration():
         TransitionConfig(neighbours="off", neighbour_width=1.0)
     with pytest.raises(ConfigError, match="neighbour_radii"):
         TransitionConfig(neighbour_radii=[9.0])
+
+
+def test_what_many_ions_see_over_runs_is_what_all_pairs_give(monkeypatch, caplog):
+    """By lists of neighbours over spans of time, the last of which is shorter."""
+    runs = [ions(n_frames, 40, 9.0, 7) for n_frames in (23, 61)]
+    descriptor = NeighbourDescriptor.of_cell(SKEWED, **SHELLS)
+    assert descriptor.worth_lists(40)
+    assert not descriptor.worth_lists(4)
+    monkeypatch.setattr("mdgan_hpc.models.neighbours._IONS", 160)
+    caplog.set_level(logging.INFO, "mdgan_hpc")
+    listed = descriptor.of_runs(runs)
+    assert "Neighbours: 84/84 frames" in caplog.text
+    monkeypatch.setattr("mdgan_hpc.models.neighbours._ALL_PAIRS", 10**6)
+    for seen, every in zip(listed, descriptor.of_runs(runs, silent=True), strict=True):
+        np.testing.assert_allclose(seen, every, atol=2e-5)

@@ -11,7 +11,7 @@ from mdgan_hpc.models.neighbour_list import BinnedSearch
 from mdgan_hpc.models.neighbours import NeighbourDescriptor
 from mdgan_hpc.models.supercell import Supercell
 from mdgan_hpc.models.transition.generator import TransitionGenerator
-from tests.models.test_neighbours import CUTOFF, SHELLS, SKEWED, sighted
+from tests.support.neighbours import CUTOFF, SHELLS, SKEWED, sighted
 from tests.support.transition import cubic, make
 
 LARGE = np.diag([3.0, 5.0, 2.0]) @ SKEWED

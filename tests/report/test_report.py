@@ -9,8 +9,10 @@ import pytest
 from mdgan_hpc.errors import DataError, UsageError
 from mdgan_hpc.parallel import SingleProcess
 from mdgan_hpc.report.advice import advise
+from mdgan_hpc.report.cells import by_cell
 from mdgan_hpc.report.comparison import compare
 from mdgan_hpc.report.results import Comparison
+from mdgan_hpc.report.sentences import sentences
 from mdgan_hpc.report.settings import ReportConfig
 from mdgan_hpc.results import load_results
 from tests.support.commands import run
@@ -181,3 +183,37 @@ def test_a_model_that_stands_still_gets_its_report(tmp_path):
     done = run("mdgan_hpc.cli.report", "--md", moving, "--generated", still, "-o", folder)
     assert done.returncode == 0, done.stderr
     assert "The model does not move as the MD does" in done.stdout
+
+
+def test_generated_cells_of_different_size_stand_beside_each_other(tmp_path):
+    rng, edge = np.random.default_rng(8), 9.0 * np.eye(3)
+    md = [write(tmp_path / f"md{k}.h5", brownian(400, 6, rng), cell=edge) for k in (1, 2)]
+    told = {"generator_label": "transition density"}
+    small, large = (
+        write(
+            tmp_path / f"{name}.h5",
+            brownian(400, 48, rng, d=d),
+            cell=np.diag(repeats) @ edge,
+            parameters=told | {"simulated_together": 6 * int(np.prod(repeats))} | more,
+        )
+        for name, d, repeats, more in (
+            ("small", 1.0, (1, 1, 1), {}),
+            ("large", 1.5, (2, 2, 1), {"supercell": np.array([2, 2, 1], np.int32)}),
+        )
+    )
+    config = ReportConfig(tuple(map(str, md)), (str(large), str(small)))
+    found = compare(config, SingleProcess())
+    assert found is not None
+    (ions, other), *_ = found.other_cells.items()
+    assert (found.ions_seen, ions) == ("6 ions", "24 ions in 2 x 2 x 1 cells")
+    assert found.generated.diffusion.total.d_angstrom2_per_ps == pytest.approx(1.0, rel=0.15)
+    assert other.diffusion.total.d_angstrom2_per_ps == pytest.approx(1.5, rel=0.15)
+    told = " ".join(sentences(found))
+    assert "against the size of the cell: 6 ions: " in told
+    assert "; 24 ions in 2 x 2 x 1 cells: 1." in told
+    # Against MD of the large cell, the large one is compared.
+    of_large = write(tmp_path / "md3.h5", brownian(400, 24, rng), cell=np.diag([18.0, 18.0, 9.0]))
+    nearest = by_cell((str(large),), str(of_large), "")
+    assert nearest == {"24 ions in 2 x 2 x 1 cells": (str(large),)}
+    with pytest.raises(DataError, match="cell that differs"):
+        by_cell((str(small),), str(of_large), "")

@@ -15,7 +15,7 @@ import numpy as np
 import mdgan_hpc
 from mdgan_hpc.analysis.fidelity.judge import judge
 from mdgan_hpc.analysis.runs import read_runs
-from mdgan_hpc.analysis.sites import Lattice
+from mdgan_hpc.analysis.sites.lattice import Lattice
 from mdgan_hpc.crystal import Crystal
 from mdgan_hpc.errors import MdganError
 from mdgan_hpc.models.file import load_model
@@ -79,7 +79,7 @@ def _minutes(begin: float) -> float:
 
 def _records(run: Path, interval_ps: float) -> int:
     with Trajectory(run) as trajectory:
-        return round((trajectory.n_records - 1) * trajectory.interval_ps / interval_ps)
+        return round((trajectory.n_records - 1) * trajectory.record_interval_ps / interval_ps)
 
 
 def _compared(long: list[Path], made: Path) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def _compared(long: list[Path], made: Path) -> dict[str, Any]:
         [piece[:shortest] for piece in pieces], runs.interval_ps, lattice
     )
     with Trajectory(made) as trajectory:
-        positions, interval = trajectory.positions(), trajectory.interval_ps
+        positions, interval = trajectory.positions(), trajectory.record_interval_ps
     verdict, _ = judge(reference, positions, interval, against="the long run")
     truth, ours = (mdgan_hpc.diffusion(p, accept_poor_model=True) for p in (long, made))
     found = {

@@ -6,7 +6,15 @@ from typing import Any
 import numpy as np
 
 from mdgan_hpc.analysis.sites.chains import LONGEST
-from mdgan_hpc.analysis.sites.jumps import BACK, CHAINED, COUNT, FOLLOWED, JUMP_LAGS, JumpSums
+from mdgan_hpc.analysis.sites.jumps import (
+    BACK,
+    CHAINED,
+    COUNT,
+    FOLLOWED,
+    JUMP_LAGS,
+    JumpSums,
+    JumpTable,
+)
 from mdgan_hpc.analysis.sites.kinds import SiteSymmetry
 from mdgan_hpc.analysis.sites.percolation import dimensions
 from mdgan_hpc.analysis.sites.results import (
@@ -159,14 +167,6 @@ def jump_kinds(
         more["barrier_ev"], more["barrier_error_ev"] = jackknife(
             lambda n, t: kt * np.log(tries * ways * t / n), counts[..., COUNT], time
         )
-    order = np.argsort(-rate[0] / ways, kind="stable")
-    reach = []
-    for k in range(n_kinds):
-        some = np.isin(kind, order[: k + 1])
-        reach.append(dimensions(table.begin[some], table.end[some], table.shift[some]))
-    matrix = np.zeros((sites.count, sites.count))
-    seen = table.counts[..., COUNT].sum(0)
-    np.add.at(matrix, (table.begin, table.end), seen)
     kinds = JumpKinds(
         begin=begin,
         end=end,
@@ -181,10 +181,21 @@ def jump_kinds(
         chained_error=chained[1],
         **more,
     )
-    graph = JumpGraph(
+    return kinds, _graph(table, kind, np.argsort(-rate[0] / ways, kind="stable"), sites.count)
+
+
+def _graph(table: JumpTable, kind: np.ndarray, order: np.ndarray, n_sites: int) -> JumpGraph:
+    """Return the graph of jumps of so many kinds [J], with these in the order of their rates."""
+    reach = []
+    for k in range(len(order)):
+        some = np.isin(kind, order[: k + 1])
+        reach.append(dimensions(table.begin[some], table.end[some], table.shift[some]))
+    seen = table.counts[..., COUNT].sum(0)
+    matrix = np.zeros((n_sites, n_sites))
+    np.add.at(matrix, (table.begin, table.end), seen)
+    return JumpGraph(
         table.begin, table.end, table.shift, kind, seen, matrix, np.array(reach, int), order
     )
-    return kinds, graph
 
 
 def correlation_factor(walk: np.ndarray) -> CorrelationFactor | None:

@@ -120,7 +120,7 @@ class Sites:
         # Each coordinate is an array of its own, so that NumPy works on whole vectors.
         table, places, labels, squares = self._table
         kind = positions.dtype
-        fraction = _turned(positions, self._inverse.astype(kind))
+        fraction = _turned(list(positions), self._inverse.astype(kind))
         cell = [np.floor(f) for f in fraction]
         voxel: Any = 0
         for f, c, n in zip(fraction, cell, table.shape, strict=True):

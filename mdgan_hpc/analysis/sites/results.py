@@ -10,8 +10,16 @@ from mdgan_hpc.results import Result, load_results, save_results
 from mdgan_hpc.verdict import Verdict
 
 
+class _WithNumbers(Result):
+    """A result some of whose arrays are numbers of things; JSON gives back floats."""
+
+    def _as_integers(self, *names: str) -> None:
+        for name in names:
+            object.__setattr__(self, name, np.asarray(getattr(self, name), int))
+
+
 @dataclass(frozen=True)
-class SiteTable(Result):
+class SiteTable(_WithNumbers):
     """The S sites of a cell of the lattice.
 
     Errors are standard errors, of independent blocks.
@@ -51,9 +59,12 @@ class SiteTable(Result):
     free_energy_ev: np.ndarray | None = None
     free_energy_error_ev: np.ndarray | None = None
 
+    def __post_init__(self) -> None:
+        self._as_integers("kind")
+
 
 @dataclass(frozen=True)
-class JumpKinds(Result):
+class JumpKinds(_WithNumbers):
     """The K kinds of jumps that are equivalent by symmetry, the most frequent first.
 
     Attributes
@@ -90,6 +101,9 @@ class JumpKinds(Result):
     barrier_ev: np.ndarray | None = None
     barrier_error_ev: np.ndarray | None = None
 
+    def __post_init__(self) -> None:
+        self._as_integers("begin", "end")
+
     @property
     def names(self) -> list[str]:
         """What the kinds are called: S1-S2 2.91."""
@@ -98,7 +112,7 @@ class JumpKinds(Result):
 
 
 @dataclass(frozen=True)
-class JumpGraph(Result):
+class JumpGraph(_WithNumbers):
     """The J jumps from sites of the cell to sites of the lattice, and where they lead.
 
     Attributes
@@ -127,6 +141,9 @@ class JumpGraph(Result):
     matrix: np.ndarray
     dimensions: np.ndarray
     order: np.ndarray
+
+    def __post_init__(self) -> None:
+        self._as_integers("begin", "end", "shift", "kind", "dimensions", "order")
 
 
 @dataclass(frozen=True)

@@ -148,10 +148,8 @@ class TransitionGenerator(Density):
         self.records_per_step, self.n_lags = r, p = len(extrapolation), len(extrapolation[0])
         if p < 3 * r:
             raise ValueError(f"{p} lags are too few for {r} records a step")
-        self.start_size, self.noise_size = (
-            particles // self._ions,
-            r * (1 + 3) * self.particles_per_sample,
-        )
+        self.start_size = self.particles_per_sample // self._ions
+        self.noise_size = r * (1 + 3) * self.particles_per_sample
         self._set_fitted(extrapolation, whitening, mean_bounds)
         self._bounds, self._mean_square = Bounds.of(config), 3 * one_record**2
         lattice = None if primitive is None else np.array(primitive)

@@ -1,6 +1,7 @@
 """Figures of sites and jumps: the network in the cell, rates, and how jumps know of each other."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -51,14 +52,16 @@ def site_network(sides: Sequence[Side], folder: Path) -> Drawn:
     corners = np.array(list(product((0, 1), repeat=3))) @ cell
     shape = np.mean([np.ptp(corners[:, j]) / np.ptp(corners[:, i]) for i, j in _VIEWS])
 
+    networks = [_network(found, cell, busiest) for found, _ in sides]
+
     def plot(fig: Any, axes: Sequence[Any]) -> None:
-        for ax, ((i, j), (found, _)) in zip(axes, product(_VIEWS, sides), strict=True):
+        for ax, ((i, j), index) in zip(axes, product(_VIEWS, range(len(sides))), strict=True):
             _outline(ax, cell, i, j)
-            _draw_network(ax, found, cell, (i, j), busiest)
+            _draw_network(ax, networks[index], (i, j))
             ax.set_xlabel(f"{'xyz'[i]} (Å)")
             ax.set_ylabel(f"{'xyz'[j]} (Å)")
             ax.set_aspect("equal")
-            ax.set_title(found.label)
+            ax.set_title(sides[index][0].label)
         handles = [
             _dot(axes[0], _SITE_COLOURS[k % len(_SITE_COLOURS)])
             for k in range(int(sides[0][0].sites.kind.max()) + 1)
@@ -90,42 +93,69 @@ def _rates(found: SitesResult) -> np.ndarray:
     return np.asarray((found.kinds.rate_per_ps / found.kinds.ways)[found.graph.kind])
 
 
-def _draw_network(
-    ax: Any, found: SitesResult, cell: np.ndarray, view: tuple[int, int], busiest: float
-) -> None:
-    """Draw lines and dots, those of all copies of the lattice's cell in the simulation's."""
+@dataclass(frozen=True)
+class _Network:
+    """Lines [L, 2, 3] and their widths, dots [D, 3] with their sizes and kinds, in a cell."""
+
+    lines: np.ndarray
+    widths: np.ndarray
+    dots: np.ndarray
+    sizes: np.ndarray
+    kinds: np.ndarray
+
+
+def _network(found: SitesResult, cell: np.ndarray, busiest: float) -> _Network:
+    """Return what is drawn: all copies of the lattice's cell in that of the simulation."""
+    shifts, inverse = _copies(found.lattice, cell), np.linalg.inv(cell)
+    graph, table, rates = found.graph, found.sites, _rates(found)
+    shown = np.flatnonzero(rates >= 0.02 * busiest)  # a thinner line would not be seen
+    starts = table.position[graph.begin[shown]]
+    ways = table.position[graph.end[shown]] + graph.shift[shown] @ found.lattice - starts
+    every = (starts[:, None] + shifts).reshape(-1, 3)
+    inside = np.flatnonzero(_inside(every @ inverse))
+    which = inside // len(shifts)
+    ways = ways[which]
+    ways = ways * _share_inside(every[inside] @ inverse, ways @ inverse)[:, None]
+    dots = (table.position[:, None] + shifts).reshape(-1, 3)
+    held = np.flatnonzero(_inside(dots @ inverse))
+    site = held // len(shifts)
+    return _Network(
+        np.stack([every[inside], every[inside] + ways], 1),
+        0.3 + 1.7 * np.sqrt(rates[shown][which] / busiest),
+        dots[held],
+        8 + 60 * table.share[site] / float(table.share.max()),
+        table.kind[site].astype(int),
+    )
+
+
+def _draw_network(ax: Any, network: _Network, view: tuple[int, int]) -> None:
     from matplotlib.collections import LineCollection
 
-    i, j = view
-    shifts = _copies(found.lattice, cell)
-    rates, graph, table = _rates(found), found.graph, found.sites
-    inverse = np.linalg.inv(cell)
-    lines, widths = [], []
-    for jump in np.argsort(rates):
-        if rates[jump] < 0.02 * busiest:
-            continue  # a line that would not be seen
-        start = table.position[graph.begin[jump]] + shifts
-        end = table.position[graph.end[jump]] + graph.shift[jump] @ found.lattice + shifts
-        inside = _inside(start @ inverse)
-        width = 0.3 + 1.7 * np.sqrt(rates[jump] / busiest)
-        for a, b in zip(start[inside], end[inside], strict=True):
-            b = a + _share_inside(a @ inverse, b @ inverse) * (b - a)
-            lines.append([a[[i, j]], b[[i, j]]])
-            widths.append(width)
-    ax.add_collection(LineCollection(lines, linewidths=widths, colors="0.55", zorder=1))
-    largest = float(table.share.max())
-    for site, position in enumerate(table.position):
-        places = position + shifts
-        places = places[_inside(places @ inverse)]
-        ax.scatter(
-            places[:, i],
-            places[:, j],
-            s=8 + 60 * table.share[site] / largest,
-            color=_SITE_COLOURS[int(table.kind[site]) % len(_SITE_COLOURS)],
-            edgecolors="black",
-            linewidths=0.5,
-            zorder=2,
+    # What lies behind another line or dot is not drawn.
+    lines = network.lines[..., list(view)]
+    lines = np.where(np.any(lines[:, :1] > lines[:, 1:], 2, keepdims=True), lines[:, ::-1], lines)
+    front = _first_of_equal(lines.reshape(-1, 4), network.widths)
+    ax.add_collection(
+        LineCollection(
+            list(lines[front]), linewidths=network.widths[front], colors="0.55", zorder=1
         )
+    )
+    dots = network.dots[:, list(view)]
+    front = _first_of_equal(dots, network.sizes)
+    ax.scatter(
+        *dots[front].T,
+        s=network.sizes[front],
+        color=[_SITE_COLOURS[k % len(_SITE_COLOURS)] for k in network.kinds[front]],
+        edgecolors="black",
+        linewidths=0.5,
+        zorder=2,
+    )
+
+
+def _first_of_equal(rows: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Return the numbers of rows [n, k] that differ by a tenth at least, the largest of each."""
+    order = np.argsort(-sizes, kind="stable")
+    return np.asarray(order[np.unique(np.round(rows[order], 1), axis=0, return_index=True)[1]])
 
 
 def _copies(lattice: np.ndarray, cell: np.ndarray) -> np.ndarray:
@@ -140,12 +170,11 @@ def _inside(fraction: np.ndarray) -> np.ndarray:
     return np.asarray(((fraction > -1e-6) & (fraction < 1 + 1e-6)).all(1))
 
 
-def _share_inside(a: np.ndarray, b: np.ndarray) -> float:
-    """Return the share of the line from a to b that is in the cell, from a on; fractions."""
-    step = b - a
+def _share_inside(start: np.ndarray, way: np.ndarray) -> np.ndarray:
+    """Return the share of each way [n, 3] that is in the cell, from its start on; fractions."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        limits = np.where(step > 0, (1 - a) / step, np.where(step < 0, -a / step, np.inf))
-    return float(np.clip(limits.min(), 0, 1))
+        limits = np.where(way > 0, (1 - start) / way, np.where(way < 0, -start / way, np.inf))
+    return np.asarray(np.clip(limits.min(1), 0, 1))
 
 
 def _outline(ax: Any, cell: np.ndarray, i: int, j: int) -> None:

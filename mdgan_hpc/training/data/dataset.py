@@ -284,9 +284,11 @@ class Dataset:
             part, run_k=kelvin, temperatures=self.temperatures.some(sorted(set(kelvin)))
         )
 
-    def with_neighbours(self, descriptor: NeighbourDescriptor | None) -> Self:
+    def with_neighbours(
+        self, descriptor: NeighbourDescriptor | None, *, silent: bool = False
+    ) -> Self:
         """Return these data with the neighbour descriptor of every ion at every frame."""
-        described = None if descriptor is None else descriptor.of_runs(self.runs)
+        described = None if descriptor is None else descriptor.of_runs(self.runs, silent=silent)
         return dataclasses.replace(self, neighbours=described)
 
     def bootstrap(self, replica: int, seed: int, grouping: tuple[int, Grouping]) -> Self:

@@ -10,6 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from mdgan_hpc.hdf5_integrity import seal_places
 from mdgan_hpc.hdf5_output import hdf5_written
 from mdgan_hpc.outputs import replaced, written_whole
 from mdgan_hpc.provenance import as_json
@@ -46,6 +47,7 @@ def _make_datasets(file: h5py.File, plan: BlockPlan, shape: tuple[int, int]) -> 
             name, (*shape, 3), "<f4", chunks=chunk, dcpl=_early(np.nan), fillvalue=np.nan
         )
         dataset.attrs["unit"] = layout.LENGTH_UNIT if name == POSITION else layout.VELOCITY_UNIT
+        seal_places(dataset)
 
 
 def _make_ledger(

@@ -32,7 +32,7 @@ TRAIN = (
     "phase.likelihood.warm_up=12",
 )
 #: Disturbances of a kind in the long suite.
-COUNT = int(os.environ.get("MDGAN_CHAOS", "50"))
+COUNT = int(os.environ.get("MDGAN_CHAOS", "25"))
 GENERATE = ("--particles", 150, "--records", 600, "--block-particles", 64, "--seed", 1)
 GENERATE = (*GENERATE, "--block-records", 100, "--save-interval", 0.05)
 FATAL = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGUSR2)

@@ -1,0 +1,89 @@
+"""What HDF5 does not look at itself, and crashes or reads something else where it is damaged."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from mdgan_hpc.errors import DataError
+
+#: The mark of a heap of texts, its version, and three bytes of nothing.
+_HEAP = b"GCOL\x01\0\0\0"
+#: At both ends of a file, where heaps are looked for.
+_ENDS_BYTES = 2**18
+#: The attribute of a dataset that is a digest of the places of its chunks.
+_PLACES = "places_sha256"
+_TELLS_CHUNKS = hasattr(h5py.h5d.DatasetID, "chunk_iter")
+
+
+def require_heaps(path: Path) -> None:
+    """Walk through the heaps of texts: one that is damaged lets HDF5 (2.0) turn round for ever.
+
+    Looked for where writers put them, at both ends of the file. A heap is its mark, version, size,
+    and objects one after the other (HDF5 File Format Specification 3.0, III.E).
+
+    Raises
+    ------
+    DataError
+        Naming the byte.
+    """
+    size = path.stat().st_size
+    with open(path, "rb") as stream:
+        for start in sorted({0, max(0, size - _ENDS_BYTES)}):
+            stream.seek(start)
+            piece = stream.read(_ENDS_BYTES)
+            at = piece.find(_HEAP)
+            while at >= 0:
+                if not _sound_heap(piece[at:], size - start - at):
+                    raise DataError(
+                        "is damaged: a heap of texts", where=f"{path}, byte {start + at}"
+                    )
+                at = piece.find(_HEAP, at + len(_HEAP))
+
+
+def _sound_heap(piece: bytes, room: int) -> bool:
+    """Tell whether a heap ends within the `room` bytes of its file, and its objects within it."""
+    end = int.from_bytes(piece[8:16], "little")
+    if end > room:  # HDF5 allocates what it claims
+        return False
+    at = 16
+    while at + 16 <= min(end, len(piece)):
+        number = int.from_bytes(piece[at : at + 2], "little")
+        length = int.from_bytes(piece[at + 8 : at + 16], "little")
+        # An object is padded to 8 bytes behind its head; free space counts its head.
+        step = 16 + length + -length % 8 if number else length
+        if step < 1 or at + step > end:
+            return False
+        at += step
+    return True
+
+
+def seal_places(dataset: h5py.Dataset) -> None:
+    """Store a digest of where the chunks of a dataset lie, all of which are allocated by now.
+
+    Not with HDF5 before 1.12.3, which takes as long to tell of one chunk as of all.
+    """
+    if _TELLS_CHUNKS:
+        dataset.attrs[_PLACES] = _places(dataset)
+
+
+def require_places(dataset: h5py.Dataset, where: Callable[[h5py.Dataset], str]) -> None:
+    """Raise if chunks lie elsewhere than when the dataset was made: one bit there moves numbers.
+
+    Datasets without a digest are taken as they are.
+
+    Raises
+    ------
+    DataError
+    """
+    told = dataset.attrs.get(_PLACES)
+    if told is not None and _TELLS_CHUNKS and told != _places(dataset):
+        raise DataError("is damaged: its chunks are not where they were made", where=where(dataset))
+
+
+def _places(dataset: h5py.Dataset) -> str:
+    found: list[tuple[int, ...]] = []
+    dataset.id.chunk_iter(lambda chunk: found.append((*chunk.chunk_offset, chunk.byte_offset)))
+    return hashlib.sha256(np.array(sorted(found), "<i8").tobytes()).hexdigest()

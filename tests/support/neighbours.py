@@ -1,0 +1,40 @@
+"""Shells, a skewed cell and a generator whose ions see each other."""
+
+import numpy as np
+
+from mdgan_hpc.models.neighbours import NeighbourDescriptor, neighbour_scales
+from mdgan_hpc.models.transition.generator import TransitionGenerator
+from tests.support.runs import underdamped
+from tests.support.transition import cubic, make
+
+RADII, WIDTHS, CUTOFF = (2.5, 3.5, 4.5, 5.5, 6.5), (0.4, 0.5, 0.6, 0.7, 0.8), 7.5
+SHELLS = {"radii": RADII, "widths": WIDTHS, "cutoff": CUTOFF}
+SKEWED = np.array([[9.0, 0.0, 0.0], [-2.5, 6.0, 0.0], [0.4, -0.3, 11.0]])
+
+
+def ions(n_frames: int, n_ions: int, edge: float, seed: int) -> np.ndarray:
+    """Ions [T, N, 3] that start anywhere in a cube."""
+    start = edge * np.random.default_rng(seed).random((n_ions, 3))
+    return start + underdamped(n_frames, n_ions, seed)
+
+
+def described(runs: list[np.ndarray], cell: np.ndarray) -> list[np.ndarray]:
+    return NeighbourDescriptor.of_cell(cell, **SHELLS).of_runs(runs)
+
+
+def sighted(records_per_step: int = 3) -> tuple[TransitionGenerator, np.ndarray]:
+    """A generator of four ions in eight cells of 4 Angstrom, and their box."""
+    box = 8.0 * np.eye(3)
+    seen = described([ions(50, 4, 8.0, 2)], box)
+    scales = neighbour_scales(seen).tolist()
+    return (
+        make(
+            cubic(4.0),
+            records_per_step,
+            particles=4,
+            cell=box.tolist(),
+            neighbour_shells=SHELLS,
+            neighbour_scales=scales,
+        ),
+        box,
+    )
