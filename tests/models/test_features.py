@@ -71,7 +71,7 @@ def test_every_row_gives_both_the_same_along_a_trajectory(build):
     n_steps = history.residual.shape[1]
     carried = {name: columns[name][..., 0].contiguous() for name in table.carried()}
     r = generator.records_per_step
-    rows = [(name, row, row.compiled()) for name, row in table.rows.items()]
+    rows = [(name, row, row.compiled(None)) for name, row in table.rows.items()]
     for number in range(n_steps):
         for name, row, compiled in rows:
             wanted = row.inputs({n: v[..., number] for n, v in columns.items()})

@@ -239,6 +239,7 @@ def test_noise_is_calibrated_until_free_runs_are_as_hot_as_the_data():
         network.scalars_bias.copy_(torch.tensor([0.0, -0.008])[None, :, None])
         one_record = generator.inverse_whitening[0, 0].item()
         generator._mean_square = 3 * one_record**2
+        generator._levels = [(one_record, None)]
     generator.prepare(windows(generator, generator.config.history_records, 64))
     random = torch.Generator().manual_seed(1)
     generator.calibrate(
