@@ -304,7 +304,8 @@ UNLIKE = [
 
 @pytest.mark.parametrize(
     ("command", "first", "second", "words_told"),
-    [("mdgan-msd", *case) for case in UNLIKE] + [("mdgan-train", *UNLIKE[number]) for number in (0, 3, 8)],
+    [("mdgan-msd", *case) for case in UNLIKE]
+    + [("mdgan-train", *UNLIKE[number]) for number in (0, 3, 8)],
 )
 def test_what_is_no_replica_is_refused(
     shelf: Path, tmp_path: Path, command: str, first: str, second: str, words_told: str
