@@ -16,7 +16,7 @@ TEST := $(BIN)/python -m pytest --numprocesses $(JOBS)
 help:
 	@echo "make demo          set up .venv, then SIESTA runs -> model -> trajectories -> D, with figures"
 	@echo "make test          set up .venv, then all tests but the long ones; JOBS=8 for eight at once"
-	@echo "make test-slow     known answers: processes whose D is known (twelve minutes)"
+	@echo "make test-slow     known answers: processes whose D is known (a quarter of an hour)"
 	@echo "make test-chaos    damaged inputs, kills, two writers: thousands of each (half an hour)"
 	@echo "make zoo           worlds of many kinds, simulated, learned and compared (hours; docs/zoo.md)"
 	@echo "make test-cluster  every job script on a real Slurm (root, Debian)"
@@ -74,7 +74,7 @@ $(DEMO)/msd.json: $(DEMO)/generated.done
 test: .venv/installed
 	$(TEST) --dist loadfile -m "not benchmark and not slow and not chaos"
 
-# Processes whose D and alpha2 are known, learned and generated: about twelve minutes of two cores.
+# Processes whose D and alpha2 are known, learned and generated: about a quarter of an hour of two cores.
 test-slow: .venv/installed
 	$(TEST) --dist load -m slow tests/training/test_known_answers.py
 

@@ -5,15 +5,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from mdgan_hpc.errors import UsageError
-from mdgan_hpc.generate.condition import at_temperature
+from mdgan_hpc.generate.condition import needs_burn_in
 from mdgan_hpc.generate.settings import GenerateConfig
 from mdgan_hpc.models.file import Model, load_model
 from mdgan_hpc.models.supercell import Supercell
 
 _log = logging.getLogger(__name__)
 
-#: Records dropped before the first that is stored, in a supercell, of the longest training run:
-#: cells drawn one by one are put side by side, and their ions must find to each other first.
+#: Of the longest training run, dropped before the first record that is stored, in a supercell and
+#: at a temperature between: cells drawn one by one are put side by side, and their ions must find
+#: to each other first.
 _BURN_IN = 0.25
 #: Records by particles that are computed at once in a supercell at most: bounds the memory.
 _SEGMENT = 2**20
@@ -36,16 +37,17 @@ def settled(config: GenerateConfig, model: Model) -> tuple[GenerateConfig, Model
     UsageError
         If the temperature or the supercell cannot be.
     """
-    config, model = at_temperature(config, model)
+    model = model.at(config.temperature_k)
     supercell = _supercell(config, model)
+    burn_in = config.burn_in
+    if burn_in is None:
+        share = _BURN_IN if supercell is not None or needs_burn_in(model) else 0.0
+        burn_in = round(share * model.training_span_ps / model.record_interval_ps)
     if supercell is None:
-        return replace(config, burn_in=config.burn_in or 0), model
+        return replace(config, burn_in=burn_in), model
     model = model.in_supercell(supercell)
     ions = model.generator.particles_per_sample
     each = ions * (len(model.generators) if config.supercell == AUTO else 1)
-    burn_in = config.burn_in
-    if burn_in is None:
-        burn_in = round(_BURN_IN * model.training_span_ps / model.record_interval_ps)
     return (
         replace(
             config,

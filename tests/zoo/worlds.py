@@ -42,8 +42,6 @@ class World:
         Commands before the runs, such as a melt and its quench.
     media : int
         1: all runs are of one system; 3: each is of a system prepared anew, and so is the truth.
-    mass : dict of str to float
-        Of labels that are no elements.
     """
 
     name: str
