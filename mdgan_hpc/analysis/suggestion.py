@@ -96,7 +96,10 @@ def innovation(products: np.ndarray, step_skip: int) -> float:
     triangle = step_skip - np.abs(np.arange(1 - step_skip, step_skip))
     lags = step_skip * np.arange(PAST + 1)[:, None] + np.arange(1 - step_skip, step_skip)
     together = (triangle * products[np.abs(lags)]).sum(1)
-    weights = solve_toeplitz(together[:-1], together[1:])
+    try:
+        weights = solve_toeplitz(together[:-1], together[1:])
+    except np.linalg.LinAlgError:  # as of one steady velocity: nothing is left open
+        return 0.0
     return float(np.sqrt(max(0.0, 1 - weights @ together[1:] / together[0])))
 
 

@@ -69,6 +69,10 @@ def test_innovation_of_known_motion(skip):
     assert found == pytest.approx(left.std() / coarse.std(), rel=0.02)
 
 
+def test_a_steady_velocity_leaves_nothing_open():
+    assert innovation(np.ones(30), 2) == pytest.approx(0.0, abs=1e-6)
+
+
 def test_records_lie_so_far_apart_that_something_new_happens_in_between(tmp_path):
     """Smooth oscillations, 200 frames a period: ten records a period, not two hundred."""
     random, n = np.random.default_rng(1), 60_000
