@@ -1,6 +1,7 @@
 """JSON lines and TensorBoard tell every step once, also after a kill."""
 
 import json
+import time
 
 import pytest
 
@@ -24,6 +25,7 @@ def test_steps_after_the_last_checkpoint_are_forgotten(tmp_path):
     write(tmp_path, 0, range(1, 7), 0.0)
     with open(tmp_path / METRICS_NAME, "a") as lines:
         lines.write('{"step": 7, "cri')  # killed in the middle of a line
+    time.sleep(1)  # TensorBoard orders its files by the second in their names
     write(tmp_path, 4, range(5, 9), 100.0)
     rows = [json.loads(line) for line in (tmp_path / METRICS_NAME).read_text().splitlines()]
     assert [row["step"] for row in rows] == list(range(1, 9))
