@@ -94,12 +94,14 @@ class Compiled(NamedTuple):
     """The functions of a row that a free run calls, with contiguous arrays.
 
     `inputs` and `after` at each step; `begin` before the first of a run, whose result depends on
-    no run before.
+    no run before; `share`, where ions share noise, after `inputs`: it takes the normal numbers
+    [r, 3, B] of a step and returns those that are not independent.
     """
 
     inputs: Callable[[State], Inputs]
     after: Callable[[State, Step], State]
     begin: Callable[[], None] = _nothing
+    share: Callable[[Tensor], Tensor] | None = None
 
 
 class Feature(nn.Module):

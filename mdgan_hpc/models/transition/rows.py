@@ -1,6 +1,7 @@
 """The rows of the feature table, and the table itself (`feature_table`): add an input here."""
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,9 @@ from mdgan_hpc.models.transition.features import (
     History,
     Inputs,
     Step,
+    _nothing,
 )
+from mdgan_hpc.models.transition.shared_noise import SharedNoise
 
 
 def feature_table(
@@ -49,7 +52,7 @@ def feature_table(
         rows.append(Place(primitive, whole, waves, extrapolation.sum(0)))
     if cell is not None and neighbour_shells is not None and neighbour_scales is not None:
         descriptor = NeighbourDescriptor.of_cell(cell, **neighbour_shells)
-        rows.append(Neighbours(descriptor, neighbour_scales, particles, listed))
+        rows.append(Neighbours(descriptor, neighbour_scales, particles, listed, r))
     if temperatures is not None:
         rows.append(Temperature(temperatures))
     return FeatureTable(rows, config.vector_bound)
@@ -308,9 +311,12 @@ class Neighbours(Feature):
         k that share a cell.
     listed : bool
         Free runs keep a list of the neighbours of each ion: cheaper where there are many.
+    records_per_step : int
+        r.
     """
 
     name = "neighbours"
+    coupling: Tensor
     scales: Tensor
     cell: Tensor
     images: Tensor
@@ -321,6 +327,7 @@ class Neighbours(Feature):
         scales: list[list[list[float]]],
         particles: int,
         listed: bool,
+        records_per_step: int,
     ) -> None:
         super().__init__()
         self.particles, self.listed = particles, listed
@@ -328,7 +335,13 @@ class Neighbours(Feature):
         self._buffer("cell", descriptor.cell.numpy())
         self._buffer("images", descriptor.images.numpy())
         self._buffer("scales", scales)
-        self.n_vectors = self.n_scalars = len(descriptor.radii)
+        self.n_vectors = self.n_scalars = shells = len(descriptor.radii)
+        self._buffer("coupling", np.zeros((2, records_per_step, records_per_step, shells)))
+
+    def _load_from_state_dict(self, state: dict[str, Tensor], prefix: str, *others: Any) -> None:
+        # Models of before noise was shared have none.
+        state.setdefault(prefix + "coupling", torch.zeros_like(self.coupling))
+        super()._load_from_state_dict(state, prefix, *others)
 
     def descriptor(self) -> NeighbourDescriptor:
         """Return the descriptor, in single precision on the device of this model."""
@@ -351,14 +364,18 @@ class Neighbours(Feature):
         """Describe the places of the ions that share a cell: neighbouring columns."""
         descriptor, scales, k = self.descriptor(), self.scales, self.particles
         tracked = descriptor.tracked() if self.listed else None
+        shared, near = SharedNoise(self.coupling), []
 
         def inputs(known: State) -> Inputs:
-            places = torch.unflatten(known["place"], 1, (-1, k))
-            return self._scaled(descriptor.of_places(places, tracked).flatten(2), scales)
+            pairs = descriptor.pairs(torch.unflatten(known["place"], 1, (-1, k)), tracked)
+            near[:] = [pairs]
+            return self._scaled(pairs.summed(), scales)
 
-        if tracked is None:
-            return Compiled(inputs, self.after)
-        return Compiled(inputs, self.after, tracked.forget)
+        def share(noise: Tensor) -> Tensor:
+            return shared.share(noise, near[0])
+
+        begin = _nothing if tracked is None else tracked.forget
+        return Compiled(inputs, self.after, begin, share if self.coupling.any() else None)
 
     @staticmethod
     def _scaled(described: Tensor, scales: Tensor) -> Inputs:

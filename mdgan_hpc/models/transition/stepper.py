@@ -191,6 +191,9 @@ class InferenceKernel:
             candidate = torch.addcmul(fresh @ both[: h + 1], reset, old @ both[h:])
             memory = torch.lerp(_tanh(candidate).float(), memory, keep.float())
             both = torch.cat([both[: h + 1], memory.to(precision)])
+            for row in self.features:
+                if row.share is not None:
+                    draw[r:] = row.share(draw[r:].view(r, 3, -1)).view(3 * r, -1)
             if changes:
                 draw[r:] *= self.noise.log_factor(known["displacements"][0], 0).exp()
             residual = sampler.draw(draw, head @ both)
