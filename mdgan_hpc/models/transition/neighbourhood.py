@@ -9,9 +9,16 @@ from mdgan_hpc.errors import UsageError
 from mdgan_hpc.models.base import DataSummary
 from mdgan_hpc.models.neighbours import NeighbourDescriptor, contact_distance, neighbour_scales
 from mdgan_hpc.models.supercell import Supercell
+from mdgan_hpc.models.transition import fit
 from mdgan_hpc.models.transition.config import TransitionConfig
 
 _log = logging.getLogger(__name__)
+#: Records in a step where inertia is resolved (`fit.predictable`).
+_RECORDS_PER_STEP = 2
+#: Share of what is left open from which on ions should see each other at every record.
+_TOLD_WITHIN_A_STEP = 0.15
+#: Ions in a supercell at most: one process moves them all.
+_MOST_IONS = 1_000_000
 
 
 def descriptor_for(config: TransitionConfig, summary: DataSummary) -> NeighbourDescriptor | None:
@@ -38,14 +45,39 @@ def descriptor_for(config: TransitionConfig, summary: DataSummary) -> NeighbourD
     )
 
 
+def records_per_step(summary: DataSummary, resolved: bool) -> int:
+    """Return how many records a step makes together.
+
+    Two where a record resolves the inertia of an ion, as errors of shorter steps add up more; one
+    where it does not, and one where ions are so dense that how those around an ion move within a
+    step tells much of its second record.
+
+    Parameters
+    ----------
+    summary : DataSummary
+    resolved : bool
+        See `fit.predictable`.
+    """
+    if not resolved:
+        return 1
+    if summary.neighbours is None:
+        return _RECORDS_PER_STEP
+    told = fit.told_by_neighbours(summary.runs, summary.neighbours, summary.step_skip)
+    _log.info("Neighbours that move tell %.0f %% of what one record leaves open.", 100 * told)
+    return 1 if told > _TOLD_WITHIN_A_STEP else _RECORDS_PER_STEP
+
+
 def neighbour_arguments(
-    summary: DataSummary, descriptor: NeighbourDescriptor | None
+    summary: DataSummary, descriptor: NeighbourDescriptor | None, per_step: int
 ) -> dict[str, Any]:
-    """Return the arguments of a generator whose ions see each other by `descriptor`."""
+    """Return the arguments of a generator whose ions see each other by `descriptor`.
+
+    Its change over a step is shown where a step is one record: over a longer one it says little.
+    """
     if descriptor is None:
         return {}
     assert summary.neighbours is not None
-    return {
+    arguments = {
         "particles": summary.ions_per_run,
         "cell": descriptor.cell.tolist(),
         "neighbour_shells": {
@@ -55,6 +87,27 @@ def neighbour_arguments(
         },
         "neighbour_scales": neighbour_scales(summary.neighbours).tolist(),
     }
+    if per_step == 1:
+        changes = [d[summary.step_skip :] - d[: -summary.step_skip] for d in summary.neighbours]
+        arguments["neighbour_changes"] = neighbour_scales(changes)[1].tolist()
+    return arguments
+
+
+def repeated(arguments: dict[str, Any], ions: int, supercell: Supercell) -> dict[str, Any]:
+    """Return the arguments of a generator of `ions` in a cell, for a supercell.
+
+    Raises
+    ------
+    UsageError
+        If that holds too many ions.
+    """
+    if ions * supercell.n_cells > _MOST_IONS:
+        raise UsageError(
+            f"a supercell of {supercell} cells holds {ions * supercell.n_cells} ions, more than "
+            f"{_MOST_IONS}",
+            remedy="use a smaller one",
+        )
+    return {**arguments, "repeats": None if supercell.n_cells == 1 else list(supercell.repeats)}
 
 
 def side_by_side(

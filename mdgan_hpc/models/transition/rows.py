@@ -1,7 +1,6 @@
 """The rows of the feature table, and the table itself (`feature_table`): add an input here."""
 
 import math
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,9 +18,8 @@ from mdgan_hpc.models.transition.features import (
     History,
     Inputs,
     Step,
-    _nothing,
 )
-from mdgan_hpc.models.transition.shared_noise import SharedNoise
+from mdgan_hpc.models.transition.surroundings import Neighbours, over
 
 
 def feature_table(
@@ -35,6 +33,7 @@ def feature_table(
     cell: np.ndarray | None,
     neighbour_shells: Shells | None,
     neighbour_scales: list[list[list[float]]] | None,
+    neighbour_changes: list[list[float]] | None,
     particles: int,
     listed: bool,
     temperatures: Temperatures | None = None,
@@ -52,15 +51,11 @@ def feature_table(
         rows.append(Place(primitive, whole, waves, extrapolation.sum(0)))
     if cell is not None and neighbour_shells is not None and neighbour_scales is not None:
         descriptor = NeighbourDescriptor.of_cell(cell, **neighbour_shells)
-        rows.append(Neighbours(descriptor, neighbour_scales, particles, listed, r))
+        row = Neighbours(descriptor, neighbour_scales, neighbour_changes, particles, listed=listed)
+        rows.append(row)
     if temperatures is not None:
         rows.append(Temperature(temperatures))
     return FeatureTable(rows, config.vector_bound)
-
-
-def _over(values: Tensor, like: Tensor) -> Tensor:
-    """Give values axes of length one behind their own, as many as `like` has."""
-    return values.view(*values.shape, *[1] * (like.ndim - values.ndim))
 
 
 class LastDisplacements(Feature):
@@ -215,7 +210,7 @@ class MovingAverages(Feature):
         """See `Feature.inputs`."""
         offset = known["ema_offset"]
         scalars = (known["ema_activity"] + self.floor).log()
-        return Inputs(vectors=[offset / _over(self.scales, offset)], scalars=[scalars])
+        return Inputs(vectors=[offset / over(self.scales, offset)], scalars=[scalars])
 
     def compiled(self, temperature_k: float | None) -> Compiled:
         """Multiply by inverse scales."""
@@ -297,91 +292,6 @@ class Place(Feature):
             return {"place": place - place.floor()}
 
         return Compiled(inputs, after)
-
-
-class Neighbours(Feature):
-    """The neighbour descriptor of each ion: data bring it along, free runs look at the places.
-
-    Parameters
-    ----------
-    descriptor : NeighbourDescriptor
-    scales : nested list, [2, A, 4]
-        Mean and standard deviation (`neighbour_scales`).
-    particles : int
-        k that share a cell.
-    listed : bool
-        Free runs keep a list of the neighbours of each ion: cheaper where there are many.
-    records_per_step : int
-        r.
-    """
-
-    name = "neighbours"
-    coupling: Tensor
-    scales: Tensor
-    cell: Tensor
-    images: Tensor
-
-    def __init__(
-        self,
-        descriptor: NeighbourDescriptor,
-        scales: list[list[list[float]]],
-        particles: int,
-        listed: bool,
-        records_per_step: int,
-    ) -> None:
-        super().__init__()
-        self.particles, self.listed = particles, listed
-        self._shells = descriptor
-        self._buffer("cell", descriptor.cell.numpy())
-        self._buffer("images", descriptor.images.numpy())
-        self._buffer("scales", scales)
-        self.n_vectors = self.n_scalars = shells = len(descriptor.radii)
-        self._buffer("coupling", np.zeros((2, records_per_step, records_per_step, shells)))
-
-    def _load_from_state_dict(self, state: dict[str, Tensor], prefix: str, *others: Any) -> None:
-        # Models of before noise was shared have none.
-        state.setdefault(prefix + "coupling", torch.zeros_like(self.coupling))
-        super()._load_from_state_dict(state, prefix, *others)
-
-    def descriptor(self) -> NeighbourDescriptor:
-        """Return the descriptor, in single precision on the device of this model."""
-        shells = self._shells
-        return NeighbourDescriptor(
-            self.cell, shells.radii, shells.widths, shells.cutoff, self.images
-        )
-
-    def along(self, history: History) -> State:
-        """See `Feature.along`."""
-        if history.neighbours is None:
-            raise ValueError("the windows bring no neighbour descriptor")
-        return {"neighbours": history.neighbours}
-
-    def inputs(self, known: State) -> Inputs:
-        """See `Feature.inputs`."""
-        return self._scaled(known["neighbours"], self.scales)
-
-    def compiled(self, temperature_k: float | None) -> Compiled:
-        """Describe the places of the ions that share a cell: neighbouring columns."""
-        descriptor, scales, k = self.descriptor(), self.scales, self.particles
-        tracked = descriptor.tracked() if self.listed else None
-        shared, near = SharedNoise(self.coupling), []
-
-        def inputs(known: State) -> Inputs:
-            pairs = descriptor.pairs(torch.unflatten(known["place"], 1, (-1, k)), tracked)
-            near[:] = [pairs]
-            return self._scaled(pairs.summed(), scales)
-
-        def share(noise: Tensor) -> Tensor:
-            return shared.share(noise, near[0])
-
-        begin = _nothing if tracked is None else tracked.forget
-        return Compiled(inputs, self.after, begin, share if self.coupling.any() else None)
-
-    @staticmethod
-    def _scaled(described: Tensor, scales: Tensor) -> Inputs:
-        mean, deviation = (_over(s, described) for s in scales)
-        scaled = (described - mean) / deviation
-        return Inputs(vectors=[scaled[:, :3]], scalars=[scaled[:, 3]])
 
 
 class Temperature(Feature):
