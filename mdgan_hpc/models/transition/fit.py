@@ -125,6 +125,8 @@ def told_by_neighbours(
     """
     p = 12
     records = p + 2 + _SEEN // runs[0].shape[1]
+    if len(runs[0][::step_skip]) < 4 * p:
+        return 0.0
     moved = np.diff(runs[0][::step_skip][:records], axis=0)
     vectors = neighbours[0][::step_skip][:records, :, :, :3].astype(float).swapaxes(2, 3)
     now = np.arange(p, len(moved))

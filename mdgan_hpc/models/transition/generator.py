@@ -4,8 +4,8 @@ At each step the network gives the joint density of the next few displacements: 
 extrapolation of the last ones leaves a residual, which is whitened, and each whitened residual gets
 a mixture of Gaussians whose weights, means and covariances depend on the slower residuals, on the
 rows of the feature table (`features`), and on a memory (a gated recurrent unit). In a crystal the
-mobile ions of a cell see each other by a neighbour descriptor: whether one hops depends on who is
-beside it. A step spans several records because the force on an ion stays alike for tens of
+mobile ions of a cell see each other by a neighbour descriptor (whether one hops depends on who is
+beside it), and share noise (`shared_noise`). A step spans several records because the force on an ion stays alike for tens of
 femtoseconds: errors of shorter steps are not independent and add up in free runs. Because the
 density is tractable, the rate of rare events (hops) is held by the likelihood of the data, which an
 adversarial game alone does not hold still.
@@ -33,10 +33,9 @@ from mdgan_hpc.models.base import (
 from mdgan_hpc.models.condition import Temperatures
 from mdgan_hpc.models.neighbours import NeighbourDescriptor, Shells
 from mdgan_hpc.models.supercell import Supercell
-from mdgan_hpc.models.transition import fit, thermal
+from mdgan_hpc.models.transition import thermal
 from mdgan_hpc.models.transition.calibrate import calibrated_noise
 from mdgan_hpc.models.transition.config import TransitionConfig
-from mdgan_hpc.models.transition.equivariance import group_arguments
 from mdgan_hpc.models.transition.format_1 import upgrade
 from mdgan_hpc.models.transition.likelihood import (
     Forced,
@@ -45,14 +44,9 @@ from mdgan_hpc.models.transition.likelihood import (
     mixtures,
     teacher_forced,
 )
+from mdgan_hpc.models.transition.measured import measured
 from mdgan_hpc.models.transition.mixture import Bounds, Mixture, NoiseByEnergy
-from mdgan_hpc.models.transition.neighbourhood import (
-    descriptor_for,
-    neighbour_arguments,
-    records_per_step,
-    repeated,
-    side_by_side,
-)
+from mdgan_hpc.models.transition.neighbourhood import descriptor_for, repeated, side_by_side
 from mdgan_hpc.models.transition.network import Weights, network_of
 from mdgan_hpc.models.transition.rows import Place, feature_table
 from mdgan_hpc.models.transition.shared_noise import SharedNoise
@@ -224,23 +218,8 @@ class TransitionGenerator(Density):
         cls, config: TransitionConfig, summary: DataSummary, descriptor: NeighbourDescriptor | None
     ) -> Self:
         """Build a generator for data; see `Generator.from_data`."""
-        moved = thermal.thermal_displacements(summary)
-        resolved = fit.predictable(moved)
-        per_step = config.records_per_step or records_per_step(summary, resolved)
-        fitted = fit.fit_extrapolation(moved, per_step)
-        fitted["one_record_alpha2"] = fit.one_record_alpha2(moved) if resolved else None
-        decays = config.ema_records, config.ema_share
-        averages = fit.fit_averages(summary.displacements, per_step, *decays)
-        generator = cls.create(
-            config,
-            **fitted,
-            **averages,
-            **group_arguments(summary.symmetry),
-            **neighbour_arguments(summary, descriptor, per_step),
-            **thermal.told_temperatures(summary, resolved),
-        )
-        names = ("extrapolation", "whitening")
-        shells = fit.variance_shells(moved, *(np.array(fitted[name]) for name in names))
+        arguments, shells = measured(config, summary, descriptor)
+        generator = cls.create(config, **arguments)
         generator.network.begin_at(shells, far=config.far, far_width=config.far_width)
         return generator
 
@@ -326,10 +305,8 @@ class TransitionGenerator(Density):
             return self._noise_by_energy().log_factor(last, -1)
         kelvin = kelvin.repeat_interleave(window.positions.shape[2])
         by = self._mean_square, self.config.kinetic_energy_bound
-        # That of the free runs of now is in the weights.
-        return (
-            thermal.log_noise(told, self.noise_levels, kelvin, last, *by) - self.network.log_noise
-        )
+        levels = thermal.log_noise(told, self.noise_levels, kelvin, last, *by)
+        return levels - self.network.log_noise  # that of the free runs of now is in the weights
 
     def lattice_phases(self) -> Tensor | None:
         """Return the phases of the lattice; see `Generator.lattice_phases`."""
@@ -361,8 +338,8 @@ class TransitionGenerator(Density):
             bounds=self._bounds,
         )
 
-    def _predicted(self, window: Window, warm_up: int) -> tuple[Tensor, Mixture, State]:
-        """Return residuals and mixtures, and what is known before each step [B k, n, ...]."""
+    def predicted(self, window: Window, warm_up: int) -> tuple[Tensor, Mixture, State]:
+        """Return residuals [r, B k n, 3], their mixtures, and what was known [B k, n, ...]."""
         skipped = -(-warm_up // self.records_per_step)
         weights = self.network.dense_weights()
         forced = self._forced(weights, window)
@@ -374,17 +351,12 @@ class TransitionGenerator(Density):
         log_noise = self._log_noise_along(window, known["displacements"][:, :, 0]).flatten(0, 1)
         return residual.swapaxes(0, 1), mixture.widened(log_noise), known
 
-    def predicted(self, window: Window, warm_up: int) -> tuple[Tensor, Mixture]:
-        """Return the residuals [r, B * n, 3] of each step of the data and their mixtures."""
-        residual, mixture, _ = self._predicted(window, warm_up)
-        return residual, mixture
-
     def left_open(self, window: Window, warm_up: int) -> tuple[Tensor, Tensor]:
         """Return what steps leave open, [r, B k, n, 3] in widths, and places before, [B k, n, 3].
 
         See `Mixture.standardised`; places are in fractions of the cell.
         """
-        residual, mixture, known = self._predicted(window, warm_up)
+        residual, mixture, known = self.predicted(window, warm_up)
         places = known["place"]
         return torch.unflatten(mixture.standardised(residual), 1, places.shape[:2]), places
 
@@ -397,7 +369,7 @@ class TransitionGenerator(Density):
         predicted best and would claim the memory, slow ones move the ion. The true density is best
         either way.
         """
-        residual, mixture = self.predicted(window, warm_up)
+        residual, mixture, _ = self.predicted(window, warm_up)
         density = mixture.log_density(residual).mean(1)  # [r]
         if weighted:
             amplitude = self.inverse_whitening.norm(dim=0)

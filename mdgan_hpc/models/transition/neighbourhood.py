@@ -13,10 +13,10 @@ from mdgan_hpc.models.transition import fit
 from mdgan_hpc.models.transition.config import TransitionConfig
 
 _log = logging.getLogger(__name__)
-#: Records in a step where inertia is resolved (`fit.predictable`).
-_RECORDS_PER_STEP = 2
-#: Share of what is left open from which on ions should see each other at every record.
-_TOLD_WITHIN_A_STEP = 0.15
+#: Share of what an ion's own motion leaves open from which on it sees how its neighbours move.
+_TOLD = 0.15
+#: Frames of which one is looked at for the scale of that.
+_EVERY = 7
 #: Ions in a supercell at most: one process moves them all.
 _MOST_IONS = 1_000_000
 
@@ -45,34 +45,12 @@ def descriptor_for(config: TransitionConfig, summary: DataSummary) -> NeighbourD
     )
 
 
-def records_per_step(summary: DataSummary, resolved: bool) -> int:
-    """Return how many records a step makes together.
-
-    Two where a record resolves the inertia of an ion, as errors of shorter steps add up more; one
-    where it does not, and one where ions are so dense that how those around an ion move within a
-    step tells much of its second record.
-
-    Parameters
-    ----------
-    summary : DataSummary
-    resolved : bool
-        See `fit.predictable`.
-    """
-    if not resolved:
-        return 1
-    if summary.neighbours is None:
-        return _RECORDS_PER_STEP
-    told = fit.told_by_neighbours(summary.runs, summary.neighbours, summary.step_skip)
-    _log.info("Neighbours that move tell %.0f %% of what one record leaves open.", 100 * told)
-    return 1 if told > _TOLD_WITHIN_A_STEP else _RECORDS_PER_STEP
-
-
 def neighbour_arguments(
     summary: DataSummary, descriptor: NeighbourDescriptor | None, per_step: int
 ) -> dict[str, Any]:
     """Return the arguments of a generator whose ions see each other by `descriptor`.
 
-    Its change over a step is shown where a step is one record: over a longer one it says little.
+    Its change over a step is shown where ions are so dense that it tells much of how they move on.
     """
     if descriptor is None:
         return {}
@@ -87,8 +65,13 @@ def neighbour_arguments(
         },
         "neighbour_scales": neighbour_scales(summary.neighbours).tolist(),
     }
-    if per_step == 1:
-        changes = [d[summary.step_skip :] - d[: -summary.step_skip] for d in summary.neighbours]
+    told = fit.told_by_neighbours(summary.runs, summary.neighbours, summary.step_skip)
+    if told > _TOLD:
+        share = f"{100 * told:.0f} % of what its own motion leaves open"
+        _log.info("Ions see how their neighbours move, which tells %s.", share)
+        lag = per_step * summary.step_skip
+        every = _EVERY
+        changes = [d[lag::every] - d[:-lag:every] for d in summary.neighbours]
         arguments["neighbour_changes"] = neighbour_scales(changes)[1].tolist()
     return arguments
 

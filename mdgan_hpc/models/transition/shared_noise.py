@@ -2,10 +2,10 @@
 
 What a step leaves open of two ions is not independent: ions that collide push each other in
 opposite directions along the line between them, are carried along together across it, and all of
-them move against the framework when it recoils. The density of each ion stays as it is; the normal numbers
-that spread its Gaussians become correlated with those of the others, as in a Gaussian copula. Those
-of all N ions of a cell are D^(-1/2) (1 + K) xi, xi independent, D the blocks of (1 + K)^2 of single
-ions, so that each ion alone has what it had, and
+them move against the framework when it recoils. The density of each ion stays as it is; the normal
+numbers that spread its Gaussians become correlated with those of the others, as in a Gaussian
+copula. Those of all N ions of a cell are D^(-1/2) (1 + K) xi, xi independent, D the blocks of
+(1 + K)^2 of single ions, so that each ion alone has what it had, and
 
     K_ij = a(d_ij) u u^T + b(d_ij) (1 - u u^T) + c / N,
 
@@ -48,44 +48,59 @@ class SharedNoise:
     def share(self, noise: Tensor, pairs: Pairs) -> Tensor:
         """Return the normal numbers [r, 3, n] of ions, given independent ones [r, 3, n]."""
         r, _, n = noise.shape
+        number = _numbers(r)
         shells, many = pairs.inside.shape[1:]
+        along, across = self.coupling[:, *torch.tril_indices(r, r)]  # [U, A]
         inside = pairs.inside.transpose(0, 1).reshape(shells, -1)
-        along, across = (self.coupling.flatten(0, 2) @ inside).view(2, r, r, -1)
-        along = along - across  # on top of what acts in all directions
+        # Along the line, on top of what acts in all directions.
+        beyond, across = (torch.cat([along - across, across]) @ inside).chunk(2)
         unit = pairs.unit[:, :3].transpose(0, 1).reshape(3, -1)
         theirs = noise.view(3 * r, n).index_select(1, pairs.other.flatten()).view(r, 3, -1)
         lengthwise = (theirs * unit).sum(1)  # [r, n M]
-        mean = noise.view(r, 3, -1, self.particles).mean(3, keepdim=True)
-        mean = torch.einsum("mq,qibk->mibk", self.everyone, mean)
-        mixed = (noise.view(r, 3, -1, self.particles) + mean).view(r, 3, n)
+        cells = noise.view(r, 3, -1, self.particles)
+        mean = torch.einsum("mq,qib->mib", self.everyone, cells.mean(3))
+        mixed = (cells + mean[..., None]).view(r, 3, n)
         for m in range(r):
-            shared = (along[m] * lengthwise).sum(0) * unit
+            shared = sum(beyond[number[m][q]] * lengthwise[q] for q in range(r)) * unit
             for q in range(r):
-                shared = torch.addcmul(shared, across[m, q], theirs[q])
+                shared = torch.addcmul(shared, across[number[m][q]], theirs[q])
             mixed[m] += shared.view(3, n, many).sum(-1)
-        shape = r, r, n, many
-        excess = self._excess(along.view(shape), across.view(shape), unit)
-        return _inverse_root(excess, mixed)
+        return _inverse_root(self._excess(beyond, across, unit, n), mixed)
 
-    def _excess(self, along: Tensor, across: Tensor, unit: Tensor) -> Tensor:
-        """Return D - 1, [n, 3 r, 3 r], of pairs [r, r, n, M] with unit vectors [3, n M]."""
-        r, _, n, many = along.shape
-        dyads = (unit[:, None] * unit).view(9, n, many).permute(1, 2, 0)
-        one, each = torch.eye(3, device=unit.device), self.everyone / self.particles
-
-        def blocks(lengthwise: Tensor, isotropic: Tensor) -> Tensor:
-            """Add up what pairs have, [n, r, r, 3, 3]."""
-            found = (lengthwise.flatten(0, 1).transpose(0, 1) @ dyads).view(n, r, r, 3, 3)
-            return found + isotropic.sum(-1).permute(2, 0, 1)[..., None, None] * one
-
-        # Sums over the others of K K^T, and of K for what it makes with c / N.
-        across_squared = torch.einsum("mqnj,pqnj->mpnj", across, across)
-        whole = along + across
-        squared = torch.einsum("mqnj,pqnj->mpnj", whole, whole) - across_squared
-        mutual = torch.einsum("mq,nqpik->nmpik", each, blocks(along, across))
-        own = (2 * each + self.particles * each @ each)[..., None, None] * one
-        excess = blocks(squared, across_squared) + mutual + mutual.transpose(1, 2) + own
+    def _excess(self, beyond: Tensor, across: Tensor, unit: Tensor, n: int) -> Tensor:
+        """Return D - 1, [n, 3 r, 3 r], of pairs [U, n M] with unit vectors [3, n M]."""
+        r, kept = len(self.everyone), len(beyond)
+        number = _numbers(r)
+        # Sums over the others of K K^T, and of K for what it makes with c / N: of each what acts
+        # along the line beyond the rest, and the rest, which acts in all directions.
+        lengthwise, isotropic = (torch.cat([torch.zeros_like(k), k]) for k in (beyond, across))
+        for m in range(r):
+            for p in range(m + 1):
+                at = number[m][p]
+                for q in range(r):
+                    left, right = number[m][q], number[p][q]
+                    isotropic[at].addcmul_(across[left], across[right])
+                    lengthwise[at].addcmul_(beyond[left], beyond[right] + across[right])
+                    lengthwise[at].addcmul_(across[left], beyond[right])
+        dyads = torch.stack([unit[i] * unit[j] for i in range(3) for j in range(i + 1)])
+        found = lengthwise.view(2 * kept, n, -1).transpose(0, 1)
+        found = found @ dyads.view(6, n, -1).permute(1, 2, 0)  # [n, 2 U, 6]
+        for i in range(3):
+            found[..., _numbers(3)[i][i]] += isotropic.view(2 * kept, n, -1).sum(-1).T
+        full = found[..., _numbers(3)].view(n, 2, -1, 3, 3)[:, :, number]  # [n, 2, r, r, 3, 3]
+        each = self.everyone / self.particles
+        mutual = torch.einsum("mq,nqpik->nmpik", each, full[:, 1])
+        own = 2 * each + self.particles * each @ each
+        one = torch.eye(3, device=unit.device)
+        excess = full[:, 0] + mutual + mutual.transpose(1, 2) + own[..., None, None] * one
         return excess.transpose(2, 3).reshape(n, 3 * r, 3 * r)
+
+
+def _numbers(size: int) -> list[list[int]]:
+    """Return where entries [size, size] of a symmetric matrix are among those kept of it."""
+    return [
+        [max(m, p) * (max(m, p) + 1) // 2 + min(m, p) for p in range(size)] for m in range(size)
+    ]
 
 
 def _inverse_root(excess: Tensor, vectors: Tensor) -> Tensor:
