@@ -5,10 +5,10 @@ extrapolation of the last ones leaves a residual, which is whitened, and each wh
 a mixture of Gaussians whose weights, means and covariances depend on the slower residuals, on the
 rows of the feature table (`features`), and on a memory (a gated recurrent unit). In a crystal the
 mobile ions of a cell see each other by a neighbour descriptor (whether one hops depends on who is
-beside it), and share noise (`shared_noise`). A step spans several records because the force on an ion stays alike for tens of
-femtoseconds: errors of shorter steps are not independent and add up in free runs. Because the
-density is tractable, the rate of rare events (hops) is held by the likelihood of the data, which an
-adversarial game alone does not hold still.
+beside it), and share noise (`shared_noise`). A step spans several records because the force on an
+ion stays alike for tens of femtoseconds: errors of shorter steps are not independent and add up in
+free runs. Because the density is tractable, the rate of rare events (hops) is held by the
+likelihood of the data, which an adversarial game alone does not hold still.
 
 Symmetry (`equivariance`): turning the past turns the predicted future. With the inversion in the
 group, the mean displacement is zero by construction.
@@ -170,7 +170,6 @@ class TransitionGenerator(Density):
             neighbour_changes=neighbour_changes,
             particles=self.particles_per_sample,
             temperatures=self.temperatures,
-            listed=repeats is not None,
         )
         self.network = network_of(config, self.features, (rotations, translations), lattice, r)
         self._make_starts(config)

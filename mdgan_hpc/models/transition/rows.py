@@ -35,7 +35,6 @@ def feature_table(
     neighbour_scales: list[list[list[float]]] | None,
     neighbour_changes: list[list[float]] | None,
     particles: int,
-    listed: bool,
     temperatures: Temperatures | None = None,
 ) -> FeatureTable:
     """Return the table of a generator; see `TransitionGenerator` for the arguments."""
@@ -51,8 +50,7 @@ def feature_table(
         rows.append(Place(primitive, whole, waves, extrapolation.sum(0)))
     if cell is not None and neighbour_shells is not None and neighbour_scales is not None:
         descriptor = NeighbourDescriptor.of_cell(cell, **neighbour_shells)
-        row = Neighbours(descriptor, neighbour_scales, neighbour_changes, particles, listed=listed)
-        rows.append(row)
+        rows.append(Neighbours(descriptor, neighbour_scales, neighbour_changes, particles))
     if temperatures is not None:
         rows.append(Temperature(temperatures))
     return FeatureTable(rows, config.vector_bound)

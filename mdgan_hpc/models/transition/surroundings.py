@@ -28,8 +28,6 @@ class Neighbours(Feature):
         Standard deviation of the change over a step; None: the change is not shown.
     particles : int
         k that share a cell.
-    listed : bool
-        Free runs keep a list of the neighbours of each ion: cheaper where there are many.
     """
 
     name = "neighbours"
@@ -44,11 +42,9 @@ class Neighbours(Feature):
         scales: list[list[list[float]]],
         changes: list[list[float]] | None,
         particles: int,
-        *,
-        listed: bool,
     ) -> None:
         super().__init__()
-        self.particles, self.listed, self.shows_change = particles, listed, changes is not None
+        self.particles, self.shows_change = particles, changes is not None
         self._shells = descriptor
         self._buffer("cell", descriptor.cell.numpy())
         self._buffer("images", descriptor.images.numpy())
@@ -87,7 +83,7 @@ class Neighbours(Feature):
     def compiled(self, temperature_k: float | None) -> Compiled:
         """Describe the places of the ions that share a cell: neighbouring columns."""
         descriptor, k = self.descriptor(), self.particles
-        tracked = descriptor.tracked() if self.listed else None
+        tracked = descriptor.tracked() if descriptor.worth_lists(k) else None
         latest: list[Pairs] = []
         described: list[Tensor] = []
 
