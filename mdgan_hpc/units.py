@@ -5,6 +5,8 @@ Inside the package: Angstrom, ps, K, eV; diffusion coefficients in Angstrom^2/ps
 
 FS_PER_PS = 1000.0
 ANGSTROM_PER_NM = 10.0
+#: CODATA 2018.
+ANGSTROM_PER_BOHR = 0.529177210903
 
 #: 1 Angstrom^2/ps = 1e-16 cm^2 / 1e-12 s.
 CM2_PER_S = 1e-4
