@@ -52,12 +52,13 @@ class ConvertConfig:
     )
     format: str = key(
         "",
-        "Read a file of another code: lammps-dump, xdatcar, extxyz, h5md, a format of ASE, or auto",
+        "Read a file of another code: lammps-dump, xdatcar, vaspout, extxyz, h5md, torch-sim, xtc, "
+        "trr, dcd, a format of ASE, or auto",
     )
     species: str = key(
         "",
-        "Elements of the types 1, 2, ... of a LAMMPS dump, such as Li,O, or of any other file that "
-        "does not name them",
+        "Elements of the types 1, 2, ... of LAMMPS, such as Li,O; of a file that names none, in "
+        "the order of its atoms, such as Li96,O288",
     )
     units: str = key(
         "",

@@ -10,12 +10,10 @@ import numpy as np
 from mdgan_hpc import __version__
 from mdgan_hpc.convert.export.excerpt import Excerpt, lengths_and_angles
 from mdgan_hpc.errors import UsageError
-from mdgan_hpc.units import ANGSTROM_PER_NM
+from mdgan_hpc.units import ANGSTROM_PER_NM, EV_PER_KCAL_PER_MOL
 
 #: Whole numbers in a nm that XTC stores positions in: 0.001 Angstrom, ten times its usual digits.
 _XTC_PRECISION = 10_000
-#: kcal/mol in an eV.
-_KCAL_PER_EV = 23.060548
 
 
 def export_npz(excerpt: Excerpt, path: Path) -> None:
@@ -106,7 +104,7 @@ def export_amber(excerpt: Excerpt, path: Path) -> None:
             if piece.velocities is not None:
                 rows["velocities"] = piece.velocities
             if piece.forces is not None:
-                rows["forces"] = piece.forces * _KCAL_PER_EV
+                rows["forces"] = piece.forces / EV_PER_KCAL_PER_MOL
             out.write(rows.tobytes())
 
 
