@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from mdgan_hpc.analysis.observables.collective import mean_collective
+from mdgan_hpc.analysis.observables.current import current_spectrum
 from mdgan_hpc.analysis.observables.fourier import Scratch
 from mdgan_hpc.analysis.observables.moments import alpha2, joined_blocks, mean_moments
 from mdgan_hpc.analysis.observables.msd import drift, log_slope, mean_squares, total
@@ -361,7 +362,8 @@ def _beyond_msd(
     n_particles = [run.n_particles for run in runs]
     beyond = [run.beyond for run in runs if run.beyond is not None]
     collective = [run.collective for run in beyond]
-    second, fourth = mean_moments([run.moments for run in beyond], n_particles)
+    second, fourth, cross = mean_moments([run.moments for run in beyond], n_particles)
+    curves["msd_cross"] = cross
     curves["alpha2"], curves["fourth_moment"] = alpha2(second, fourth), fourth
     together = mean_collective(collective)
     cells = None
@@ -384,4 +386,5 @@ def _beyond_msd(
         "van_hove": densities(plan.histogram_lags * plan.interval_ps, **counts),
         "vacf": vacf,
         "spectrum": spectrum(vacf.value, plan.config.stride * plan.interval_ps),
+        "current": current_spectrum(collective, plan.interval_ps),
     }
