@@ -15,6 +15,8 @@ from mdgan_hpc.analysis.results import Blocks
 BLOCKS = 24
 #: Pairs of axes whose components are multiplied: y and z, x and z, x and y.
 CROSS = ((1, 2), (0, 2), (0, 1))
+#: Origins of these products are this share of the lag apart, which costs 3 % of what they tell.
+_CROSS_PER_LAG = 4
 
 
 def alpha2(second: np.ndarray, fourth: np.ndarray) -> np.ndarray:
@@ -49,6 +51,7 @@ class MomentSums:
     ) -> None:
         self.n_records, self.lags, self.steps = n_records, lags, steps
         self.ions_per_cell = ions_per_cell
+        self._skips = np.maximum(1, np.asarray(lags) // (_CROSS_PER_LAG * np.asarray(steps)))
         self.sums: dict[str, np.ndarray] = {
             "second": np.zeros(len(lags)),
             "fourth": np.zeros(len(lags)),
@@ -63,8 +66,9 @@ class MomentSums:
         np.add.at(self.sums["block_particles"], blocks, 1)
         for index, (lag, step) in enumerate(zip(self.lags, self.steps, strict=True)):
             d = arrays.difference(*ends(x, lag, step))
+            some = d[..., :: int(self._skips[index])]
             for number, (i, j) in enumerate(CROSS):
-                product = arrays.einsum("nt,nt->", d[:, i], d[:, j])
+                product = arrays.einsum("nt,nt->", some[:, i], some[:, j])
                 self.sums["cross"][index, number] += float(product)
             r2 = arrays.squared_lengths(d)
             each = arrays.host(r2.sum(1))
@@ -76,6 +80,11 @@ class MomentSums:
     def origins(self) -> np.ndarray:
         """Origins of one particle at each lag, [L]."""
         return np.asarray(-(-(self.n_records - self.lags) // self.steps))
+
+    @property
+    def cross_origins(self) -> np.ndarray:
+        """Origins of one particle at each lag of the products of components, [L]."""
+        return np.asarray(-(-self.origins // self._skips))
 
     def blocks(self, interval_ps: float) -> Blocks:
         """Return the MSD of the blocks of cells that hold particles."""
@@ -94,7 +103,8 @@ def mean_moments(
     """Return <r^2> and <r^4> [L] of all runs, and <yz>, <xz>, <xy> [L, 3]."""
     counts = total(n * run.origins for n, run in zip(n_particles, runs, strict=True))
     second = total(run.sums["second"] for run in runs) / counts
-    cross = total(run.sums["cross"] for run in runs) / counts[:, None]
+    fewer = total(n * run.cross_origins for n, run in zip(n_particles, runs, strict=True))
+    cross = total(run.sums["cross"] for run in runs) / fewer[:, None]
     return second, total(run.sums["fourth"] for run in runs) / counts, cross
 
 
