@@ -11,7 +11,7 @@ from mdgan_hpc.analysis.dynamics import dynamics
 from mdgan_hpc.analysis.fit.diffusion import fit_diffusion
 from mdgan_hpc.analysis.fit.transport import conductivity, finite_size
 from mdgan_hpc.analysis.results import Coefficient, Collective, Diffusion, Dynamics, GreenKubo
-from mdgan_hpc.crystal import Crystal, find_crystal
+from mdgan_hpc.crystal import stays_in_place
 from mdgan_hpc.errors import DataError, UsageError
 from mdgan_hpc.trajectory import Trajectory
 from mdgan_hpc.trajectory.temperature import temperature_of
@@ -144,11 +144,11 @@ def liquid_of(
     Raises
     ------
     UsageError
-        If the cell is not cubic, its atoms form a crystal, or no temperature is known.
+        If the cell is not cubic, its other atoms stay in place, or no temperature is known.
     """
     with Trajectory(path, species or None, incomplete_ok=True) as trajectory:
         cell = trajectory.constant_cell
-        crystal = cell is not None and isinstance(find_crystal(trajectory.framework, cell), Crystal)
+        solid = stays_in_place(trajectory.framework)
         told = temperature_of(trajectory).k
     if cell is None:
         raise DataError("has no constant cell, which --viscosity needs", where=path)
@@ -156,9 +156,9 @@ def liquid_of(
     cosines = cell @ cell.T / np.outer(edges, edges) - np.eye(3)
     if np.ptp(edges) > _CUBIC * edges.mean() or np.abs(cosines).max() > _CUBIC:
         raise UsageError("its cell is not cubic: --viscosity corrects D in cubic cells", where=path)
-    if crystal:
+    if solid:
         raise UsageError(
-            "its other atoms form a crystal: --viscosity corrects D in liquids",
+            "its other atoms stay in place: --viscosity corrects D in liquids",
             where=path,
             remedy="leave it away",
         )

@@ -221,13 +221,13 @@ class Cells(Result):
         Of each run.
     particles : array of int, [F]
         Ions in each.
-    in_crystal : bool
+    in_solid : bool
         Whether the other atoms stand still, so that the motion of all ions together has a meaning.
     """
 
     number: np.ndarray
     particles: np.ndarray
-    in_crystal: bool = True
+    in_solid: bool = field(default=True, metadata={"stored": "in_crystal"})
 
 
 @dataclass(frozen=True)

@@ -228,5 +228,5 @@ def test_viscosity_of_the_command(tmp_path):
     crystal = write(
         tmp_path / "crystal.h5", x, cell=np.eye(3) * 9, parameters={"framework": framework}
     )
-    with pytest.raises(UsageError, match="other atoms form a crystal"):
+    with pytest.raises(UsageError, match="other atoms stay in place"):
         diffusion(crystal, viscosity_mpa_s=1.0, temperature_k=300.0)

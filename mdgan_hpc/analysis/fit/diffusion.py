@@ -73,7 +73,7 @@ def fit_diffusion(
         counted = independent_observations(curves, sampling, (start, stop))
     collective: Collective | Refused | None = None
     together = None
-    if dynamics.cells is not None and dynamics.cells.in_crystal:
+    if dynamics.cells is not None and dynamics.cells.in_solid:
         collective = fit_collective(dynamics, total)
         if dynamics.current is not None:
             together = green_kubo(dynamics.current, sampling.anisotropy)

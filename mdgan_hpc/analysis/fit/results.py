@@ -290,7 +290,7 @@ class Diffusion(Result):
     independent_observations : Counted, optional
         Where fourth moments are known.
     collective : Collective or Refused, optional
-        Of ions that saw each other in a crystal.
+        Of ions that saw each other among atoms that stand still.
     x, y, z : Coefficient or Refused, optional
         Along an axis, over the same window.
     tensor : DiffusionTensor, optional
