@@ -12,7 +12,7 @@ import pytest
 from ase import Atoms, units
 from ase.io.trajectory import Trajectory as AseTrajectory
 
-from mdgan_hpc.errors import DataError, UsageError
+from mdgan_hpc.errors import DataError, MdganError, UsageError
 from mdgan_hpc.trajectory import Trajectory
 from mdgan_hpc.trajectory.temperature import temperature_of
 from tests.support.foreign import walk
@@ -329,3 +329,87 @@ def test_ase_traj(tmp_path, x, v):
     for format in ("traj", "auto"):
         path = tmp_path / "md.traj"
         check(path, x, tmp_path / f"{format}.h5", v=v, format=format, time_step_fs=INTERVAL)
+
+
+CHANGES = {
+    "missing": None,
+    "a group": "group",
+    "a text": "text",
+    "another number": -7.0,
+    "no number": float("nan"),
+    "short": np.zeros(2),
+    "long": np.zeros((3, 2, 2)),
+    "empty": np.zeros((0, 6, 3)),
+}
+
+
+def datasets(path):
+    """Return the names of all datasets in an HDF5 file."""
+    names = []
+    with h5py.File(path) as file:
+        file.visititems(lambda name, item: names.append(name) if hasattr(item, "shape") else None)
+    return names
+
+
+def change(path, name, value):
+    """Put something else in the place of a dataset."""
+    with h5py.File(path, "r+") as file:
+        kept = dict(file[name].attrs)
+        del file[name]
+        if value is None:
+            return
+        if isinstance(value, str):
+            _ = file.create_group(name) if value == "group" else file.create_dataset(name, data="x")
+            return
+        file[name] = value
+        file[name].attrs.update(kept)
+
+
+@pytest.mark.parametrize("kind", ["gromacs", "lammps", "torch-sim", "vaspout"])
+def test_whatever_is_odd_in_an_hdf5_file_is_one_line(tmp_path, x, v, kind):
+    x, v = x[:20], v[:20]
+    make = {
+        "gromacs": lambda path: gromacs(path, x, v),
+        "lammps": lambda path: lammps(path, x, v),
+        "torch-sim": lambda path: torch_sim(path, x, v),
+        "vaspout": lambda path: vaspout(path, x),
+    }[kind]
+    options = {"format": "h5md" if kind in ("gromacs", "lammps") else kind, "drift": "none"}
+    if kind == "lammps":
+        options |= {"units": "metal", "species": "Li,O"}
+    if kind == "torch-sim":
+        options |= {"time_step_fs": INTERVAL}
+    path, refused, wrong = tmp_path / "file", 0, []
+    make(path)
+    whole = path.read_bytes()
+    for name in datasets(path):
+        for what, value in CHANGES.items():
+            path.write_bytes(whole)
+            change(path, name, value)
+            try:
+                converted(path, tmp_path / "a.h5", **options)
+            except MdganError as error:
+                refused += 1
+                wrong += [str(error)] if "\n" in str(error) else []
+            except Exception as error:  # whatever it is, it is not told in one line
+                wrong.append(f"{name} {what}: {type(error).__name__} {error}")
+    assert not wrong
+    assert refused > 10
+
+
+@pytest.mark.parametrize("format", ["xtc", "trr", "dcd"])
+def test_binaries_cut_anywhere_end_in_one_line(tmp_path, x, format):
+    """Cut alone: other damage may end the process within the library that decodes them."""
+    whole = by_mdanalysis(tmp_path / f"a.{format}", x[:20]).read_bytes()
+    path = tmp_path / f"b.{format}"
+    told = {"format": format, "species": "Li", "time_step_fs": INTERVAL, "drift": "none"}
+    outcomes = set()
+    for at in np.random.default_rng(1).integers(len(whole), size=25):
+        path.write_bytes(whole[: int(at)])
+        try:
+            _, warned = converted(path, tmp_path / "a.h5", **told)
+            outcomes.add("warned" if warned else "right")
+        except MdganError as error:
+            outcomes.add("two lines" if "\n" in str(error) else "refused")
+    assert outcomes <= {"refused", "right", "warned"}
+    assert outcomes & {"refused", "warned"}

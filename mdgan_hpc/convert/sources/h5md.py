@@ -112,7 +112,8 @@ class _H5mdFile:
         group = self._elements.group
         if not self._elements.has(element):
             return False
-        if len(hdf5.numbers(group, f"{element}/value")) == self._elements.n_records:
+        value = hdf5.numbers(group, f"{element}/value", (None, self._elements.n_atoms, 3))
+        if len(value) == self._elements.n_records:
             steps = [hdf5.find(group, f"{name}/step") for name in ("position", element)]
             rows = [hdf5.read(s) for s in steps if isinstance(s, h5py.Dataset)]
             if len(rows) < 2 or np.array_equal(rows[0], rows[1]):

@@ -8,9 +8,9 @@ runs have, are left out: VASP states neither their unit nor their instant.
 Sources: pages "Vaspout.h5" and "ML_OUTBLOCK" of the VASP wiki; the schema of py4vasp 0.10.
 """
 
+import math
 import re
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -50,17 +50,27 @@ class VaspoutFile(ArrayFile):
     def __init__(self, path: Path) -> None:
         super().__init__(path, f"{_DYNAMICS}/position_ions")
         self._cell = self.matrices(f"{_DYNAMICS}/lattice_vectors")
-        self._scale = float(self._value(f"{_DYNAMICS}/scale", 1.0))
+        self._scale = self._number(f"{_DYNAMICS}/scale", 1.0)
         self._forces = self.vectors(f"{_DYNAMICS}/forces")
         self.numbers = self._species()
-        if not self._value(f"{_IONS}/direct_coordinates", 1):
+        if not self._number(f"{_IONS}/direct_coordinates", 1):
             raise DataError("its coordinates are not direct", where=path)
 
-    def _value(self, name: str, otherwise: Any) -> Any:
-        """Return a small dataset, or what stands for one that is not there."""
+    def _number(self, name: str, otherwise: float) -> float:
+        """Return a number of the file, or what stands for one that is not there.
+
+        Raises
+        ------
+        DataError
+            If it is no finite number.
+        """
         found = hdf5.find(self.root, name)
-        value = hdf5.value(found) if isinstance(found, h5py.Dataset) else None
-        return otherwise if value is None else value
+        if found is None:
+            return otherwise
+        value = float(hdf5.read(hdf5.numbers(self.root, name, ())))
+        if not math.isfinite(value):
+            raise DataError("is no number", where=hdf5.place(found))
+        return value
 
     def _species(self) -> np.ndarray:
         names = hdf5.find(self.root, f"{_IONS}/ion_types")
@@ -79,21 +89,21 @@ class VaspoutFile(ArrayFile):
     def interval_fs(self) -> float:
         """Return the time between two records that the file states; 0 if it states none."""
         incar = "input/incar"
-        step = float(self._value(f"{incar}/POTIM", 0.0))
-        if self._value(f"{incar}/IBRION", -1) != 0 or step <= 0:
+        step = self._number(f"{incar}/POTIM", 0.0)
+        if self._number(f"{incar}/IBRION", -1) != 0 or step <= 0:
             return 0.0
-        block = int(self._value(f"{incar}/ML_OUTBLOCK", 1))
+        block = self._number(f"{incar}/ML_OUTBLOCK", 1)
         if block == 1:
             return step
-        version = tuple(int(self._value(f"version/{n}", 0)) for n in ("major", "minor", "patch"))
+        version = tuple(self._number(f"version/{n}", 0) for n in ("major", "minor", "patch"))
         if not version[0]:
             return 0.0
         return step * block if version >= _OUTBLOCK_HOLDS else step
 
     def temperature_k(self) -> float | None:
         """Return the temperature that the thermostat was set to, where it is one."""
-        first = float(self._value("input/incar/TEBEG", 0.0))
-        last = float(self._value("input/incar/TEEND", first))
+        first = self._number("input/incar/TEBEG", 0.0)
+        last = self._number("input/incar/TEEND", first)
         return first if first > 0 and first == last else None
 
     def piece(self, rows: slice, stored: np.ndarray) -> Frames:
