@@ -33,6 +33,8 @@ TRAIN = (
 )
 #: Disturbances of a kind in the long suite.
 COUNT = int(os.environ.get("MDGAN_CHAOS", "25"))
+#: Of the dice: another one disturbs at other moments.
+SEED = os.environ.get("MDGAN_CHAOS_SEED", "1")
 GENERATE = ("--particles", 150, "--records", 600, "--block-particles", 64, "--seed", 1)
 GENERATE = (*GENERATE, "--block-records", 100, "--save-interval", 0.05)
 FATAL = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGUSR2)
@@ -130,8 +132,8 @@ def whole_figures(folder: Path) -> int:
 
 def report_numbers(folder: Path) -> bytes:
     assert whole_figures(folder)
-    tree = load_results(folder / "analysis.h5")["md"]["dynamics"]["curves"]
-    return np.asarray(tree["msd"]).tobytes()
+    tree = load_results(folder / "analysis.h5")
+    return b"".join(np.asarray(tree[n]["curves"]["msd"]).tobytes() for n in ("md", "generated"))
 
 
 class Stages:
