@@ -5,11 +5,23 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from mdgan_hpc.analysis.diffusion import Charges, charges_of, with_conductivity
+from mdgan_hpc.analysis.diffusion import (
+    Charges,
+    Liquid,
+    charges_of,
+    liquid_of,
+    with_conductivity,
+    with_finite_size,
+)
 from mdgan_hpc.analysis.dynamics import lags_of, measure_dynamics
 from mdgan_hpc.analysis.fit.coefficient import lags_in_window
 from mdgan_hpc.analysis.fit.diffusion import fit_diffusion
-from mdgan_hpc.analysis.fit.transport import Arrhenius, arrhenius
+from mdgan_hpc.analysis.fit.transport import (
+    Arrhenius,
+    ConductivityLaw,
+    arrhenius,
+    conductivity_law,
+)
 from mdgan_hpc.analysis.results import Diffusion, MsdResult
 from mdgan_hpc.analysis.settings import MsdConfig
 from mdgan_hpc.errors import DataError, UsageError
@@ -37,7 +49,7 @@ def measure(config: MsdConfig) -> MsdResult | None:
     """
     communicator, options = world(), config.dynamics
     # What the user may have got wrong comes first: the analysis may take long.
-    charges = together(communicator, lambda: _checked(config))
+    charges, liquid = together(communicator, lambda: _checked(config))
     require_same(communicator, lambda: identity(asdict(config), all_files(config.files)))
     with Fingerprints(config.files if communicator.rank == 0 else ()) as fingerprints:
         found = measure_dynamics(config.files, options, communicator)
@@ -54,27 +66,35 @@ def measure(config: MsdConfig) -> MsdResult | None:
             ),
             charges,
         )
+        fitted = with_finite_size(fitted, liquid)
     record = provenance(config=asdict(config), inputs=inputs, ranks=communicator.size)
     result = MsdResult(found, fitted, record)
     result.save(config.output, force=config.force)
     return result
 
 
-def _checked(config: MsdConfig) -> Charges | None:
-    """Return the charges of the ions, if asked for; raises where the choices cannot work."""
+def _checked(config: MsdConfig) -> tuple[Charges | None, Liquid | None]:
+    """Return charges and liquid, where asked for; raises where the choices cannot work."""
     options = config.dynamics
     check_suffix(config.output)
     check_output(config.output, force=config.force, inputs=all_files(config.files))
-    if not options.full and (config.window_ps or config.charge is not None):
+    beside = (config.window_ps, config.charge, config.viscosity_mpa_s)
+    if not options.full and any(value is not None for value in beside):
         raise UsageError(
-            "--msd-only gives no D, so --fit and --nernst-einstein have no use",
+            "--msd-only gives no D, so --fit, --nernst-einstein and --viscosity have no use",
             remedy="leave out --msd-only",
         )
     if config.window_ps is not None:
         lags_in_window(lags_of(config.files, options), config.window_ps)
-    if config.charge is None:
-        return None
-    return charges_of(config.files[0], options.species, config.charge, config.temperature_k)
+    first, kelvin = (config.files[0], options.species), config.temperature_k
+    viscosity = config.viscosity_mpa_s
+    return (
+        None if config.charge is None else charges_of(*first, config.charge, kelvin),
+        None if viscosity is None else liquid_of(*first, viscosity, kelvin),
+    )
+
+
+_SIGMA = ("sigma_s_per_cm", "error_s_per_cm")
 
 
 @dataclass(frozen=True)
@@ -87,14 +107,18 @@ class ArrheniusPoints:
     points : dict of array, [n]
         ``temperature_k``, ``d_angstrom2_per_ps`` with its ``error``, ``low`` and ``high`` bound,
         the fit there, whether a model ``generated`` the ions, and ``sigma_s_per_cm`` with its error
-        where every result tells the Nernst-Einstein estimate.
+        where every result tells a conductivity: of all ions together, or else the Nernst-Einstein
+        estimate.
     predicted : dict of array, [m]
         D and its 95 % interval at the temperatures asked for.
+    conductivity : ConductivityLaw, optional
+        Where every result tells one.
     """
 
     fit: Arrhenius
     points: dict[str, np.ndarray]
     predicted: dict[str, np.ndarray]
+    conductivity: ConductivityLaw | None = None
 
 
 def fit_arrhenius(
@@ -139,8 +163,25 @@ def fit_arrhenius(
     }
     record = provenance(inputs=[path for _, path in results])
     tree = {"arrhenius": fit.to_tree(), "points": columns, "provenance": record}
+    law = _conductivity_law(found, columns)
+    if law is not None:
+        tree["arrhenius_conductivity"] = law.to_tree()
     save_results(output, tree | ({"predicted": predicted} if at_k else {}), table="points")
-    return ArrheniusPoints(fit, columns, predicted)
+    return ArrheniusPoints(fit, columns, predicted, law)
+
+
+def _conductivity_law(
+    found: Sequence[Diffusion], columns: dict[str, np.ndarray]
+) -> ConductivityLaw | None:
+    """Return the law through the conductivities and put them into the columns, if all have one."""
+    for name, of in (("conductivity", "collective"), ("nernst_einstein", "nernst_einstein")):
+        estimates = [one for d in found if (one := getattr(d, name)) is not None]
+        if len(estimates) == len(found):
+            for field in _SIGMA:
+                columns[field] = np.array([getattr(one, field) for one in estimates])
+            sigma, error = (columns[field].tolist() for field in _SIGMA)
+            return conductivity_law(columns["temperature_k"].tolist(), sigma, error, of)
+    return None
 
 
 def _columns(kelvin: Sequence[float], found: Sequence[Diffusion]) -> dict[str, np.ndarray]:
@@ -152,10 +193,6 @@ def _columns(kelvin: Sequence[float], found: Sequence[Diffusion]) -> dict[str, n
         field = f"{name}_angstrom2_per_ps"
         columns[field] = np.array([getattr(one, field) for one in best])
     columns["generated"] = np.array([one.generated for one in found])
-    estimates = [one.nernst_einstein for one in found if one.nernst_einstein is not None]
-    if len(estimates) == len(found):
-        for field in ("sigma_s_per_cm", "error_s_per_cm"):
-            columns[field] = np.array([getattr(one, field) for one in estimates])
     return columns
 
 
@@ -163,8 +200,9 @@ def _diffusion(path: str) -> Diffusion:
     """Return what a result file tells of D: a part of it, so that one without curves will do."""
     whole = load_results(path)
     tree = dict(whole.get("diffusion", {}))
-    if "nernst_einstein" in whole:
-        tree["nernst_einstein"] = whole["nernst_einstein"]
+    for name in ("nernst_einstein", "conductivity"):
+        if name in whole:
+            tree[name] = whole[name]
     try:
         diffusion = Diffusion.from_tree(tree)
         found = diffusion.require()

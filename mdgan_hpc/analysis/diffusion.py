@@ -9,13 +9,18 @@ import numpy as np
 
 from mdgan_hpc.analysis.dynamics import dynamics
 from mdgan_hpc.analysis.fit.diffusion import fit_diffusion
-from mdgan_hpc.analysis.fit.transport import conductivity
-from mdgan_hpc.analysis.results import Coefficient, Collective, Diffusion, Dynamics
+from mdgan_hpc.analysis.fit.transport import conductivity, finite_size
+from mdgan_hpc.analysis.results import Coefficient, Collective, Diffusion, Dynamics, GreenKubo
+from mdgan_hpc.crystal import stays_in_place
 from mdgan_hpc.errors import DataError, UsageError
 from mdgan_hpc.trajectory import Trajectory
 from mdgan_hpc.trajectory.temperature import temperature_of
 
-Found = TypeVar("Found", bound=Coefficient)
+Found = TypeVar("Found", Coefficient, Collective, GreenKubo)
+
+
+#: Part by which edges of a cubic cell, and cosines of its angles, may be off.
+_CUBIC = 0.01
 
 
 class Charges(TypedDict):
@@ -33,6 +38,7 @@ def diffusion(
     window_ps: tuple[float, float] | None = None,
     charge: float | None = None,
     temperature_k: float | None = None,
+    viscosity_mpa_s: float | None = None,
     accept_poor_model: bool = False,
     **options: Any,
 ) -> Diffusion:
@@ -47,7 +53,10 @@ def diffusion(
     charge : float, optional
         Of an ion, elementary charges: asks for the conductivity.
     temperature_k : float, optional
-        For that; if not given the target of the simulation, or else the mean of the first file.
+        For that and the next; if not given the target of the simulation, or else the mean of the
+        first file.
+    viscosity_mpa_s : float, optional
+        mPa s: asks for D of an infinite liquid (`fit.transport.finite_size`).
     accept_poor_model : bool
         Give D also of a model that does not move as the MD does (``verdict`` tells).
     **options
@@ -69,14 +78,16 @@ def diffusion(
         found = source
     else:
         found = dynamics(source, **options)
-    charges = None
-    if charge is not None:
-        if not found.files:
-            raise UsageError("motion in memory tells no volume, so no conductivity")
-        species = "" if found.species == "X" else found.species
+    charges = liquid = None
+    species = "" if found.species == "X" else found.species
+    if (charge is not None or viscosity_mpa_s is not None) and not found.files:
+        raise UsageError("motion in memory tells no cell, which charge and viscosity need")
+    if found.files and charge is not None:
         charges = charges_of(found.files[0], species, charge, temperature_k)
+    if found.files and viscosity_mpa_s is not None:
+        liquid = liquid_of(found.files[0], species, viscosity_mpa_s, temperature_k)
     fitted = fit_diffusion(found, window_ps=window_ps, accept_poor_model=accept_poor_model)
-    return with_conductivity(fitted, charges)
+    return with_finite_size(with_conductivity(fitted, charges), liquid)
 
 
 def with_conductivity(fitted: Diffusion, charges: Charges | None) -> Diffusion:
@@ -84,7 +95,7 @@ def with_conductivity(fitted: Diffusion, charges: Charges | None) -> Diffusion:
     if charges is None or fitted.total is None:
         return fitted
     total, together = fitted.total, fitted.collective
-    models = fitted.ensemble
+    models, relative = fitted.ensemble, 0.0
     if models is not None:  # its error is the whole one, also of the motion of all ions together
         relative = models.error_angstrom2_per_ps / models.d_angstrom2_per_ps
         total = _with_error(total, relative)
@@ -96,6 +107,9 @@ def with_conductivity(fitted: Diffusion, charges: Charges | None) -> Diffusion:
         conductivity=conductivity(together, **charges)
         if isinstance(together, Collective)
         else None,
+        conductivity_green_kubo=None
+        if fitted.green_kubo is None
+        else conductivity(_with_error(fitted.green_kubo, relative), **charges),
     )
 
 
@@ -105,6 +119,60 @@ def _with_error(found: Found, relative: float) -> Found:
     return replace(
         found, error_angstrom2_per_ps=max(found.error_angstrom2_per_ps, abs(d) * relative)
     )
+
+
+class Liquid(TypedDict):
+    """What the correction of D for the size of the cell needs beside D."""
+
+    edge_angstrom: float
+    viscosity_mpa_s: float
+    temperature_k: float
+
+
+def with_finite_size(fitted: Diffusion, liquid: Liquid | None) -> Diffusion:
+    """Return D with that of an infinite liquid beside it, where there is a D."""
+    if liquid is None or fitted.total is None:
+        return fitted
+    return replace(fitted, finite_size=finite_size(fitted.total, **liquid))
+
+
+def liquid_of(
+    path: str, species: str, viscosity_mpa_s: float, temperature_k: float | None
+) -> Liquid:
+    """Return what the correction for the size of the cell needs: its edge and temperature.
+
+    Raises
+    ------
+    UsageError
+        If the cell is not cubic, its other atoms stay in place, or no temperature is known.
+    """
+    with Trajectory(path, species or None, incomplete_ok=True) as trajectory:
+        cell = trajectory.constant_cell
+        solid = stays_in_place(trajectory.framework)
+        told = temperature_of(trajectory).k
+    if cell is None:
+        raise DataError("has no constant cell, which --viscosity needs", where=path)
+    edges = np.linalg.norm(cell, axis=1)
+    cosines = cell @ cell.T / np.outer(edges, edges) - np.eye(3)
+    if np.ptp(edges) > _CUBIC * edges.mean() or np.abs(cosines).max() > _CUBIC:
+        raise UsageError("its cell is not cubic: --viscosity corrects D in cubic cells", where=path)
+    if solid:
+        raise UsageError(
+            "its other atoms stay in place: --viscosity corrects D in liquids",
+            where=path,
+            remedy="leave it away",
+        )
+    return {
+        "edge_angstrom": float(edges.mean()),
+        "viscosity_mpa_s": viscosity_mpa_s,
+        "temperature_k": _temperature(temperature_k, told),
+    }
+
+
+def _temperature(given: float | None, told: float | None) -> float:
+    if given is None and told is None:
+        raise UsageError("the files hold no temperature", remedy="give --temperature")
+    return float(given if given is not None else told)  # type: ignore[arg-type]
 
 
 def charges_of(path: str, species: str, charge: float, temperature_k: float | None) -> Charges:
@@ -121,13 +189,9 @@ def charges_of(path: str, species: str, charge: float, temperature_k: float | No
         told = temperature_of(trajectory).k
     if cell is None:
         raise DataError("has no constant cell, so no volume", where=path)
-    if temperature_k is None:
-        if told is None:
-            raise UsageError("the files hold no temperature", remedy="give --temperature")
-        temperature_k = told
     return {
         "n_ions": ions,
         "volume_a3": float(abs(np.linalg.det(cell))),
         "charge": charge,
-        "temperature_k": temperature_k,
+        "temperature_k": _temperature(temperature_k, told),
     }

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from mdgan_hpc.analysis.observables.collective import mean_collective
+from mdgan_hpc.analysis.observables.current import current_spectrum
 from mdgan_hpc.analysis.observables.fourier import Scratch
 from mdgan_hpc.analysis.observables.moments import alpha2, joined_blocks, mean_moments
 from mdgan_hpc.analysis.observables.msd import drift, log_slope, mean_squares, total
@@ -24,7 +25,7 @@ from mdgan_hpc.analysis.parts import Part, parts_of
 from mdgan_hpc.analysis.plan import Plan, make_plan, plan_lags
 from mdgan_hpc.analysis.results import Cells, Curves, Dynamics, ParticleMsd
 from mdgan_hpc.analysis.settings import DynamicsConfig
-from mdgan_hpc.crystal import Crystal, find_crystal
+from mdgan_hpc.crystal import stays_in_place
 from mdgan_hpc.errors import UsageError
 from mdgan_hpc.parallel import Communicator, SingleProcess, share
 from mdgan_hpc.progress import Progress
@@ -116,7 +117,7 @@ def measure_dynamics(
             plan,
             label=label,
             species=trajectories[0].require_one_species(),
-            in_crystal=all(map(_in_crystal, trajectories)),
+            in_solid=all(map(_in_solid, trajectories)),
             files=tuple(str(path) for path in paths),
         )
         return replace(found, **_made(trajectories, parts))
@@ -279,16 +280,15 @@ def dynamics_of_arrays(
     return summarise(sums, plan, label=label)
 
 
-def _in_crystal(trajectory: Trajectory) -> bool:
-    """Tell whether the ions move in a crystal that stands still.
+def _in_solid(trajectory: Trajectory) -> bool:
+    """Tell whether the ions move among atoms that stand still, those of a crystal or a glass.
 
     In a liquid the other atoms give way, and the sum of the ions' displacements tells how, or what
     was taken off as drift.
     """
     if trajectory.generated:
         return trajectory.ions_per_cell > 1
-    found = find_crystal(trajectory.framework, trajectory.constant_cell)
-    return isinstance(found, Crystal)
+    return stays_in_place(trajectory.framework)
 
 
 def _inverse_cell(trajectory: Trajectory) -> np.ndarray | None:
@@ -302,7 +302,7 @@ def summarise(
     *,
     label: str = "",
     species: str = "X",
-    in_crystal: bool = True,
+    in_solid: bool = True,
     files: tuple[str, ...] = (),
 ) -> Dynamics:
     """Turn the sums of the replicas into their dynamics.
@@ -312,7 +312,7 @@ def summarise(
     runs : sequence of RunSums
     plan : Plan
     label, species : str
-    in_crystal : bool
+    in_solid : bool
         Whether the other atoms stand still.
     files : tuple of str
     """
@@ -337,7 +337,7 @@ def summarise(
         each = [part for run in runs for part in run.msd.per_particle]
         more["particles"] = ParticleMsd(np.concatenate(each))
     if plan.config.full:
-        more |= _beyond_msd(runs, plan, curves, in_crystal)
+        more |= _beyond_msd(runs, plan, curves, in_solid)
     return Dynamics(
         label=label,
         species=species,
@@ -355,13 +355,14 @@ def summarise(
 
 
 def _beyond_msd(
-    runs: Sequence[RunSums], plan: Plan, curves: dict[str, np.ndarray], in_crystal: bool
+    runs: Sequence[RunSums], plan: Plan, curves: dict[str, np.ndarray], in_solid: bool
 ) -> dict[str, Any]:
     """Return the further parts of a `Dynamics`, and put their curves into `curves`."""
     n_particles = [run.n_particles for run in runs]
     beyond = [run.beyond for run in runs if run.beyond is not None]
     collective = [run.collective for run in beyond]
-    second, fourth = mean_moments([run.moments for run in beyond], n_particles)
+    second, fourth, cross = mean_moments([run.moments for run in beyond], n_particles)
+    curves["msd_cross"] = cross
     curves["alpha2"], curves["fourth_moment"] = alpha2(second, fourth), fourth
     together = mean_collective(collective)
     cells = None
@@ -370,7 +371,7 @@ def _beyond_msd(
         cells = Cells(
             np.array([run.n_cells for run in collective]),
             np.array([run.ions_per_cell for run in collective]),
-            in_crystal,
+            in_solid,
         )
     blocks = [run.moments.blocks(plan.interval_ps) for run in beyond if run.collective.n_cells > 1]
     vacf = mean_vacf([run.velocities for run in beyond], n_particles, plan.interval_ps)
@@ -384,4 +385,5 @@ def _beyond_msd(
         "van_hove": densities(plan.histogram_lags * plan.interval_ps, **counts),
         "vacf": vacf,
         "spectrum": spectrum(vacf.value, plan.config.stride * plan.interval_ps),
+        "current": current_spectrum(collective, plan.interval_ps),
     }

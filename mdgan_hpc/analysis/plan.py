@@ -15,6 +15,9 @@ from mdgan_hpc.trajectory import Trajectory
 VACF_PS = 2.0
 
 
+#: Velocities in a spectrum of the current at most, and at least.
+CURRENT_POINTS = (64, 8192)
+
 #: Times of the van Hove functions, as shares of a run.
 VAN_HOVE_SHARES = (1 / 160, 1 / 40, 1 / 10, 1 / 4)
 
@@ -28,6 +31,8 @@ class Plan:
     histogram_lags: np.ndarray  # [K]
     velocity_lags: int
     config: DynamicsConfig
+    current_points: int = 0  # velocities in a spectrum of the current; 0: there is none
+    current_stride: int = 1  # records over which each of them is a difference
 
 
 def make_plan(trajectories: Sequence[Trajectory], config: DynamicsConfig) -> Plan:
@@ -63,10 +68,15 @@ def plan_lags(n_records: int, interval_ps: float, config: DynamicsConfig) -> Pla
     span = n_records * interval_ps
     times = config.van_hove_ps or tuple(span * share for share in VAN_HOVE_SHARES)
     nearest = [int(lags[np.argmin(np.abs(np.log(lags * interval_ps / t)))]) for t in times]
+    least, most = CURRENT_POINTS
+    apart = stride * max(1, -(-(n_records - 1) // (most * stride)))
+    points = (n_records - 1) // apart // 2 * 2
     return Plan(
         interval_ps,
         lags,
         np.unique(nearest) if not config.van_hove_ps else np.array(nearest),
         max(2, min(round(VACF_PS / interval_ps), n_records // 4) // stride),
         config,
+        points if points >= least else 0,
+        apart,
     )

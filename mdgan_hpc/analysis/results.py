@@ -17,7 +17,10 @@ from mdgan_hpc.analysis.fit.results import (
     Conductivity,
     Counted,
     Diffusion,
+    DiffusionTensor,
     Ensemble,
+    FiniteSize,
+    GreenKubo,
     Refused,
 )
 from mdgan_hpc.errors import DataError
@@ -32,11 +35,15 @@ __all__ = [
     "Collective",
     "Conductivity",
     "Counted",
+    "CurrentSpectrum",
     "Curves",
     "Diffusion",
+    "DiffusionTensor",
     "Drift",
     "Dynamics",
     "Ensemble",
+    "FiniteSize",
+    "GreenKubo",
     "MsdResult",
     "ParticleMsd",
     "Refused",
@@ -65,6 +72,8 @@ class Curves(Result):
         Non-Gaussian parameter.
     fourth_moment : array, [L], optional
         Mean of r^4, Angstrom^4.
+    msd_cross : array, [L, 3], optional
+        Mean products of the displacement along y and z, x and z, x and y, Angstrom^2.
     msd_collective : array, [L], optional
         Squared sum of the displacements of the ions of a cell, by their number, Angstrom^2.
     """
@@ -77,6 +86,7 @@ class Curves(Result):
     alpha2: np.ndarray | None = None
     fourth_moment: np.ndarray | None = None
     msd_collective: np.ndarray | None = None
+    msd_cross: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -137,6 +147,24 @@ class Spectrum(Result):
 
 
 @dataclass(frozen=True)
+class CurrentSpectrum(Result):
+    """Spectrum of the summed velocity of the ions of a cell, over the root of their number.
+
+    Attributes
+    ----------
+    frequency_thz : array, [n]
+    value : array, [n]
+        Angstrom^2/ps, of one component; at zero frequency twice the D of all ions together.
+    n_spectra : int
+        Periodograms in the mean: cells, pieces of a run, components.
+    """
+
+    frequency_thz: np.ndarray
+    value: np.ndarray
+    n_spectra: int
+
+
+@dataclass(frozen=True)
 class Drift(Result):
     """Mean displacement from first to last record.
 
@@ -193,13 +221,13 @@ class Cells(Result):
         Of each run.
     particles : array of int, [F]
         Ions in each.
-    in_crystal : bool
+    in_solid : bool
         Whether the other atoms stand still, so that the motion of all ions together has a meaning.
     """
 
     number: np.ndarray
     particles: np.ndarray
-    in_crystal: bool = True
+    in_solid: bool = field(default=True, metadata={"stored": "in_crystal"})
 
 
 @dataclass(frozen=True)
@@ -230,6 +258,8 @@ class Dynamics(Result):
     van_hove : VanHove, optional
     vacf : Vacf, optional
     spectrum : Spectrum, optional
+    current : CurrentSpectrum, optional
+        Where ions of a cell saw each other.
     files : tuple of str
     generated : bool
         Whether a model made them.
@@ -256,6 +286,7 @@ class Dynamics(Result):
     van_hove: VanHove | None = None
     vacf: Vacf | None = None
     spectrum: Spectrum | None = None
+    current: CurrentSpectrum | None = None
     files: tuple[str, ...] | None = None
     species: str = "X"
     generated: bool = False
@@ -264,7 +295,7 @@ class Dynamics(Result):
 
 
 #: Entries of `Diffusion` that lie beside its group in a result file.
-_BESIDE = ("nernst_einstein", "conductivity")
+_BESIDE = ("nernst_einstein", "conductivity", "conductivity_green_kubo")
 
 
 @dataclass(frozen=True)

@@ -80,6 +80,13 @@ class MsdConfig:
         flag="--temperature",
         above=0,
     )
+    viscosity_mpa_s: float | None = key(
+        None,
+        "mPa s | of a liquid in a cubic cell: correct D for the size of the cell (Yeh and Hummer)",
+        flag="--viscosity",
+        metavar="MPA_S",
+        above=0,
+    )
     accept_poor_model: bool = key(
         False, "true or false | give D also of a model that does not move as the MD does"
     )

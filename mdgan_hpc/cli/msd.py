@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @click.option("--fit", "window_ps", metavar="START:STOP", help=help_of(MsdConfig, "window_ps"))
 @options_of(DynamicsConfig, "every_lag", "max_fraction", "per_particle", "full", "incomplete")
 @options_of(DynamicsConfig, "device")
-@options_of(MsdConfig, "charge", "temperature_k", "accept_poor_model")
+@options_of(MsdConfig, "charge", "temperature_k", "viscosity_mpa_s", "accept_poor_model")
 @click.option(
     "--arrhenius",
     multiple=True,
@@ -59,6 +59,7 @@ def main(
     window_ps: str | None,
     charge: float | None,
     temperature_k: float | None,
+    viscosity_mpa_s: float | None,
     arrhenius: tuple[str, ...],
     at_k: tuple[float, ...],
     drawing: Path | None,
@@ -94,6 +95,7 @@ def main(
                 window_ps=None if window_ps is None else _window(window_ps),
                 charge=charge,
                 temperature_k=temperature_k,
+                viscosity_mpa_s=viscosity_mpa_s,
                 accept_poor_model=accept_poor_model,
                 dynamics=DynamicsConfig(**dynamics),
                 force=force,
@@ -129,6 +131,13 @@ def _fit_arrhenius(
         f"Activation energy {fit.activation_ev:.3f} +- {fit.activation_error_ev:.3f} eV, "
         f"D0 {fit.d0:.3g} A^2/ps (log D0 +- {fit.log_d0_error:.2g})"
     )
+    law = found.conductivity
+    if law is not None:
+        of = "all ions together" if law.of == "collective" else "Nernst-Einstein estimates"
+        click.echo(
+            f"Conductivity ({of}): activation energy of sigma T {law.activation_ev:.3f} +- "
+            f"{law.activation_error_ev:.3f} eV, prefactor {law.prefactor_s_k_per_cm:.3g} S K/cm"
+        )
     for kelvin in at_k:
         low, high = fit.interval(kelvin)
         click.echo(
@@ -159,6 +168,12 @@ def _lines(diffusion: "Diffusion | None") -> list[str]:
         lines.append(
             "Conductivity from the motion of all ions together: "
             f"{measured(together.sigma_s_per_cm, together.error_s_per_cm)} S/cm"
+        )
+    spectral = diffusion.conductivity_green_kubo
+    if spectral is not None:
+        lines.append(
+            "The same by Green-Kubo, from the spectrum of the current: "
+            f"{measured(spectral.sigma_s_per_cm, spectral.error_s_per_cm)} S/cm"
         )
     return lines
 

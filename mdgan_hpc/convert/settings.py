@@ -1,4 +1,4 @@
-"""What to convert and how: the options of `mdgan-convert`, each with its one default."""
+"""What to convert or to export, and how: the options of `mdgan-convert`."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -52,12 +52,13 @@ class ConvertConfig:
     )
     format: str = key(
         "",
-        "Read a file of another code: lammps-dump, xdatcar, extxyz, h5md, a format of ASE, or auto",
+        "Read a file of another code: lammps-dump, xdatcar, vaspout, extxyz, h5md, torch-sim, xtc, "
+        "trr, dcd, a format of ASE, or auto",
     )
     species: str = key(
         "",
-        "Elements of the types 1, 2, ... of a LAMMPS dump, such as Li,O, or of any other file that "
-        "does not name them",
+        "Elements of the types 1, 2, ... of LAMMPS, such as Li,O; of a file that names none, in "
+        "the order of its atoms, such as Li96,O288",
     )
     units: str = key(
         "",
@@ -69,6 +70,40 @@ class ConvertConfig:
     )
     strict: bool = key(False, "Refuse what would otherwise raise a warning")
     check: bool = key(True, "Compare the files of a run with each other", flag="--no-check")
+
+    def __post_init__(self) -> None:
+        require_ranges(self)
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """Options of an export.
+
+    Raises
+    ------
+    ConfigError
+        For values out of range.
+    """
+
+    select: str = key("all", "Atoms to export: elements, index ranges from 1, or all")
+    records: str = key("", "Records to export, FIRST:END from 0")
+    every: int = key(1, "Export every N-th record", least=1)
+    times_ps: str = key(
+        "",
+        "With --export: records from START to STOP in ps, such as 10:50",
+        flag="--times",
+        metavar="START:STOP",
+    )
+    wrap: bool = key(
+        False,
+        "With --export: fold the ions into the cell; a LAMMPS dump tells their images beside",
+    )
+    spacing_angstrom: float = key(
+        0.25,
+        "Angstrom | With --export of a density: most distance of two points of the grid",
+        flag="--spacing",
+        above=0,
+    )
 
     def __post_init__(self) -> None:
         require_ranges(self)

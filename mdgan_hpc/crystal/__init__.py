@@ -12,6 +12,7 @@ from mdgan_hpc.crystal.definitions import (
     NoCrystal,
     Symmetry,
     isotropic,
+    stays_in_place,
 )
 from mdgan_hpc.crystal.search import find_crystal
 
@@ -26,4 +27,5 @@ __all__ = [
     "find_crystal",
     "framework_shift",
     "isotropic",
+    "stays_in_place",
 ]

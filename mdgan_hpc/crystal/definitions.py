@@ -36,6 +36,13 @@ class AveragedFramework(Protocol):
     def rms_displacement(self) -> np.ndarray: ...  # [M] Angstrom
 
 
+def stays_in_place(framework: AveragedFramework | None) -> bool:
+    """Whether half of the other atoms or more stay in place: in a crystal or a glass."""
+    if framework is None or not len(framework.species):
+        return False
+    return bool(np.median(framework.rms_displacement) <= LATTICE_RMS)
+
+
 @dataclass(frozen=True)
 class Symmetry:
     """Operations x -> R x + t under which the motion of the ions looks the same.

@@ -2,7 +2,7 @@
 
 from mdgan_hpc.analysis.fidelity import FidelityResult
 from mdgan_hpc.report.results import Comparison, Side
-from mdgan_hpc.report.text import haven_line, short, with_error
+from mdgan_hpc.report.text import green_kubo_line, haven_line, short, tensor_line, with_error
 from mdgan_hpc.report.verdict import verdict_lines
 
 
@@ -50,8 +50,12 @@ def _coefficient(side: Side) -> list[str]:
     if diffusion.total is None:
         return [f"D of {side.label}: {diffusion.refused}."]
     lines = [f"D of {side.label} = {with_error(diffusion.total)}"]
+    if diffusion.tensor is not None:
+        lines.append(f"{side.label}: {tensor_line(diffusion.tensor)}")
     if diffusion.collective is not None:
         lines.append(f"{side.label}: {haven_line(diffusion.collective)}")
+    if diffusion.green_kubo is not None:
+        lines.append(f"{side.label}: {green_kubo_line(diffusion.green_kubo)}")
     return lines
 
 

@@ -5,10 +5,21 @@ Signs are those of print (Å², ±); `numbers.plain_text` gives what a terminal 
 
 from typing import Protocol
 
-from mdgan_hpc.analysis.fit.results import Coefficient, Collective, Diffusion, Refused
+from mdgan_hpc.analysis.fit.results import (
+    Coefficient,
+    Collective,
+    Diffusion,
+    DiffusionTensor,
+    FiniteSize,
+    GreenKubo,
+    Refused,
+)
 from mdgan_hpc.report.numbers import between, measured
 from mdgan_hpc.units import CM2_PER_S, M2_PER_S
 from mdgan_hpc.verdict import verdict_line
+
+#: An isotropic medium looks as anisotropic as that, or more, with this probability.
+_ISOTROPIC = 0.01
 
 
 class Interval(Protocol):
@@ -71,9 +82,54 @@ def diffusion_lines(diffusion: Diffusion, name: str = "D") -> list[str]:
         f"  to compare with other programs, Å²/ps: {compared}",
         *misfit_lines(total),
     ]
+    if diffusion.tensor is not None:
+        lines.append(f"  {tensor_line(diffusion.tensor)}")
     if diffusion.collective is not None:
         lines.append(f"  {haven_line(diffusion.collective)}")
+    if diffusion.green_kubo is not None:
+        lines.append(f"  {green_kubo_line(diffusion.green_kubo)}")
+    if diffusion.finite_size is not None:
+        lines.append(f"  {finite_size_line(diffusion.finite_size)}")
     return lines
+
+
+def tensor_line(tensor: DiffusionTensor) -> str:
+    """Return the principal values of the tensor, with their axes where they are no chance."""
+    if tensor.isotropy_probability >= _ISOTROPIC:
+        return (
+            "diffusion tensor: as of an isotropic medium, within its errors "
+            f"(probability {tensor.isotropy_probability:.2g})"
+        )
+    found = zip(
+        tensor.principal_angstrom2_per_ps,
+        tensor.principal_error_angstrom2_per_ps,
+        tensor.axes,
+        tensor.axes_error_degrees,
+        strict=True,
+    )
+    told = [
+        f"{measured(d, error)} along ({', '.join(f'{c:.2f}' for c in axis)}) ± {tilt:.0f}°"
+        for d, error, axis, tilt in found
+    ]
+    return f"principal axes of the diffusion tensor, Å²/ps: {'; '.join(told)}"
+
+
+def green_kubo_line(found: GreenKubo) -> str:
+    """Return what to print of D of all ions together by Green-Kubo."""
+    return (
+        "the same from the spectrum of the current (Green-Kubo, cepstral): "
+        f"{measured(found.d_angstrom2_per_ps, found.error_angstrom2_per_ps)} Å²/ps"
+    )
+
+
+def finite_size_line(found: FiniteSize) -> str:
+    """Return what to print of D of an infinite liquid."""
+    d, error = found.d_angstrom2_per_ps, found.error_angstrom2_per_ps
+    added = f"{found.correction_angstrom2_per_ps:.2g} added for a cell of"
+    return (
+        f"D of an infinite liquid: {measured(d, error)} Å²/ps ({added} "
+        f"{found.edge_angstrom:.4g} Å and {found.viscosity_mpa_s:g} mPa s)"
+    )
 
 
 def misfit_lines(found: Coefficient) -> list[str]:

@@ -185,10 +185,12 @@ def test_haven_ratio_of_ions_that_drag_each_other(tmp_path, rng):
     )
 
 
-def test_only_ions_in_a_crystal_have_a_haven_ratio(tmp_path, rng):
+def test_only_ions_in_a_solid_have_a_haven_ratio(tmp_path, rng):
     """In a liquid the frame of reference moves with the ions."""
-    sites = 3.0 * np.stack(np.meshgrid(*[np.arange(3)] * 3), -1).reshape(-1, 3)
-    for name, moved in (("crystal", 0.1), ("liquid", 2.0)):
+    lattice = 3.0 * np.stack(np.meshgrid(*[np.arange(3)] * 3), -1).reshape(-1, 3)
+    disorder = rng.normal(0, 0.5, lattice.shape)
+    for name, moved in (("crystal", 0.1), ("glass", 0.3), ("liquid", 2.0)):
+        sites = lattice if name == "crystal" else lattice + disorder
         framework = {
             "species": np.full(27, 8),
             "position": sites,
@@ -202,7 +204,7 @@ def test_only_ions_in_a_crystal_have_a_haven_ratio(tmp_path, rng):
         )
         done = run("mdgan_hpc.cli.msd", path, "-o", tmp_path / f"{name}.json")
         assert done.returncode == 0, done.stderr
-        assert ("Haven ratio" in done.stdout) == (name == "crystal")
+        assert ("Haven ratio" in done.stdout) == (name != "liquid")
 
 
 def test_error_of_the_collective_coefficient_is_its_scatter():

@@ -42,11 +42,19 @@ def test_result_does_not_depend_on_the_number_of_ranks(tmp_path, rng, kind):
         results.append(load_results(out))
     for other in results[1:]:
         for name, values in results[0]["curves"].items():
-            np.testing.assert_allclose(other["curves"][name], values, rtol=1e-11, err_msg=name)
+            # Mean products of components cancel to nearly nothing.
+            near = 1e-11 * np.abs(values).max() if name == "msd_cross" else 0.0
+            np.testing.assert_allclose(
+                other["curves"][name], values, rtol=1e-11, atol=near, err_msg=name
+            )
         np.testing.assert_allclose(other["curves"]["msd"], results[0]["curves"]["msd"], rtol=1e-12)
         np.testing.assert_allclose(
             other["particles"]["msd"], results[0]["particles"]["msd"], rtol=1e-12
         )
+        assert ("current" in other) == ("current" in results[0])
+        if "current" in other:
+            found, first = (r["current"]["value"] for r in (other, results[0]))
+            np.testing.assert_allclose(found, first, rtol=1e-9)
         np.testing.assert_allclose(
             other["van_hove"]["density"], results[0]["van_hove"]["density"], rtol=1e-12
         )

@@ -45,6 +45,28 @@ def dragging(n_records, cells, together, rng, *, drag=0.5, interval=0.05):
     return own + np.repeat(cell, together, 1)
 
 
+def langevin(n_records, n_particles, rng, *, tensor=None, relaxation=0.2, interval=0.05):
+    """Positions [T, N, 3] of free Langevin particles with a diffusion tensor [3, 3], D = 1 if none.
+
+    The exact propagator of position and velocity: S. Chandrasekhar, Rev. Mod. Phys. 15, 1 (1943).
+    The velocity autocorrelation of each component is D / tau exp(-t / tau).
+    """
+    keep, tau = np.exp(-interval / relaxation), relaxation
+    both = tau * (1 - keep) ** 2
+    kick = np.linalg.cholesky(
+        [[tau * (2 * interval - tau * (3 - 4 * keep + keep**2)), both], [both, 1 - keep**2]]
+    )
+    x = np.zeros((n_records, n_particles, 3))
+    v = rng.normal(size=(n_particles, 3))
+    for record in range(1, n_records):
+        noise = np.einsum("ij,jnk->ink", kick, rng.normal(size=(2, n_particles, 3)))
+        x[record] = x[record - 1] + tau * (1 - keep) * v + noise[0]
+        v = keep * v + noise[1]
+    if tensor is None:
+        tensor = np.eye(3)
+    return x @ np.linalg.cholesky(np.asarray(tensor) / tau).T
+
+
 def write(path, positions, *, interval=0.05, cell=None, species=None, **options):
     """Write positions [T, N, 3] as a trajectory of lithium, or of other species [N].
 

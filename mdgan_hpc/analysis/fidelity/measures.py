@@ -15,8 +15,8 @@ from mdgan_hpc.analysis.observables.fourier import Scratch
 from mdgan_hpc.analysis.observables.moments import alpha2, moments
 from mdgan_hpc.analysis.observables.velocities import spectrum, vacf
 from mdgan_hpc.analysis.sites.hops import count_hops
-from mdgan_hpc.analysis.sites.lattice import folded_voxels
 from mdgan_hpc.analysis.sites.network import Sites
+from mdgan_hpc.trajectory.grid import folded_voxels
 
 #: Numbers of a group of ions that are worked on at once.
 _WORK = 2**15

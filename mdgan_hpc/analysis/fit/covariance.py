@@ -165,6 +165,15 @@ def gls(
     return parameters, inverse, float(((b - a @ parameters) ** 2).sum())
 
 
+def slope_weights(design: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+    """Return what the slope that `gls` fits to values [K] weights each of them with, [K]."""
+    scale = np.sqrt(np.diag(covariance))
+    values, vectors = np.linalg.eigh(covariance / np.outer(scale, scale))
+    white = vectors / np.sqrt(np.maximum(values, 1e-7 * values[-1])) / scale[:, None]
+    a = white.T @ design
+    return np.asarray(np.linalg.solve(a.T @ a, a.T @ white.T)[1])
+
+
 def fit_lags(lag_ps: np.ndarray, start: float, stop: float) -> np.ndarray:
     """Return the indices of lags within [start, stop], neighbours about `LAG_RATIO` apart."""
     inside = np.flatnonzero((lag_ps >= start * (1 - 1e-9)) & (lag_ps <= stop * (1 + 1e-9)))

@@ -12,7 +12,9 @@ from mdgan_hpc.analysis.fit.coefficient import (
 )
 from mdgan_hpc.analysis.fit.covariance import Sampling, sampling_of
 from mdgan_hpc.analysis.fit.ensemble import ensemble_of
+from mdgan_hpc.analysis.fit.green_kubo import green_kubo
 from mdgan_hpc.analysis.fit.results import Coefficient, Collective, Diffusion, Refused
+from mdgan_hpc.analysis.fit.tensor import diffusion_tensor
 from mdgan_hpc.analysis.fit.window import NotDiffusiveError, choose_window
 from mdgan_hpc.analysis.results import Dynamics
 from mdgan_hpc.verdict import OPTION, Verdict
@@ -70,8 +72,11 @@ def fit_diffusion(
     if curves.fourth_moment is not None:
         counted = independent_observations(curves, sampling, (start, stop))
     collective: Collective | Refused | None = None
-    if dynamics.cells is not None and dynamics.cells.in_crystal:
+    together = None
+    if dynamics.cells is not None and dynamics.cells.in_solid:
         collective = fit_collective(dynamics, total)
+        if dynamics.current is not None:
+            together = green_kubo(dynamics.current, sampling.anisotropy)
     x, y, z = (_along(dynamics, axis, (start, stop)) for axis in range(3))
     chosen = "by rule" if window_ps is None else "given"
     return Diffusion(
@@ -80,6 +85,8 @@ def fit_diffusion(
         counted,
         collective,
         *(x, y, z),
+        tensor=diffusion_tensor(dynamics, total),
+        green_kubo=together,
         ensemble=ensemble_of(dynamics, total),
         **made,
     )

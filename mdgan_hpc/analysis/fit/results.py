@@ -122,6 +122,80 @@ class Collective(Coefficient):
 
 
 @dataclass(frozen=True)
+class DiffusionTensor(Result):
+    """The diffusion tensor; its trace is three times D.
+
+    Attributes
+    ----------
+    d_angstrom2_per_ps, error_angstrom2_per_ps : array, [3, 3]
+        Components and their standard errors.
+    principal_angstrom2_per_ps, principal_error_angstrom2_per_ps : array, [3]
+        Along the principal axes, the largest first.
+    axes : array, [3, 3]
+        Rows are the unit vectors of the principal axes.
+    axes_error_degrees : array, [3]
+        Standard errors of their directions; 90 where they are not known.
+    isotropy_probability : float
+        That an isotropic medium shows as much anisotropy by chance. Principal values always differ:
+        where this is not small, the difference is noise.
+    """
+
+    d_angstrom2_per_ps: np.ndarray
+    error_angstrom2_per_ps: np.ndarray
+    principal_angstrom2_per_ps: np.ndarray
+    principal_error_angstrom2_per_ps: np.ndarray
+    axes: np.ndarray
+    axes_error_degrees: np.ndarray
+    isotropy_probability: float
+
+
+@dataclass(frozen=True)
+class GreenKubo(Result):
+    """Diffusion coefficient of all ions of a cell together, from the spectrum of their current.
+
+    Attributes
+    ----------
+    d_angstrom2_per_ps, error_angstrom2_per_ps : float
+        Standard error.
+    low_angstrom2_per_ps, high_angstrom2_per_ps : float
+        Bounds of the 95 % interval.
+    n_coefficients : int
+        Cepstral coefficients kept.
+    n_spectra : int
+        Periodograms in the mean.
+    """
+
+    d_angstrom2_per_ps: float
+    error_angstrom2_per_ps: float
+    low_angstrom2_per_ps: float
+    high_angstrom2_per_ps: float
+    n_coefficients: int
+    n_spectra: int
+
+
+@dataclass(frozen=True)
+class FiniteSize(Result):
+    """D of an infinite liquid, from that in a cubic periodic cell.
+
+    Attributes
+    ----------
+    d_angstrom2_per_ps, error_angstrom2_per_ps : float
+        Corrected D; the error is that of the D measured.
+    correction_angstrom2_per_ps : float
+        What was added.
+    viscosity_mpa_s, edge_angstrom, temperature_k : float
+        What it rests on.
+    """
+
+    d_angstrom2_per_ps: float
+    error_angstrom2_per_ps: float
+    correction_angstrom2_per_ps: float
+    viscosity_mpa_s: float
+    edge_angstrom: float
+    temperature_k: float
+
+
+@dataclass(frozen=True)
 class Choice(Result):
     """What the choice of the fit window rests on.
 
@@ -216,11 +290,17 @@ class Diffusion(Result):
     independent_observations : Counted, optional
         Where fourth moments are known.
     collective : Collective or Refused, optional
-        Of ions that saw each other in a crystal.
+        Of ions that saw each other among atoms that stand still.
     x, y, z : Coefficient or Refused, optional
         Along an axis, over the same window.
-    nernst_einstein, conductivity : Conductivity, optional
-        As if ions moved independently, and of all ions together.
+    tensor : DiffusionTensor, optional
+    green_kubo : GreenKubo, optional
+        As `collective`, from the spectrum of the current.
+    nernst_einstein, conductivity, conductivity_green_kubo : Conductivity, optional
+        As if ions moved independently, and of all ions together by Einstein's relation and by
+        Green and Kubo's.
+    finite_size : FiniteSize, optional
+        D of an infinite liquid, where its viscosity was given.
     ensemble : Ensemble, optional
         Over the models, where several made the trajectories.
     generated : bool
@@ -240,6 +320,10 @@ class Diffusion(Result):
     refused: str | None = None
     nernst_einstein: Conductivity | None = None
     conductivity: Conductivity | None = None
+    conductivity_green_kubo: Conductivity | None = None
+    tensor: DiffusionTensor | None = None
+    green_kubo: GreenKubo | None = None
+    finite_size: FiniteSize | None = None
     ensemble: Ensemble | None = None
     generated: bool = False
     verdict: Verdict | None = None

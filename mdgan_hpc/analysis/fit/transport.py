@@ -4,11 +4,12 @@ Nernst-Einstein estimate of the conductivity.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from mdgan_hpc.analysis.fit.covariance import gls
-from mdgan_hpc.analysis.fit.results import Coefficient, Conductivity
+from mdgan_hpc.analysis.fit.results import Conductivity, FiniteSize
 from mdgan_hpc.errors import UsageError
 from mdgan_hpc.results import Result
 from mdgan_hpc.units import BOLTZMANN_EV_PER_K, BOLTZMANN_J_PER_K, ELEMENTARY_CHARGE_C, M2_PER_S
@@ -125,8 +126,18 @@ def nernst_einstein(
     return siemens_per_m / 100
 
 
+class Measured(Protocol):
+    """A diffusion coefficient with its standard error, Angstrom^2/ps."""
+
+    @property
+    def d_angstrom2_per_ps(self) -> float: ...
+
+    @property
+    def error_angstrom2_per_ps(self) -> float: ...
+
+
 def conductivity(
-    coefficient: Coefficient, *, n_ions: int, volume_a3: float, charge: float, temperature_k: float
+    coefficient: Measured, *, n_ions: int, volume_a3: float, charge: float, temperature_k: float
 ) -> Conductivity:
     """Return the conductivity that a diffusion coefficient means (`nernst_einstein`).
 
@@ -139,3 +150,85 @@ def conductivity(
     )
     error = sigma * (coefficient.error_angstrom2_per_ps / d)
     return Conductivity(sigma, error, n_ions, volume_a3, charge, temperature_k)
+
+
+#: Of a cubic lattice of point charges in a neutral background, from Ewald's sum.
+_XI = 2.837297
+
+
+def finite_size(
+    coefficient: Measured, *, edge_angstrom: float, viscosity_mpa_s: float, temperature_k: float
+) -> FiniteSize:
+    """Return D of an infinite liquid, from that in a cubic cell with periodic boundaries.
+
+    D + xi k T / (6 pi eta L): what the flow that a moving particle drives through the periodic
+    cells holds back. For a liquid; a framework that stands still lets no flow arise.
+
+    Parameters
+    ----------
+    coefficient : Measured
+    edge_angstrom : float
+        L.
+    viscosity_mpa_s : float
+        eta, of the same liquid (in the same model), which hardly depends on the size.
+    temperature_k : float
+
+    References
+    ----------
+    I.-C. Yeh, G. Hummer, J. Phys. Chem. B 108, 15873 (2004), equation 12; B. Dünweg, K. Kremer,
+    J. Chem. Phys. 99, 6983 (1993).
+    """
+    edge_m, viscosity_pa_s = edge_angstrom * 1e-10, viscosity_mpa_s * 1e-3
+    kt = BOLTZMANN_J_PER_K * temperature_k
+    added = _XI * kt / (6 * np.pi * viscosity_pa_s * edge_m) / M2_PER_S
+    return FiniteSize(
+        coefficient.d_angstrom2_per_ps + float(added),
+        coefficient.error_angstrom2_per_ps,
+        float(added),
+        viscosity_mpa_s,
+        edge_angstrom,
+        temperature_k,
+    )
+
+
+@dataclass(frozen=True)
+class ConductivityLaw(Result):
+    """sigma T = A exp(-Ea / kT) through conductivities at several temperatures.
+
+    Attributes
+    ----------
+    activation_ev, activation_error_ev : float
+    prefactor_s_k_per_cm, log_prefactor_error : float
+        A, and the standard error of its logarithm.
+    of : str
+        Which conductivity: ``collective`` motion, or ``nernst_einstein``.
+    """
+
+    activation_ev: float
+    activation_error_ev: float
+    prefactor_s_k_per_cm: float
+    log_prefactor_error: float
+    of: str
+
+
+def conductivity_law(
+    temperature_k: Sequence[float], sigma: Sequence[float], error: Sequence[float], of: str
+) -> ConductivityLaw:
+    """Fit log (sigma T) against 1/T, each point weighted by its own relative error.
+
+    Parameters
+    ----------
+    temperature_k, sigma, error : sequence of float
+        K, S/cm.
+    of : str
+        As in `ConductivityLaw`.
+
+    Raises
+    ------
+    UsageError
+        With fewer than two different temperatures.
+    """
+    t = np.asarray(temperature_k, float)
+    products, errors = t * np.asarray(sigma), t * np.asarray(error)
+    fit = arrhenius(t.tolist(), products.tolist(), errors.tolist())
+    return ConductivityLaw(fit.activation_ev, fit.activation_error_ev, fit.d0, fit.log_d0_error, of)

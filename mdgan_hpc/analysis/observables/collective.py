@@ -23,11 +23,23 @@ class CollectiveSums:
         Of the run.
     ions_per_cell : int
         Particles of a cell, following each other.
+    points, stride : int
+        Velocities in a piece of a run whose spectrum is taken, and records over which each is a
+        difference; no spectra for 0 points.
     """
 
     def __init__(
-        self, n_records: int, lags: np.ndarray, length: int, n_particles: int, ions_per_cell: int
+        self,
+        n_records: int,
+        lags: np.ndarray,
+        length: int,
+        n_particles: int,
+        ions_per_cell: int,
+        *,
+        points: int = 0,
+        stride: int = 1,
     ) -> None:
+        self.points, self.stride = points, stride
         self.n_records, self.lags, self.length = n_records, lags, length
         self.ions_per_cell = ions_per_cell
         self.one_cell = ions_per_cell == n_particles
@@ -39,6 +51,8 @@ class CollectiveSums:
             "cells": np.zeros(1),
             "collective_power": np.zeros(length // 2 + 1),
             "collective_squares": np.zeros(n_records),
+            "current_power": np.zeros(points // 2 + 1),
+            "spectra": np.zeros(1),
         }
 
     def begin_part(self) -> None:
@@ -70,8 +84,17 @@ class CollectiveSums:
         sums["collective_power"] += summed_power(path, self.length)
         sums["collective_squares"] += (path**2).sum(0)
         sums["cells"] += 1
+        self._add_spectra(path)
         path[...] = 0
         self._in_path = 0
+
+    def _add_spectra(self, path: np.ndarray) -> None:
+        """Add the periodograms of the steps of a path [3, T], piece by piece."""
+        piece = self.points * self.stride
+        for start in range(0, self.n_records - piece if piece else 0, piece or 1):
+            steps = np.diff(path[:, start : start + piece + 1 : self.stride], axis=1)
+            self.sums["current_power"] += summed_power(steps, self.points)
+            self.sums["spectra"] += len(steps)
 
     def end(self) -> None:
         """End the only cell of a run, whose particles the ranks had shared; after the sum."""

@@ -79,7 +79,15 @@ class RunSums:
             together = ions_per_cell or n_particles
             step = max(1, math.ceil(n_particles * n_records / SAMPLES))
             self.beyond = Beyond(
-                CollectiveSums(n_records, lags, length, n_particles, together),
+                CollectiveSums(
+                    n_records,
+                    lags,
+                    length,
+                    n_particles,
+                    together,
+                    points=plan.current_points,
+                    stride=plan.current_stride,
+                ),
                 VelocitySums(n_records, plan.velocity_lags, config.stride),
                 MomentSums(n_records, lags, origin_steps(lags, step), together),
                 HistogramSums(plan.histogram_lags, step),

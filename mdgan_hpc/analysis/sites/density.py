@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mdgan_hpc.analysis.sites.lattice import Lattice, folded_density, grid_shape
+from mdgan_hpc.analysis.sites.lattice import Lattice
 from mdgan_hpc.results import Result
+from mdgan_hpc.trajectory.grid import folded_density, grid_shape
 
 
 @dataclass(frozen=True)

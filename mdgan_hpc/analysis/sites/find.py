@@ -9,9 +9,10 @@ from collections.abc import Iterable
 import numpy as np
 from scipy import ndimage
 
-from mdgan_hpc.analysis.sites.lattice import AROUND, Lattice, folded_density, grid_shape
+from mdgan_hpc.analysis.sites.lattice import AROUND, Lattice
 from mdgan_hpc.analysis.sites.network import CORE, Sites
 from mdgan_hpc.errors import DataError
+from mdgan_hpc.trajectory.grid import folded_density, grid_shape
 
 #: Spacing of the density grid, and width of the Gaussian it is smoothed with (Angstrom).
 SPACING = 0.25

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from mdgan_hpc.analysis.sites.lattice import AROUND, grid_shape
+from mdgan_hpc.analysis.sites.lattice import AROUND
 from mdgan_hpc.errors import UsageError
+from mdgan_hpc.trajectory.grid import grid_shape
 
 #: Radius of a core: this share of the distance to the next site.
 CORE = 0.4

@@ -28,7 +28,14 @@ _SOURCES = {
     "extxyz": "extxyz",
     "xyz": "extxyz",
     "h5md": "h5md",
+    "torch-sim": "torchsim",
+    "vaspout": "vaspout",
+    "xtc": "xdr",
+    "trr": "xdr",
+    "dcd": "xdr",
 }
+#: What an HDF5 file of each format holds.
+_HDF5 = {"h5md": "h5md", "torch-sim": "data/positions", "vaspout": "intermediate/ion_dynamics"}
 _OTHERS = "ase"
 
 
@@ -54,8 +61,18 @@ def _guessed(path: Path) -> str:
     UsageError
         If it does not.
     """
+    import h5py
     from ase.io.formats import UnknownFileTypeError, filetype
 
+    from mdgan_hpc import hdf5
+
+    if path.suffix.lower() in (".xtc", ".trr", ".dcd"):
+        return path.suffix.lower()[1:]
+    if path.is_file() and h5py.is_hdf5(path):
+        with hdf5.open_file(path) as file:
+            for format, name in _HDF5.items():
+                if hdf5.find(file["/"], name) is not None:
+                    return format
     try:
         return str(filetype(str(path)))
     except UnknownFileTypeError:

@@ -1,5 +1,6 @@
 """What the readers of other codes' files share: the run they open, species, torn frames."""
 
+import re
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -212,6 +213,48 @@ def named_species(config: ConvertConfig, where: object) -> list[int]:
     if wrong:
         raise UsageError(f"--species {','.join(wrong)}: no such element", where=where)
     return [int(atomic_numbers[word]) for word in words]
+
+
+def refuse_stated(config: ConvertConfig, path: Path) -> None:
+    """Raise for options that tell what the file states itself.
+
+    Raises
+    ------
+    UsageError
+    """
+    for option, value in (("--species", config.species), ("--units", config.units)):
+        if value:
+            raise UsageError(
+                f"{option}, but the file states them", where=path, remedy="leave it away"
+            )
+
+
+def counted_species(config: ConvertConfig, n_atoms: int, where: object) -> np.ndarray:
+    """Return the atomic numbers [N] that --species names of a file that names none.
+
+    One element is that of all atoms; several are counted in the order of the atoms: ``Li96,O288``.
+
+    Raises
+    ------
+    UsageError
+        If it names none, or another number of atoms.
+    """
+    remedy = "name them in the order of the atoms with --species, such as Li or Li96,O288"
+    words = [word.strip() for word in config.species.split(",") if word.strip()]
+    if not words:
+        raise UsageError("does not state the species of its atoms", where=where, remedy=remedy)
+    if len(words) == 1 and words[0] in atomic_numbers:
+        return np.full(n_atoms, element_number(words[0], where))
+    found = [re.fullmatch(r"([A-Z][a-z]?)([0-9]{1,9})", word) for word in words]
+    if not all(found):
+        raise UsageError(f"--species {config.species} is no count", where=where, remedy=remedy)
+    counts = [int(match[2]) for match in found if match]
+    if sum(counts) != n_atoms:
+        raise UsageError(
+            f"--species {config.species} names {sum(counts)} atoms, there are {n_atoms}",
+            where=where,
+        )
+    return np.repeat([element_number(match[1], where) for match in found if match], counts)
 
 
 def element_of_mass(mass: float, where: object) -> int:

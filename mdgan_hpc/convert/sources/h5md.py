@@ -2,19 +2,30 @@
 
 Units are read, or told with ``--units length,time`` (such as ``nm,ps``); species likewise with
 ``--species``; the time between two frames with ``--time-step`` where there are no times. An
-``image`` element makes the path unwrapped.
+``image`` element makes the path unwrapped. What is stored at other steps than the positions is
+left out.
+
+LAMMPS (``dump h5md``) states no units, and its species are its types. GROMACS states nm, ps and
+kJ/mol/nm, masses, and atomic numbers where its topology has them.
+
+Sources: ``src/H5MD/dump_h5md.cpp`` of LAMMPS; the class H5mdParticleBlock of GROMACS 2026.
 """
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+import h5py
 import numpy as np
 from ase.data import atomic_masses
 
+from mdgan_hpc import hdf5
 from mdgan_hpc.convert.frames import Frames, piece_records
 from mdgan_hpc.convert.settings import ConvertConfig
 from mdgan_hpc.convert.sources.foreign import (
     ForeignRun,
+    counted_species,
+    element_of_mass,
     existing,
     named_species,
     refuse_siesta_options,
@@ -22,43 +33,143 @@ from mdgan_hpc.convert.sources.foreign import (
     stated_times,
 )
 from mdgan_hpc.convert.streams import Files
-from mdgan_hpc.errors import UsageError
+from mdgan_hpc.errors import DataWarning, UsageError
 from mdgan_hpc.trajectory import Trajectory
-from mdgan_hpc.units import FS_PER_PS
+from mdgan_hpc.trajectory.layout import unit_of
+from mdgan_hpc.trajectory.opening import Elements
+from mdgan_hpc.trajectory.species import require_species
+from mdgan_hpc.units import (
+    ANGSTROM_PER_NM,
+    EV_PER_KCAL_PER_MOL,
+    EV_PER_KJ_PER_MOL,
+    FS_PER_PS,
+)
+
+#: Units of length, time and force of the styles of LAMMPS, which its H5MD files do not state.
+_LAMMPS = {
+    "metal": ("Angstrom", "ps", "eV Angstrom-1"),
+    "real": ("Angstrom", "fs", "kcal mol-1 Angstrom-1"),
+    "nano": ("nm", "ns", ""),
+}
+#: eV/Angstrom in units of force.
+_FORCES = {
+    "eV Angstrom-1": 1.0,
+    "kJ mol-1 nm-1": EV_PER_KJ_PER_MOL / ANGSTROM_PER_NM,
+    "kJ mol-1 Angstrom-1": EV_PER_KJ_PER_MOL,
+    "kcal mol-1 Angstrom-1": EV_PER_KCAL_PER_MOL,
+}
 
 
 class _H5mdFile:
     """An H5MD file open for a conversion."""
 
     def __init__(self, path: Path, config: ConvertConfig) -> None:
-        length, _, time = config.units.partition(",")
         self.path = path
-        self._trajectory = Trajectory(path, units=(length.strip(), time.strip()))
+        self._elements = Elements(path)
+        try:
+            creator = hdf5.find(self._elements.root, "h5md/creator")
+            told = None if creator is None else hdf5.attribute(creator, "name")
+            self.of_lammps = str(told).lower() == "lammps"
+            length, time, self._force_unit = self._units(config)
+            self._trajectory = Trajectory(path, units=(length, time))
+        except BaseException:
+            self._elements.file.close()
+            raise
         self.unwrapped = self._trajectory.has_images
+        self.periodic = self._boundary()
         self._has_times = self._trajectory.has_times
+        self._has_velocities = self._in_step("velocity")
+        self._forces = next(filter(self._in_step, ("forces", "force")), "")
+        self._force_factor = self._factor_of_forces()
 
     def close(self) -> None:
         self._trajectory.close()
+        self._elements.file.close()
+
+    def _units(self, config: ConvertConfig) -> tuple[str, str, str]:
+        """Return the units of length, time and force that the user tells, or empty texts."""
+        length, _, time = config.units.partition(",")
+        if not self.of_lammps or time:
+            return length.strip(), time.strip(), ""
+        if config.units not in _LAMMPS:
+            raise UsageError(
+                "H5MD files of LAMMPS state no units",
+                where=self.path,
+                remedy=f"give its style with --units: {', '.join(_LAMMPS)}; or as in nm,ps",
+            )
+        return _LAMMPS[config.units]
+
+    def _boundary(self) -> np.ndarray:
+        """Return which cell vectors are periodic, [3]."""
+        box = hdf5.find(self._elements.group, "box")
+        told = None if box is None else hdf5.attribute(box, "boundary")
+        each = [] if told is None else list(np.atleast_1d(told))
+        words = [word.decode() if isinstance(word, bytes) else str(word) for word in each]
+        return np.array([w != "none" for w in words]) if len(words) == 3 else np.ones(3, bool)
+
+    def _in_step(self, element: str) -> bool:
+        """Whether an element is stored at the records of the positions; warns if at others."""
+        group = self._elements.group
+        if not self._elements.has(element):
+            return False
+        value = hdf5.numbers(group, f"{element}/value", (None, self._elements.n_atoms, 3))
+        if len(value) == self._elements.n_records:
+            steps = [hdf5.find(group, f"{name}/step") for name in ("position", element)]
+            rows = [hdf5.read(s) for s in steps if isinstance(s, h5py.Dataset)]
+            if len(rows) < 2 or np.array_equal(rows[0], rows[1]):
+                return True
+        warnings.warn(
+            f"{self.path}: {element} is left out, which is stored at other steps than positions",
+            DataWarning,
+            stacklevel=2,
+        )
+        return False
+
+    def _factor_of_forces(self) -> float | None:
+        """Return eV/Angstrom in the unit of forces; None where there are none, or no unit."""
+        if not self._forces:
+            return None
+        value = self._elements.vectors(self._forces)
+        return _FORCES.get((unit_of(value) or self._force_unit).replace("/", " "))
 
     def species(self, config: ConvertConfig) -> np.ndarray:
-        """Return the atomic numbers [N]."""
-        stated = np.asarray(self._trajectory.species)
-        given = named_species(config, self.path)
-        if given and stated.all():
+        """Return the atomic numbers [N].
+
+        Raises
+        ------
+        UsageError
+            If the file states none and none are given, or both are.
+        """
+        if self.of_lammps:
+            return self._of_types(config)
+        stated = np.asarray(self._elements.first_row("species"))
+        known = stated.ndim == 1 and bool((stated > 0).all())
+        if known and config.species:
             raise UsageError("--species, but the file states its species", where=self.path)
-        if not given and not stated.all():
+        if known:
+            return require_species(stated, self.path)
+        masses = self._elements.first_row("mass")
+        if masses is not None and not config.species and (masses > 0).all():
+            return np.array([element_of_mass(float(mass), self.path) for mass in masses])
+        return counted_species(config, self._elements.n_atoms, self.path)
+
+    def _of_types(self, config: ConvertConfig) -> np.ndarray:
+        """Return the atomic numbers [N] of a file of LAMMPS, whose species are its types."""
+        types, given = self._elements.first_row("species"), named_species(config, self.path)
+        if types is None:
+            return counted_species(config, self._elements.n_atoms, self.path)
+        highest = int(types.max())
+        if types.min() < 1 or len(given) < highest:
             raise UsageError(
-                "does not state the species of its particles",
+                f"its species are types of LAMMPS, 1 to {highest}",
                 where=self.path,
-                remedy="name the one of all particles with --species, such as Li",
+                remedy="name the elements in this order with --species, such as Li,O",
             )
-        if given and len(given) != 1:
-            raise UsageError("--species names one element for an H5MD file", where=self.path)
-        return np.full(len(stated), given[0]) if given else stated
+        return np.array(given)[types.astype(np.intp) - 1]
 
     def masses(self, numbers: np.ndarray) -> np.ndarray:
         """Return the masses [N], those of the elements where none are stated."""
-        stated = self._trajectory.masses
+        stated = self._elements.first_row("mass")
         return atomic_masses[numbers] if stated is None else np.asarray(stated)
 
     def steps(self) -> np.ndarray:
@@ -93,10 +204,18 @@ class _H5mdFile:
                 np.arange(source.n_records)[rows],
                 positions,
                 steps[rows],
-                source.velocities(rows).astype(np.float64) if source.has_velocities else None,
+                source.velocities(rows).astype(np.float64) if self._has_velocities else None,
                 source.cells(rows) if source.has_cell else None,
+                self._forces_of(rows),
                 times_ps=None if times is None else times[rows],
             )
+
+    def _forces_of(self, rows: slice) -> np.ndarray | None:
+        """Return forces [t, N, 3] in eV/Angstrom, or None."""
+        if self._force_factor is None:
+            return None
+        stored = hdf5.read(self._elements.vectors(self._forces), rows)
+        return np.asarray(self._force_factor * stored.astype(np.float64))
 
     def _slices(self) -> Iterator[slice]:
         size = piece_records(self._trajectory.n_particles)
@@ -123,4 +242,5 @@ def open_source(path: Path, config: ConvertConfig, files: Files) -> ForeignRun:
         unwrapped=file.unwrapped,
     )
     masses = file.masses(numbers)
-    return run_of_file(path, "H5MD", file, time_line, numbers, masses, unwrapped=file.unwrapped)
+    more = {"unwrapped": file.unwrapped, "periodic": file.periodic}
+    return run_of_file(path, "H5MD", file, time_line, numbers, masses, **more)
