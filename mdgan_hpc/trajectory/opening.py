@@ -149,6 +149,14 @@ class Elements:
         """How far each particle block of a generated trajectory is; None in files of others."""
         return hdf5.group(self.root, layout.LEDGER)
 
+    def completed_records(self) -> np.ndarray:
+        """Return the records complete in each particle block [n_blocks]; all in files of others."""
+        if self.ledger is None:
+            return np.array([self.n_records])
+        from mdgan_hpc.trajectory.blocks.ledger import completed_of
+
+        return completed_of(self)
+
     @property
     def chunk(self) -> tuple[int, int] | None:
         """Records and particles of a chunk of the part files, or None where there are none."""

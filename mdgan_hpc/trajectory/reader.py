@@ -131,11 +131,7 @@ class Trajectory:
     @cached_property
     def completed_records(self) -> np.ndarray:
         """Records complete in each particle block, [n_blocks]; all in files of others."""
-        if self._elements.ledger is None:
-            return np.array([self.n_records])
-        from mdgan_hpc.trajectory.blocks.ledger import completed_of
-
-        return completed_of(self._elements)
+        return self._elements.completed_records()
 
     @property
     def complete(self) -> bool:
