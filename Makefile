@@ -79,9 +79,9 @@ test-slow: .venv/installed
 	$(TEST) --dist load -m slow tests/training/test_known_answers.py
 
 # Inputs damaged by chance, kills, writers at once: less than half an hour of two cores. In full, for
-# an hour: MDGAN_DAMAGED_INPUTS=5000 MDGAN_CHAOS=50 make test-chaos
+# an hour: MDGAN_DAMAGED_INPUTS=5000 MDGAN_CHAOS=50 make test-chaos. Others: MDGAN_CHAOS_SEED=2
 test-chaos: .venv/installed
-	$(BIN)/python -m pytest -s -m chaos tests/chaos
+	$(TEST) --dist worksteal -rP --show-capture stdout -m chaos tests/chaos
 
 # Worlds that the form of the model was not chosen on: half an hour of a core for each and each seed.
 # Stopped, it goes on; the table of docs/zoo.md is renewed at the end.

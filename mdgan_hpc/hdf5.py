@@ -118,28 +118,40 @@ def _find(group: h5py.Group, name: str, links: int) -> h5py.Group | h5py.Dataset
     for part in name.strip("/").split("/"):
         if not isinstance(item, h5py.Group):
             raise DataError("is a dataset, a group is needed", where=place(item))
-        link = item.get(part, getlink=True)
-        if link is None:
+        link, known = part.encode(), item.id.links  # in a third of the time of `item.get`
+        if not known.exists(link):
             return None
-        if isinstance(link, h5py.SoftLink):
-            base = item.file["/"] if link.path.startswith("/") else item
-            found = None if links == 0 else _find(base, link.path, links - 1)
-            if found is None:
-                raise DataError(
-                    f"is a link that leads nowhere ({link.path})", where=place(item, part)
-                )
-        elif isinstance(link, h5py.ExternalLink):
-            raise DataError(
-                f"is a link to another file ({link.filename}), which is not followed",
-                where=place(item, part),
-                remedy="copy the data into the file",
-            )
-        else:
-            found = item[part]
+        hard = known.get_info(link).type == h5py.h5l.TYPE_HARD
+        found = item[part] if hard else _linked(item, part, links)
         if not isinstance(found, h5py.Group | h5py.Dataset):
             raise DataError("is neither a group nor a dataset", where=place(item, part))
         item = found
     return item
+
+
+def _linked(item: h5py.Group, part: str, links: int) -> h5py.Group | h5py.Dataset:
+    """Follow a link that is within the file.
+
+    Raises
+    ------
+    DataError
+        If it is not, or leads nowhere.
+    """
+    link = item.get(part, getlink=True)
+    if isinstance(link, h5py.ExternalLink):
+        raise DataError(
+            f"is a link to another file ({link.filename}), which is not followed",
+            where=place(item, part),
+            remedy="copy the data into the file",
+        )
+    found = None
+    if isinstance(link, h5py.SoftLink) and links:
+        base = item.file["/"] if link.path.startswith("/") else item
+        found = _find(base, link.path, links - 1)
+    if found is None:
+        told = getattr(link, "path", "of an unknown kind")
+        raise DataError(f"is a link that leads nowhere ({told})", where=place(item, part))
+    return found
 
 
 def group(parent: h5py.Group, name: str) -> h5py.Group | None:

@@ -4,6 +4,7 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -51,9 +52,12 @@ def library_versions() -> dict[str, str]:
     versions = {"python": ".".join(map(str, sys.version_info[:3]))}
     for name in _LIBRARIES:
         try:
-            versions[name] = importlib.metadata.version(name)
+            told = importlib.metadata.distribution(name).read_text("METADATA") or ""
         except importlib.metadata.PackageNotFoundError:
             continue
+        # The parser of mail headers, which `importlib.metadata.version` uses, takes milliseconds.
+        found = re.search(r"^Version: *(\S+)", told, re.MULTILINE)
+        versions[name] = found[1] if found else importlib.metadata.version(name)
     return versions
 
 

@@ -20,7 +20,6 @@ from click.core import ParameterSource
 from mdgan_hpc import __version__
 from mdgan_hpc.errors import DataWarning, LaunchError, UsageError
 from mdgan_hpc.parallel import Launch, detect_launch, leave, run_together
-from mdgan_hpc.stopping import ended_by_signals
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -47,6 +46,8 @@ def command(name: str) -> Callable[[Callable[..., None]], click.Command]:
 
     def decorate(function: Callable[..., None]) -> click.Command:
         def guarded(debug: bool, **arguments: object) -> None:
+            from mdgan_hpc.stopping import ended_by_signals
+
             with messages_shown(), ended_by_signals():
                 run_together(lambda: function(**arguments), debug=debug)
 

@@ -44,7 +44,7 @@ def report(
         If `folder` holds the report of other inputs and `force` is false.
     """
     folder, communicator = Path(folder), world()
-    files = all_files((*config.md, *config.generated))
+    files = list(all_files((*config.md, *config.generated)))
     together(communicator, lambda: _check(folder, files))
     require_same(communicator, lambda: identity(asdict(config), files, str(force)))
     kept = _kept_by_all(config, folder, communicator, force=force)

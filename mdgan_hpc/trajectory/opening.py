@@ -4,7 +4,7 @@
 positions are judged by what the file stores of them; everything else is judged by their shape.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -145,9 +145,22 @@ class Elements:
         return hdf5.numbers(found, "value", (t, 3, 3), (t, 3))
 
     @property
+    def ledger(self) -> h5py.Group | None:
+        """How far each particle block of a generated trajectory is; None in files of others."""
+        return hdf5.group(self.root, layout.LEDGER)
+
+    def completed_records(self) -> np.ndarray:
+        """Return the records complete in each particle block [n_blocks]; all in files of others."""
+        if self.ledger is None:
+            return np.array([self.n_records])
+        from mdgan_hpc.trajectory.blocks.ledger import completed_of
+
+        return completed_of(self)
+
+    @property
     def chunk(self) -> tuple[int, int] | None:
         """Records and particles of a chunk of the part files, or None where there are none."""
-        ledger = hdf5.group(self.root, layout.LEDGER)
+        ledger = self.ledger
         if ledger is None or (told := hdf5.attribute(ledger, "chunk")) is None:
             return None
         told = np.atleast_1d(told)
@@ -164,7 +177,7 @@ class Elements:
         DataError
             If it tells a number that cannot be.
         """
-        ledger = hdf5.group(self.root, layout.LEDGER)
+        ledger = self.ledger
         told = None if ledger is None else hdf5.attribute(ledger, "block_particles")
         if ledger is None or told is None:
             return self.n_atoms
@@ -286,9 +299,9 @@ def files_of(path: str | Path) -> list[Path]:
     return [path, *(path.parent / name for name in sorted(names) if name != ".")]
 
 
-def all_files(paths: Iterable[str | Path]) -> list[Path]:
-    """Return the files that trajectories are made of; see `files_of`."""
-    return [file for path in paths for file in files_of(path)]
+def all_files(paths: Iterable[str | Path]) -> Iterator[Path]:
+    """Yield the files that trajectories are made of; see `files_of`."""
+    return (file for path in paths for file in files_of(path))
 
 
 # Parameters -----------------------------------------------------------------------------------

@@ -12,7 +12,6 @@ from mdgan_hpc import hdf5
 from mdgan_hpc.errors import DataError, TruncatedError, UsageError
 from mdgan_hpc.inputs import require_memory
 from mdgan_hpc.trajectory import layout
-from mdgan_hpc.trajectory.blocks.ledger import completed_of
 from mdgan_hpc.trajectory.framework import Framework, FrameworkAverage, framework_of
 from mdgan_hpc.trajectory.opening import Elements
 from mdgan_hpc.trajectory.species import (
@@ -132,8 +131,7 @@ class Trajectory:
     @cached_property
     def completed_records(self) -> np.ndarray:
         """Records complete in each particle block, [n_blocks]; all in files of others."""
-        found = completed_of(self._elements)
-        return np.array([self.n_records]) if found is None else found
+        return self._elements.completed_records()
 
     @property
     def complete(self) -> bool:

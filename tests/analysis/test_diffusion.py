@@ -68,6 +68,28 @@ def test_ballistic_and_subdiffusive_motion_has_no_coefficient():
     assert choose_window(lag, 6 * lag, runs)[0] == pytest.approx(0.01)
 
 
+def test_a_shallow_cage_is_one():
+    def msd(lag):  # the slope falls to 0.8 at 0.1 ps, where twelve ions do not tell it from 0.85
+        return 0.7 * (1 - np.exp(-((lag / 0.06) ** 2))) + 9 * (np.hypot(lag, 0.05) - 0.05)
+
+    def start(longest_ps):
+        lag = np.geomspace(0.008, longest_ps, 60)
+        return choose_window(lag, msd(lag), Sampling(np.array([12]), np.array([2 * longest_ps])))[0]
+
+    for longest_ps, why in ((2.0, "in a cage up to 0.0"), (4.0, "not shown to be 1")):
+        with pytest.raises(NotDiffusiveError, match=why):
+            start(longest_ps)
+    assert 0.8 < start(20.0) < 2
+
+
+def test_no_cage_counts_only_as_far_as_the_slope_is_known():
+    lag = np.geomspace(0.002, 2, 60)
+    msd = 6 * (lag - 0.01 * (1 - np.exp(-lag / 0.01)))  # ballistic, then free
+    assert choose_window(lag, msd, Sampling(np.array([10**4]), np.array([4.0])))
+    with pytest.raises(NotDiffusiveError, match="whether a cage or diffusion follows"):
+        choose_window(lag, msd, Sampling(np.array([3]), np.array([4.0])))
+
+
 def test_where_no_line_fits_the_error_is_widened_and_the_motion_named():
     lag = np.geomspace(0.01, 50, 60)
     runs = Sampling(np.array([200]), np.array([2000.0]))

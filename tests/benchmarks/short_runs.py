@@ -17,7 +17,7 @@ from tests.support.motion import inertial_hops
 
 #: Of `inertial_hops`.
 TRUTH, INTERVAL = 0.5 * 3.0**2 / 6, 0.02
-LENGTHS_PS = (0.2, 0.4, 0.8, 1.6, 3.0, 5.0, 10.0, 20.0, 40.0)
+LENGTHS_PS = (0.2, 0.4, 0.8, 1.6, 2.5, 4.0, 6.0, 10.0, 20.0, 30.0, 40.0)
 
 
 def pieces(

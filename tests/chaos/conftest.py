@@ -6,6 +6,7 @@ import pytest
 from tests.support.chaos.commands import Commands
 from tests.support.chaos.inputs import InputChaos
 from tests.support.chaos.material import Material
+from tests.support.chaos.stages import SEED
 
 
 @pytest.fixture(scope="session")
@@ -17,7 +18,7 @@ def commands() -> Iterator[Commands]:
 @pytest.fixture(scope="session")
 def chaos(commands: Commands, tmp_path_factory: pytest.TempPathFactory) -> InputChaos:
     """Whole files of every kind, and what damages copies of them."""
-    return InputChaos(tmp_path_factory.mktemp("chaos"), commands, seed=1)
+    return InputChaos(tmp_path_factory.mktemp("chaos"), commands, seed=int(SEED))
 
 
 @pytest.fixture

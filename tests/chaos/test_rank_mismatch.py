@@ -8,7 +8,7 @@ import time
 import pytest
 
 from tests.support.chaos import stages
-from tests.support.chaos.stages import COUNT, MPIEXEC, TRAIN
+from tests.support.chaos.stages import COUNT, MPIEXEC, SEED, TRAIN
 
 pytestmark = pytest.mark.skipif(not MPIEXEC.exists(), reason=f"no {MPIEXEC}")
 
@@ -72,7 +72,7 @@ def test_ranks_that_are_told_or_see_something_else_are_refused(files, tmp_path, 
 @pytest.mark.chaos
 @pytest.mark.parametrize("stage", LINES)
 def test_many_mismatches(files, tmp_path, stage):
-    dice, count = random.Random(stage), -(-COUNT // len(LINES))
+    dice, count = random.Random(f"{SEED} {stage}"), -(-COUNT // len(LINES))
     ways = ["missing", "empty", "other", "line"] + (["same"] if stage != "msd" else [])
     for number in range(count):
         folder = tmp_path / str(number)

@@ -13,7 +13,7 @@ import pytest
 from mdgan_hpc.errors import DataError
 from mdgan_hpc.outputs import claimed, written_whole
 from tests.support.chaos import stages
-from tests.support.chaos.stages import COUNT, Stages, run
+from tests.support.chaos.stages import COUNT, SEED, Stages, run
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_two_writers_of_one_name(tmp_path):
 
 @pytest.mark.chaos
 def test_many_pairs_of_writers(tmp_path):
-    dice = random.Random(2)
+    dice = random.Random(SEED)
     for number in range(COUNT):
         folder = tmp_path / str(number)
         folder.mkdir()

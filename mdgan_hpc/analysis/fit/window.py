@@ -23,10 +23,13 @@ SLOPE_ERROR = 0.1
 #: Motion is ballistic above the one log-log slope, and in a cage below the other, each by two
 #: standard errors.
 BALLISTIC, CAGED = 1.2, 0.8
+#: Without a cage the slope goes from two to one and never below. So many standard errors below one
+#: it tells of a cage, however shallow: of a free walk hardly any of forty slopes is, by chance.
+BELOW_ONE = 3.0
 #: On its way from ballistic motion to a cage the slope passes one, and it rises slowly after. So
 #: diffusion counts from so many times the last lag in the cage on, and so many times the lag of the
-#: least slope; and only if the lags reach so many times beyond that. Without a cage they must reach
-#: so many times beyond ballistic motion.
+#: least slope; and only if the slope is known up to so many times that. Without a cage it must be
+#: known up to so many times the last ballistic lag.
 CAGE_LEFT, CAGE_FORGOTTEN, STRETCH, NO_CAGE = 2.0, 10.0, 3.0, 30.0
 
 
@@ -97,15 +100,17 @@ def choose_window(
     stays = off <= SLOPE_TOLERANCE + 2 * error
     stays |= ~known
     near = (off <= SLOPE_TOLERANCE) & (error <= START_ERROR)
-    near &= time >= _earliest(time, slope, error, known, float(lag_ps[-1]))
-    # Seen over a stretch: a slope tells of lags up to twice its own.
-    near &= STRETCH * time <= 2 * time[known].max()
+    # A slope tells of lags up to twice its own.
+    seen_ps = min(2 * float(time[known].max()), float(lag_ps[-1]))
+    near &= time >= _earliest(time, slope, error, known, seen_ps)
+    near &= STRETCH * time <= seen_ps
     starts = [i for i in np.flatnonzero(near) if stays[i:].all()]
     if not starts:
         at = int(np.flatnonzero(known).max())
+        why = "not 1" if off[at] > SLOPE_TOLERANCE else "and not shown to be 1 over a stretch"
         raise NotDiffusiveError(
             f"the motion is not diffusive within the run: the log-log slope of the MSD is "
-            f"{slope[at]:.2f} +- {error[at]:.2f} at {time[at]:.3g} ps, not 1; "
+            f"{slope[at]:.2f} +- {error[at]:.2f} at {time[at]:.3g} ps, {why}; "
             "no diffusion coefficient"
         )
     first = _first_that_fits(lag_ps, msd, sampling, time[starts])
@@ -113,7 +118,7 @@ def choose_window(
 
 
 def _earliest(
-    time: np.ndarray, slope: np.ndarray, error: np.ndarray, known: np.ndarray, longest_ps: float
+    time: np.ndarray, slope: np.ndarray, error: np.ndarray, known: np.ndarray, seen_ps: float
 ) -> float:
     """Return the lag in ps from which on diffusion can be told from ballistic motion and a cage.
 
@@ -123,37 +128,40 @@ def _earliest(
         Lags in ps, the log-log slope of the MSD there, and its standard error.
     known : array of bool, [n]
         Where it is known well enough.
-    longest_ps : float
-        Longest lag.
+    seen_ps : float
+        Longest lag of which a slope that is known tells.
 
     Raises
     ------
     NotDiffusiveError
-        If the lags do not reach so far.
+        If that is too short to tell.
     """
     ballistic = np.flatnonzero(known & (slope - 2 * error > BALLISTIC))
-    caged = np.flatnonzero(known & (slope + 2 * error < CAGED))
-    if len(caged):
-        last = caged[-1]
+    below = np.flatnonzero(known & (slope + BELOW_ONE * error < 1))
+    if len(below):
         # Of a flat plateau the beginning: its least slope is anywhere.
-        flat = slope[caged] <= slope[caged].min() + 2 * error[caged]
-        deepest = caged[np.flatnonzero(flat)[0]]
+        flat = slope[below] <= slope[below].min() + 2 * error[below]
+        last = deepest = below[np.flatnonzero(flat)[0]]
+        caged = np.flatnonzero(known & (slope + 2 * error < CAGED))
+        if len(caged):
+            last = caged[-1]
         start_ps = max(CAGE_LEFT * float(time[last]), CAGE_FORGOTTEN * float(time[deepest]))
-        if STRETCH * start_ps > longest_ps:
+        if STRETCH * start_ps > seen_ps:
             raise NotDiffusiveError(
                 f"the motion is not diffusive within the run: the ions are in a cage up to "
                 f"{time[last]:.3g} ps (log-log slope of the MSD {slope[last]:.2f} +- "
-                f"{error[last]:.2f}), so that lags up to {STRETCH * start_ps:.3g} ps are needed, "
-                f"and the longest is {longest_ps:.3g} ps; no diffusion coefficient"
+                f"{error[last]:.2f}), so that the slope must be known up to "
+                f"{STRETCH * start_ps:.3g} ps, and it is up to {seen_ps:.3g} ps; "
+                "no diffusion coefficient"
             )
         return start_ps
     if len(ballistic):
         last_ps = float(time[ballistic[-1]])
-        if NO_CAGE * last_ps > longest_ps:
+        if NO_CAGE * last_ps > seen_ps:
             raise NotDiffusiveError(
                 f"the motion is not diffusive within the run: it is ballistic up to {last_ps:.3g} "
-                f"ps, and lags up to {longest_ps:.3g} ps do not show whether a cage or diffusion "
-                "follows; no diffusion coefficient"
+                f"ps, and its slope, known up to {seen_ps:.3g} ps, does not show whether a cage or "
+                "diffusion follows; no diffusion coefficient"
             )
         return last_ps
     return 0.0

@@ -46,9 +46,9 @@ def find_jumps(run: SitesRun) -> SitesResult | None:
 
 def _checked(run: SitesRun) -> list[Path]:
     """Return the files that are read; raises where the output cannot be written."""
-    inputs = all_files(run.files)
+    inputs = list(all_files(run.files))
     if run.choices.sites:
-        inputs = [*inputs, Path(run.choices.sites)]
+        inputs.append(Path(run.choices.sites))
     check_suffix(run.output)
     check_output(run.output, force=run.force, inputs=inputs)
     return inputs

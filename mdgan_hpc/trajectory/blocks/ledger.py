@@ -95,8 +95,8 @@ def _states(file: h5py.File, plan: BlockPlan, part: Part) -> h5py.Dataset:
     return hdf5.numbers(file["/"], STATES, shape, kinds="u")
 
 
-def completed_of(elements: Elements) -> np.ndarray | None:
-    """Return the records complete in each particle block [n_blocks]; None in files of others.
+def completed_of(elements: Elements) -> np.ndarray:
+    """Return the records complete in each particle block [n_blocks] of a file with a ledger.
 
     Raises
     ------
@@ -104,8 +104,6 @@ def completed_of(elements: Elements) -> np.ndarray | None:
         If the ledger tells another number than the rollout states of a block: the newest, or the
         one before while a save goes on.
     """
-    if hdf5.group(elements.root, layout.LEDGER) is None:
-        return None
     told = _told(elements.root)
     stated = elements.parameters().get("ledger", {})
     if "storage" not in stated:

@@ -29,10 +29,15 @@ SIESTA = ROOT / "tests/data/short/nve_lih8"
 TRAIN = (
     *("phase.steps=12", "train.batch=4", "train.log_every=1", "train.checkpoint_every=2"),
     *("train.evaluate_every=0", "data.step_skip=1", "data.records=32", "generator.hidden=24"),
-    "phase.likelihood.warm_up=12",
+    *("phase.likelihood.warm_up=12", "generator.head=8", "generator.components=4"),
+    # The calibration of a free run would take most of the time.
+    *("generator.start_states=16", "generator.calibration_ions=8"),
+    *("generator.calibration_burn_in=8", "generator.calibration_records=16"),
 )
 #: Disturbances of a kind in the long suite.
 COUNT = int(os.environ.get("MDGAN_CHAOS", "25"))
+#: Of the dice: another one disturbs at other moments.
+SEED = os.environ.get("MDGAN_CHAOS_SEED", "1")
 GENERATE = ("--particles", 150, "--records", 600, "--block-particles", 64, "--seed", 1)
 GENERATE = (*GENERATE, "--block-records", 100, "--save-interval", 0.05)
 FATAL = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGUSR2)
@@ -130,8 +135,8 @@ def whole_figures(folder: Path) -> int:
 
 def report_numbers(folder: Path) -> bytes:
     assert whole_figures(folder)
-    tree = load_results(folder / "analysis.h5")["md"]["dynamics"]["curves"]
-    return np.asarray(tree["msd"]).tobytes()
+    tree = load_results(folder / "analysis.h5")
+    return b"".join(np.asarray(tree[n]["curves"]["msd"]).tobytes() for n in ("md", "generated"))
 
 
 class Stages:
@@ -214,9 +219,9 @@ class Stages:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(_victim(process.pid, folder, dice), sign)
                 done += 1
-            deadline = time.monotonic() + 300
+            deadline = time.monotonic() + max(300, 5 * seconds)  # of a machine that others use
             while process.poll() is None:
-                assert time.monotonic() < deadline, f"{stage} hangs after {sign}"
+                assert time.monotonic() < deadline, f"{stage} hangs after {sign}, {seconds:.0f} s"
                 time.sleep(0.005)
             left = children_of(folder)
             _, errors = finish(process)
