@@ -244,7 +244,8 @@ class TransitionGenerator(Density):
         """
         row = self.features.row(Neighbours)
         if row is not None:
-            shared = shared_noise_of(self, row.descriptor(), cells)
+            pairs = self.config.calibration_ions * self.config.calibration_records / 2
+            shared = shared_noise_of(self, row.descriptor(), cells, pairs)
             self.network.coupling.copy_(shared.coupling)
             self.network.everyone.copy_(shared.everyone)
         if self.temperatures is None:

@@ -11,16 +11,14 @@ from mdgan_hpc.models.base import Cells, Window
 from mdgan_hpc.models.neighbours import NeighbourDescriptor, Pairs
 from mdgan_hpc.models.transition.shared_noise import SharedNoise
 
-#: Draws of noise at each configuration of the data.
-_DRAWS = 2
 #: Trials at most, trials that the next one is made from, and the change that ends them.
-_TRIALS, _MEMORY, _SMALL = 20, 6, 1e-3
+_TRIALS, _MEMORY, _SMALL = 20, 6, 2e-3
 #: Share of what a trial says that the next one follows.
 _MIXING = 0.5
 #: Pairs of ions that count as much as the expectation that nothing is shared.
 _PRIOR = 25.0
-#: Pairs of ions looked at, about; times in a window of so many records after the warm-up.
-PAIRS, _TIMES, _WARM_UP, _RECORDS = 1_500_000, 8, 32, 64
+#: Records before and in what is looked at of a window, and times in it.
+_WARM_UP, _RECORDS, _TIMES = 32, 64, 8
 #: Windows of data that pass the network at once; seed of the draws of noise.
 _AT_ONCE, _SEED = 16, 1
 
@@ -38,7 +36,7 @@ class LeavesOpen(Protocol):
 
 
 def shared_noise_of(
-    density: LeavesOpen, descriptor: NeighbourDescriptor, cells: Cells
+    density: LeavesOpen, descriptor: NeighbourDescriptor, cells: Cells, n_pairs: float
 ) -> SharedNoise:
     """Return the noise that ions share in data.
 
@@ -47,10 +45,12 @@ def shared_noise_of(
     density : LeavesOpen
     descriptor : NeighbourDescriptor
     cells : Cells
+    n_pairs : float
+        Pairs of ions and images looked at, about.
     """
     k = density.particles_per_sample
-    images = len(descriptor.images)
-    draws = max(1, round(PAIRS / (_AT_ONCE * _TIMES * k * k * images)))
+    each = _AT_ONCE * _TIMES * k * k * len(descriptor.images)
+    draws = max(1, round(n_pairs / each))
     left_open: list[Tensor] = []
     near: list[Pairs] = []
     records = density.window_records(_WARM_UP + _RECORDS)
@@ -86,9 +86,7 @@ def fit_shared_noise(
     r = len(left_open[0])
     known = list(zip(left_open, pairs, strict=True))
     target = torch.stack([_products(values, near, particles) for values, near in known]).sum(0)
-    draws = [
-        torch.randn(_DRAWS, *values.shape, generator=rng).to(values.device) for values in left_open
-    ]
+    draws = [torch.randn(x.shape, generator=rng).to(x.device) for x in left_open]
     response = torch.stack([_response(near, particles) for near in pairs]).sum(0)
     prior = torch.full((len(response),), _PRIOR, dtype=torch.float64)
     prior[-1] = 0.0
@@ -96,9 +94,8 @@ def fit_shared_noise(
 
     def correction(trial: Tensor) -> Tensor:
         noise, made = _as_noise(trial, particles, target.device), torch.zeros_like(target)
-        for drawn, near in zip(draws, pairs, strict=True):
-            for draw in drawn:
-                made += _products(noise.share(draw, near), near, particles) / _DRAWS
+        for draw, near in zip(draws, pairs, strict=True):
+            made += _products(noise.share(draw, near), near, particles)
         step: Tensor = ((target - made).cpu() - 2 * trial * prior) @ solve
         return step
 
