@@ -53,6 +53,11 @@ class Window:
     temperature_k: Tensor | None = None
 
 
+#: Draws windows of whole cells of the data, not moved: (number of the draw, windows, records); the
+#: same whenever and on whatever rank it is called.
+Cells = Callable[[int, int, int], Window]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Capabilities:
     """What a generator can do.
@@ -93,6 +98,8 @@ class DataSummary:
         Where the runs are at several.
     temperature_k : list of float, or None
         Then of each array of displacements.
+    step_skip : int
+        Frames of the runs in a record.
     """
 
     displacements: list[np.ndarray]
@@ -103,6 +110,7 @@ class DataSummary:
     neighbours: list[np.ndarray] | None = None
     temperatures: Temperatures | None = None
     temperature_k: list[float] | None = None
+    step_skip: int = 1
 
 
 class DataSettings(Protocol):
@@ -243,8 +251,8 @@ class Generator(nn.Module, ABC):
     def prepare(self, history: Window) -> None:
         """Take start states from the ends of `start_windows` windows of `history_records`."""
 
-    def calibrate(self, free_run: FreeRun) -> None:
-        """Correct what free runs tell about the generator; see `FreeRun`."""
+    def calibrate(self, free_run: FreeRun, cells: Cells) -> None:
+        """Correct what whole cells of data and free runs tell; see `Cells` and `FreeRun`."""
 
     @classmethod
     def from_format_1(

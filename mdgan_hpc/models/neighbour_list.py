@@ -135,8 +135,10 @@ class TrackedNeighbours:
         """Search anew next time: what follows does not depend on what was before."""
         self._found = None
 
-    def apart(self, places: Tensor) -> Tensor:
-        """Return vectors [3, B k, M] that hold all to neighbours within the cutoff, Angstrom.
+    def apart(self, places: Tensor) -> tuple[Tensor, Tensor]:
+        """Return vectors [3, B k, M] to neighbours, Angstrom, and who these are [B k, M].
+
+        They hold all within the cutoff.
 
         Parameters
         ----------
@@ -148,13 +150,13 @@ class TrackedNeighbours:
             moved = places - begin
             moved = self.cell.T @ (moved - moved.round()).flatten(1)
             if float(moved.square().sum(0).max()) <= (0.5 * self.skin) ** 2:
-                return neighbours.apart(positions + moved)
+                return neighbours.apart(positions + moved), neighbours.index
         if self._search is None:
             cell, reach = self.cell.double().cpu().numpy(), self.cutoff + self.skin
             self._search = BinnedSearch(cell, reach, places.shape[2])
         positions, neighbours = self.cell.T @ places.flatten(1), self._search(places)
         self._found = places, positions, neighbours
-        return neighbours.apart(positions)
+        return neighbours.apart(positions), neighbours.index
 
 
 def _bin_number(place: Tensor, bins: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Self, TypedDict
 
 import numpy as np
@@ -38,6 +39,29 @@ class Shells(TypedDict):
     radii: list[float]
     widths: list[float]
     cutoff: float
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Ions and what is near each, M places for each of n; a place may hold nothing.
+
+    Attributes
+    ----------
+    inside : Tensor, [n, A, M]
+        How far each is in each shell, from 0 to 1; 0 where a place holds nothing.
+    unit : Tensor, [n, 4, M]
+        Unit vectors to them, and one.
+    other : Tensor, [n, M]
+        Which ions they are.
+    """
+
+    inside: Tensor
+    unit: Tensor
+    other: Tensor
+
+    def summed(self) -> Tensor:
+        """Return for each ion the sum over the others and their images, [A, 4, n]."""
+        return (self.inside @ self.unit.mT).permute(1, 2, 0)
 
 
 @dataclass(frozen=True)
@@ -92,30 +116,41 @@ class NeighbourDescriptor:
         Tensor, [A, 4, B, k]
             Of each shell the sum of unit vectors to the ions in it, and their number.
         """
-        _, batch, k = places.shape
-        apart = self._all_pairs(places) if tracked is None else tracked.apart(places).flatten(1)
-        return torch.unflatten(self._summed(apart, batch * k), 2, (batch, k))
+        pairs = self.pairs(places, tracked)
+        return torch.unflatten(pairs.summed(), 2, tuple(places.shape[1:]))
 
-    def _all_pairs(self, places: Tensor) -> Tensor:
-        """Return the vectors between all ions and images near them, [3, B k s k]."""
+    def pairs(self, places: Tensor, tracked: TrackedNeighbours | None = None) -> Pairs:
+        """Return all pairs of ions at fractional places [3, B, k], numbered along B and k.
+
+        See `of_places`.
+        """
+        if tracked is None:
+            apart, other = self._all_pairs(places)
+        else:
+            apart, other = tracked.apart(places)
+        return self._weighed(apart, other)
+
+    def _all_pairs(self, places: Tensor) -> tuple[Tensor, Tensor]:
+        """Return vectors [3, n, s k] from ions to all, with images near them, and who they are."""
+        _, batch, k = places.shape
         apart = places[:, :, None, :] - places[:, :, :, None]  # to the last ion from the other
         apart = apart - apart.round()
-        apart = (apart[:, :, :, None] + self.images.T[:, None, None, :, None]).flatten(1)
-        return self.cell.T @ apart
+        apart = apart[:, :, :, None] + self.images.T[:, None, None, :, None]
+        apart = self.cell.T @ apart.flatten(1)
+        other = _everyone(batch, k, len(self.images), places.device)
+        return apart.view(3, *other.shape), other
 
-    def _summed(self, apart: Tensor, n_ions: int) -> Tensor:
-        """Add up what is at `apart` [3, n M], of each of n ions M vectors, Angstrom: [A, 4, n]."""
+    def _weighed(self, apart: Tensor, other: Tensor) -> Pairs:
+        """Return the pairs of ions with vectors [3, n, M] between them, Angstrom."""
         squared = apart.square().sum(0)
         seen = (squared > 1e-6) & (squared < self.cutoff**2)  # not itself
         distance = torch.where(seen, squared, self.cutoff**2).sqrt()
         end = 0.5 + 0.5 * torch.cos(distance * (math.pi / self.cutoff))
-        radii = distance.new_tensor(self.radii)[:, None]
-        narrow = distance.new_tensor([-0.5 / width**2 for width in self.widths])[:, None]
+        radii = distance.new_tensor(self.radii)[:, None, None]
+        narrow = distance.new_tensor([-0.5 / width**2 for width in self.widths])[:, None, None]
         inside = torch.exp((distance - radii).square() * narrow) * end
         unit = torch.cat([apart / distance, torch.ones_like(distance)[None]])
-        # For each ion the sum over the others and their images.
-        inside, unit = (x.view(len(x), n_ions, -1).transpose(0, 1) for x in (inside, unit))
-        return (inside @ unit.mT).permute(1, 2, 0)
+        return Pairs(inside.transpose(0, 1), unit.transpose(0, 1), other)
 
     def tracked(self) -> TrackedNeighbours:
         """Return the neighbours, for `of_places`, of ions that move on step by step."""
@@ -165,9 +200,16 @@ class NeighbourDescriptor:
             frames = torch.tensor([span[frame] for span in spans if frame < len(span)])
             if frame and frame == len(spans[-1]) and len(spans) > 1:
                 tracked.forget()  # the last one, which is shorter, has ended
-            apart = tracked.apart(places[:, frames]).float().flatten(1)
-            seen = self._summed(apart, len(frames) * n_ions)
+            apart, other = tracked.apart(places[:, frames])
+            seen = self._weighed(apart.float(), other).summed()
             yield frames, torch.unflatten(seen, 2, (len(frames), n_ions))
+
+
+@lru_cache(maxsize=4)
+def _everyone(batch: int, k: int, images: int, device: torch.device) -> Tensor:
+    """Return the numbers [B k, images k] of the ions in the cell of each, images included."""
+    number = torch.arange(batch * k, dtype=torch.int32, device=device).view(batch, 1, 1, k)
+    return number.expand(-1, k, images, -1).reshape(batch * k, -1)
 
 
 def _images(cell: np.ndarray, cutoff: float) -> np.ndarray:

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from mdgan_hpc.models.base import Generator
+from mdgan_hpc.models.base import Generator, Window
 from mdgan_hpc.training.average import Average, copy_weights
 from mdgan_hpc.training.batches import Batches
 from mdgan_hpc.training.data.windows import Windows
@@ -143,8 +143,13 @@ class Trainer:
             generator.prepare(history)
         if self.is_candidate:
             rng = stream(seed, self.step, "temperature")
-            generator.calibrate(shared_free_run(generator, self.processes, rng))
+            free_run = shared_free_run(generator, self.processes, rng)
+            generator.calibrate(free_run, self._cells)
         return generator
+
+    def _cells(self, draw: int, number: int, records: int) -> Window:
+        """Draw windows of whole cells of the data; see `Cells`."""
+        return self.starts.draw(number, records, stream(self.config.train.seed, draw, "cells"))
 
     def validation_loss(self) -> float | None:
         """Return the likelihood loss of the averaged generator on data kept out of training.

@@ -66,7 +66,7 @@ def test_a_free_run_and_the_likelihood_have_the_same_noise():
         moved, _ = generator.advance(generator.condition(history), noise)
         path = history.positions[:, -1:] + moved.swapaxes(0, 1).double().cumsum(1)
         whole = Window(torch.cat([history.positions, path], 1))
-        residual, mixture = generator.predicted(whole, 0)
+        residual, mixture, _ = generator.predicted(whole, 0)
     last = mixture.log_density(residual)[0].view(5, -1)[:, -3:]
     spread = 3 * mixture.log_widths[0, :, 0] + 1.5 * math.log(2 * math.pi)
     for direction in mixture.directions[0, :, :, :, 0].unbind(1):

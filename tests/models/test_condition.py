@@ -71,7 +71,7 @@ def test_a_free_run_at_a_temperature_is_what_the_likelihood_sees_there(told):
             moved = moved @ torch.linalg.inv(torch.from_numpy(strain))
         path = history.positions[:, -1:] + moved.cumsum(1)
         whole = Window(torch.cat([history.positions, path], 1), temperature_k=kelvin)
-        residual, mixture = generator.predicted(whole, 0)
+        residual, mixture, _ = generator.predicted(whole, 0)
     last = mixture.log_density(residual)[0].view(5, -1)[:, -3:]
     spread = 3 * mixture.log_widths[0, :, 0] + 1.5 * math.log(2 * math.pi)
     for direction in mixture.directions[0, :, :, :, 0].unbind(1):

@@ -245,7 +245,8 @@ def test_noise_is_calibrated_until_free_runs_are_as_hot_as_the_data():
     generator.calibrate(
         lambda samples, records, burn_in: rollout(
             generator, samples, records, rng=random, burn_in_records=burn_in
-        )
+        ),
+        lambda draw, number, records: windows(generator, records, number),
     )
     assert network.log_noise.item() == pytest.approx(0.008, abs=1.5e-3)
     path = rollout(generator, 256, 500, rng=torch.Generator().manual_seed(2))

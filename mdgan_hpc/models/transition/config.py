@@ -63,7 +63,11 @@ class TransitionConfig:
     far_width: float = key(0.2, "of that distance | width of such a Gaussian at the start")
     calibration_ions: int = key(1024, "ions | in the free runs of the noise calibration")
     calibration_burn_in: int = key(500, "records | dropped before they are measured")
-    calibration_records: int = key(2000, "records | measured in two free runs, half in four")
+    calibration_records: int = key(
+        2000,
+        "records | measured in two free runs, half in four; times half of the ions, pairs of ions "
+        "looked at for the noise that they share",
+    )
     calibration_range: float = key(
         0.01, "logarithm | of the noise tried, below and above; twice that at most is set"
     )

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from mdgan_hpc.models.base import State
+from mdgan_hpc.models.neighbours import Pairs
 from mdgan_hpc.models.transition.mixture import saturated
 
 
@@ -86,7 +87,7 @@ class Inputs(NamedTuple):
     scalars: Sequence[Tensor] = ()
 
 
-def _nothing() -> None:
+def nothing() -> None:
     """Begin without a thing to do."""
 
 
@@ -94,12 +95,13 @@ class Compiled(NamedTuple):
     """The functions of a row that a free run calls, with contiguous arrays.
 
     `inputs` and `after` at each step; `begin` before the first of a run, whose result depends on
-    no run before.
+    no run before; `pairs`, after `inputs`, tells which ions are near each other.
     """
 
     inputs: Callable[[State], Inputs]
     after: Callable[[State, Step], State]
-    begin: Callable[[], None] = _nothing
+    begin: Callable[[], None] = nothing
+    pairs: Callable[[], Pairs] | None = None
 
 
 class Feature(nn.Module):

@@ -4,11 +4,11 @@ At each step the network gives the joint density of the next few displacements: 
 extrapolation of the last ones leaves a residual, which is whitened, and each whitened residual gets
 a mixture of Gaussians whose weights, means and covariances depend on the slower residuals, on the
 rows of the feature table (`features`), and on a memory (a gated recurrent unit). In a crystal the
-mobile ions of a cell see each other by a neighbour descriptor: whether one hops depends on who is
-beside it. A step spans several records because the force on an ion stays alike for tens of
-femtoseconds: errors of shorter steps are not independent and add up in free runs. Because the
-density is tractable, the rate of rare events (hops) is held by the likelihood of the data, which an
-adversarial game alone does not hold still.
+mobile ions of a cell see each other by a neighbour descriptor (whether one hops depends on who is
+beside it), and share noise (`shared_noise`). A step spans several records because the force on an
+ion stays alike for tens of femtoseconds: errors of shorter steps are not independent and add up in
+free runs. Because the density is tractable, the rate of rare events (hops) is held by the
+likelihood of the data, which an adversarial game alone does not hold still.
 
 Symmetry (`equivariance`): turning the past turns the predicted future. With the inversion in the
 group, the mean displacement is zero by construction.
@@ -21,15 +21,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mdgan_hpc.errors import UsageError
-from mdgan_hpc.models.base import Capabilities, DataSummary, Density, FreeRun, State, Window
+from mdgan_hpc.models.base import (
+    Capabilities,
+    Cells,
+    DataSummary,
+    Density,
+    FreeRun,
+    State,
+    Window,
+)
 from mdgan_hpc.models.condition import Temperatures
 from mdgan_hpc.models.neighbours import NeighbourDescriptor, Shells
 from mdgan_hpc.models.supercell import Supercell
-from mdgan_hpc.models.transition import fit, thermal
+from mdgan_hpc.models.transition import thermal
 from mdgan_hpc.models.transition.calibrate import calibrated_noise
 from mdgan_hpc.models.transition.config import TransitionConfig
-from mdgan_hpc.models.transition.equivariance import group_arguments
 from mdgan_hpc.models.transition.format_1 import upgrade
 from mdgan_hpc.models.transition.likelihood import (
     Forced,
@@ -38,20 +44,15 @@ from mdgan_hpc.models.transition.likelihood import (
     mixtures,
     teacher_forced,
 )
+from mdgan_hpc.models.transition.measured import measured
 from mdgan_hpc.models.transition.mixture import Bounds, Mixture, NoiseByEnergy
-from mdgan_hpc.models.transition.neighbourhood import (
-    descriptor_for,
-    neighbour_arguments,
-    side_by_side,
-)
+from mdgan_hpc.models.transition.neighbourhood import descriptor_for, repeated, side_by_side
 from mdgan_hpc.models.transition.network import Weights, network_of
 from mdgan_hpc.models.transition.rows import Place, feature_table
+from mdgan_hpc.models.transition.shared_noise import SharedNoise
+from mdgan_hpc.models.transition.shared_noise_fit import shared_noise_of
 from mdgan_hpc.models.transition.stepper import InferenceKernel
-
-#: Records in a step where inertia is resolved (`fit.predictable`).
-_RECORDS_PER_STEP = 2
-#: Ions in a supercell at most: one process moves them all.
-_MOST_IONS = 1_000_000
+from mdgan_hpc.models.transition.surroundings import Neighbours
 
 
 class TransitionGenerator(Density):
@@ -88,6 +89,8 @@ class TransitionGenerator(Density):
         Radii, widths and cutoff of their neighbour descriptor, Angstrom (`NeighbourDescriptor`).
     neighbour_scales : nested list, [2, A, 4], or None
         Mean and deviation of their neighbour descriptor (`neighbours.neighbour_scales`).
+    neighbour_changes : nested list, [A, 4], or None
+        Deviation of its change over a step, where an ion sees that.
     temperatures : dict or None
         Those of the training, where they are several (`Temperatures.to_plain`). Displacements above
         are then thermal ones: over those at the reference temperature.
@@ -131,6 +134,7 @@ class TransitionGenerator(Density):
         cell: list[list[float]] | None = None,
         neighbour_shells: Shells | None = None,
         neighbour_scales: list[list[list[float]]] | None = None,
+        neighbour_changes: list[list[float]] | None = None,
         temperatures: dict[str, Any] | None = None,
         levels: list[tuple[float, float | None]] | None = None,
         repeats: list[int] | None = None,
@@ -163,9 +167,9 @@ class TransitionGenerator(Density):
             cell=whole,
             neighbour_shells=neighbour_shells,
             neighbour_scales=neighbour_scales,
+            neighbour_changes=neighbour_changes,
             particles=self.particles_per_sample,
             temperatures=self.temperatures,
-            listed=repeats is not None,
         )
         self.network = network_of(config, self.features, (rotations, translations), lattice, r)
         self._make_starts(config)
@@ -213,23 +217,8 @@ class TransitionGenerator(Density):
         cls, config: TransitionConfig, summary: DataSummary, descriptor: NeighbourDescriptor | None
     ) -> Self:
         """Build a generator for data; see `Generator.from_data`."""
-        moved = thermal.thermal_displacements(summary)
-        resolved = fit.predictable(moved)
-        per_step = config.records_per_step or (_RECORDS_PER_STEP if resolved else 1)
-        fitted = fit.fit_extrapolation(moved, per_step)
-        fitted["one_record_alpha2"] = fit.one_record_alpha2(moved) if resolved else None
-        decays = config.ema_records, config.ema_share
-        averages = fit.fit_averages(summary.displacements, per_step, *decays)
-        generator = cls.create(
-            config,
-            **fitted,
-            **averages,
-            **group_arguments(summary.symmetry),
-            **neighbour_arguments(summary, descriptor),
-            **thermal.told_temperatures(summary, resolved),
-        )
-        names = ("extrapolation", "whitening")
-        shells = fit.variance_shells(moved, *(np.array(fitted[name]) for name in names))
+        arguments, shells = measured(config, summary, descriptor)
+        generator = cls.create(config, **arguments)
         generator.network.begin_at(shells, far=config.far, far_width=config.far_width)
         return generator
 
@@ -248,8 +237,17 @@ class TransitionGenerator(Density):
             if history.temperature_k is not None:
                 self.start_temperature.copy_(history.temperature_k)
 
-    def calibrate(self, free_run: FreeRun) -> None:
-        """Calibrate the noise (`calibrated_noise`), at each temperature with its share of ions."""
+    def calibrate(self, free_run: FreeRun, cells: Cells) -> None:
+        """Fit the noise that ions share, then calibrate all of it, at each temperature.
+
+        See `shared_noise_of` and `calibrated_noise`; temperatures share the ions.
+        """
+        row = self.features.row(Neighbours)
+        if row is not None:
+            pairs = self.config.calibration_ions * self.config.calibration_records / 2
+            shared = shared_noise_of(self, row.descriptor(), cells, pairs)
+            self.network.coupling.copy_(shared.coupling)
+            self.network.everyone.copy_(shared.everyone)
         if self.temperatures is None:
             self._set_noise(*self._calibrated(free_run, 0))
             return
@@ -283,14 +281,7 @@ class TransitionGenerator(Density):
         """Return this generator for a supercell; see `Generator.in_supercell`."""
         if not self.capabilities.neighbours:
             return super().in_supercell(supercell)
-        ions = self._ions * supercell.n_cells
-        if ions > _MOST_IONS:
-            raise UsageError(
-                f"a supercell of {supercell} cells holds {ions} ions, more than {_MOST_IONS}",
-                remedy="use a smaller one",
-            )
-        repeats = None if supercell.n_cells == 1 else list(supercell.repeats)
-        other = type(self).create(self.config, **{**self.arguments, "repeats": repeats})
+        other = type(self).create(self.config, **repeated(self.arguments, self._ions, supercell))
         other.network.load_state_dict(self.network.state_dict())
         for name, value in self.named_buffers(recurse=False):
             if name == "noise_levels" or name.startswith("start_"):
@@ -314,10 +305,8 @@ class TransitionGenerator(Density):
             return self._noise_by_energy().log_factor(last, -1)
         kelvin = kelvin.repeat_interleave(window.positions.shape[2])
         by = self._mean_square, self.config.kinetic_energy_bound
-        # That of the free runs of now is in the weights.
-        return (
-            thermal.log_noise(told, self.noise_levels, kelvin, last, *by) - self.network.log_noise
-        )
+        levels = thermal.log_noise(told, self.noise_levels, kelvin, last, *by)
+        return levels - self.network.log_noise  # that of the free runs of now is in the weights
 
     def lattice_phases(self) -> Tensor | None:
         """Return the phases of the lattice; see `Generator.lattice_phases`."""
@@ -349,18 +338,27 @@ class TransitionGenerator(Density):
             bounds=self._bounds,
         )
 
-    def predicted(self, window: Window, warm_up: int) -> tuple[Tensor, Mixture]:
-        """Return the residuals [r, B * n, 3] of each step of the data and their mixtures."""
+    def predicted(self, window: Window, warm_up: int) -> tuple[Tensor, Mixture, State]:
+        """Return residuals [r, B k n, 3], their mixtures, and what was known [B k, n, ...]."""
         skipped = -(-warm_up // self.records_per_step)
         weights = self.network.dense_weights()
         forced = self._forced(weights, window)
         memory, embedded = forced.memory[:, skipped:-1], forced.embedded[:, skipped:-1]
         given = heads(weights, memory, embedded).flatten(0, 1)
         residual = forced.known["residual"][:, skipped + 1 :].flatten(0, 1)
-        last = forced.known["displacements"][:, skipped:-1, 0]
+        known = {name: value[:, skipped:-1] for name, value in forced.known.items()}
         mixture = self._mixtures(weights, given, residual)
-        log_noise = self._log_noise_along(window, last).flatten(0, 1)
-        return residual.swapaxes(0, 1), mixture.widened(log_noise)
+        log_noise = self._log_noise_along(window, known["displacements"][:, :, 0]).flatten(0, 1)
+        return residual.swapaxes(0, 1), mixture.widened(log_noise), known
+
+    def left_open(self, window: Window, warm_up: int) -> tuple[Tensor, Tensor]:
+        """Return what steps leave open, [r, B k, n, 3] in widths, and places before, [B k, n, 3].
+
+        See `Mixture.standardised`; places are in fractions of the cell.
+        """
+        residual, mixture, known = self.predicted(window, warm_up)
+        places = known["place"]
+        return torch.unflatten(mixture.standardised(residual), 1, places.shape[:2]), places
 
     def negative_log_likelihood(
         self, window: Window, *, warm_up: int, weighted: bool = False
@@ -371,7 +369,7 @@ class TransitionGenerator(Density):
         predicted best and would claim the memory, slow ones move the ion. The true density is best
         either way.
         """
-        residual, mixture = self.predicted(window, warm_up)
+        residual, mixture, _ = self.predicted(window, warm_up)
         density = mixture.log_density(residual).mean(1)  # [r]
         if weighted:
             amplitude = self.inverse_whitening.norm(dim=0)
@@ -428,7 +426,7 @@ class TransitionGenerator(Density):
         if torch.is_grad_enabled() and any(p.requires_grad for p in self.parameters()):
             return self.kernel()
         # Kept until a weight changes.
-        weights = (*self.parameters(), self.network.log_noise, self.network.noise_slope)
+        weights = (*self.parameters(), *self.network.buffers())
         changed = tuple((id(w), w._version, w.device) for w in weights)
         version = hash((self.temperature_k, *changed))
         if self._kernel is None or self._kernel[0] != version:
@@ -438,6 +436,8 @@ class TransitionGenerator(Density):
 
     def kernel(self) -> InferenceKernel:
         """Return the network as `advance` uses it."""
+        network, k = self.network, self.particles_per_sample
+        shared = SharedNoise(network.coupling, network.everyone, k)
         return InferenceKernel.of(
             self.network.dense_weights(),
             self.features.compiled(self.temperature_k),
@@ -445,5 +445,6 @@ class TransitionGenerator(Density):
             components=self.network.components,
             mean_bounds=self.mean_bounds.flatten().tolist(),
             noise=self._noise_by_energy(),
+            shared=shared if bool(shared.everyone.any()) else None,
             bounds=self._bounds,
         )

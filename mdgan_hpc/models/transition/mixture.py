@@ -193,6 +193,23 @@ class Mixture:
             saturated(directions, bounds.direction, -2),
         )
 
+    def standardised(self, x: Tensor) -> Tensor:
+        """Return x [..., 3] less its mean, in widths of the Gaussians (A^-1 of that).
+
+        If normal numbers e with covariances C between ions spread the Gaussians, covariances of x
+        are A C A^T, with A the mean of s (1 + v v^T)(1 + u u^T).
+        """
+        weights = self.log_weights.exp()[..., None, :]
+        mean = (weights * self.means).sum(-1)
+        spread = torch.eye(3, device=x.device)[..., None]
+        for v in self.directions.unbind(-3):
+            spread = (
+                spread + v[..., :, None, :] * (v[..., :, None, :] * spread).sum(-3)[..., None, :, :]
+            )
+        each = (weights * self.log_widths.exp()[..., None, :])[..., None, :, :]
+        inverse: Tensor = torch.linalg.solve((each * spread).sum(-1), (x - mean)[..., None])
+        return inverse[..., 0]
+
     def widened(self, log_factor: Tensor) -> "Mixture":
         """Return it with wider Gaussians, by the logarithm of a factor [...]."""
         widths = self.log_widths + log_factor[..., None]

@@ -9,9 +9,16 @@ from mdgan_hpc.errors import UsageError
 from mdgan_hpc.models.base import DataSummary
 from mdgan_hpc.models.neighbours import NeighbourDescriptor, contact_distance, neighbour_scales
 from mdgan_hpc.models.supercell import Supercell
+from mdgan_hpc.models.transition import fit
 from mdgan_hpc.models.transition.config import TransitionConfig
 
 _log = logging.getLogger(__name__)
+#: Share of what an ion's own motion leaves open from which on it sees how its neighbours move.
+_TOLD = 0.15
+#: Frames of which one is looked at for the scale of that.
+_EVERY = 7
+#: Ions in a supercell at most: one process moves them all.
+_MOST_IONS = 1_000_000
 
 
 def descriptor_for(config: TransitionConfig, summary: DataSummary) -> NeighbourDescriptor | None:
@@ -39,13 +46,16 @@ def descriptor_for(config: TransitionConfig, summary: DataSummary) -> NeighbourD
 
 
 def neighbour_arguments(
-    summary: DataSummary, descriptor: NeighbourDescriptor | None
+    summary: DataSummary, descriptor: NeighbourDescriptor | None, per_step: int
 ) -> dict[str, Any]:
-    """Return the arguments of a generator whose ions see each other by `descriptor`."""
+    """Return the arguments of a generator whose ions see each other by `descriptor`.
+
+    Its change over a step is shown where ions are so dense that it tells much of how they move on.
+    """
     if descriptor is None:
         return {}
     assert summary.neighbours is not None
-    return {
+    arguments = {
         "particles": summary.ions_per_run,
         "cell": descriptor.cell.tolist(),
         "neighbour_shells": {
@@ -55,6 +65,32 @@ def neighbour_arguments(
         },
         "neighbour_scales": neighbour_scales(summary.neighbours).tolist(),
     }
+    told = fit.told_by_neighbours(summary.runs, summary.neighbours, summary.step_skip)
+    if told > _TOLD:
+        share = f"{100 * told:.0f} % of what its own motion leaves open"
+        _log.info("Ions see how their neighbours move, which tells %s.", share)
+        lag = per_step * summary.step_skip
+        every = _EVERY
+        changes = [d[lag::every] - d[:-lag:every] for d in summary.neighbours]
+        arguments["neighbour_changes"] = neighbour_scales(changes)[1].tolist()
+    return arguments
+
+
+def repeated(arguments: dict[str, Any], ions: int, supercell: Supercell) -> dict[str, Any]:
+    """Return the arguments of a generator of `ions` in a cell, for a supercell.
+
+    Raises
+    ------
+    UsageError
+        If that holds too many ions.
+    """
+    if ions * supercell.n_cells > _MOST_IONS:
+        raise UsageError(
+            f"a supercell of {supercell} cells holds {ions * supercell.n_cells} ions, more than "
+            f"{_MOST_IONS}",
+            remedy="use a smaller one",
+        )
+    return {**arguments, "repeats": None if supercell.n_cells == 1 else list(supercell.repeats)}
 
 
 def side_by_side(

@@ -1,6 +1,7 @@
 """The network: free weights, and the ordinary matrices that they make symmetric under a group."""
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from mdgan_hpc.models.transition.equivariance import (
 )
 from mdgan_hpc.models.transition.features import FeatureTable
 from mdgan_hpc.models.transition.mixture import Bounds
+from mdgan_hpc.models.transition.surroundings import Neighbours
 
 Weights = dict[str, Tensor]
 
@@ -36,12 +38,16 @@ class Network(nn.Module):
         Units and Gaussians asked for; a multiple of n each, at least n.
     records_per_step : int
         r.
+    shells : int
+        Of the neighbour descriptor; 0 where each ion is alone.
     bounds : Bounds
     """
 
     rotations: Tensor
     log_noise: Tensor
     noise_slope: Tensor
+    coupling: Tensor
+    everyone: Tensor
     quotient: Tensor
     action: Tensor
 
@@ -56,6 +62,7 @@ class Network(nn.Module):
         head: int,
         components: int,
         records_per_step: int,
+        shells: int,
         bounds: Bounds,
     ) -> None:
         super().__init__()
@@ -70,6 +77,9 @@ class Network(nn.Module):
         self.n_inputs = action.shape[1]
         self.register_buffer("log_noise", torch.tensor(0.0))
         self.register_buffer("noise_slope", torch.tensor(0.0))  # `NoiseByEnergy`
+        r = records_per_step
+        self.register_buffer("coupling", torch.zeros(2, r, r, shells))  # `SharedNoise`
+        self.register_buffer("everyone", torch.zeros(r, r))
         self.register_buffer("rotations", torch.as_tensor(group, dtype=torch.float32))
         self.register_buffer("quotient", torch.from_numpy(quotients(group)))
         self.register_buffer("action", torch.as_tensor(action, dtype=torch.float32))
@@ -100,6 +110,11 @@ class Network(nn.Module):
         widths = torch.linspace(-1.0, 0.2, q) if q > 1 else torch.tensor([-0.3])
         self.scalars_bias = nn.Parameter(torch.stack([torch.zeros(q), widths]).repeat(r, 1, 1))
         self.vectors_bias = nn.Parameter(0.3 * torch.randn(r, q, vectors, 3))
+
+    def _load_from_state_dict(self, state: dict[str, Tensor], prefix: str, *others: Any) -> None:
+        for name in ("coupling", "everyone"):  # models of before noise was shared have none
+            state.setdefault(prefix + name, torch.zeros_like(getattr(self, name)))
+        super()._load_from_state_dict(state, prefix, *others)
 
     def begin_at(self, shells: np.ndarray, *, far: float, far_width: float) -> None:
         """Let Gaussians of the slowest residual begin where its variance is, if that is far out.
@@ -202,6 +217,7 @@ def network_of(
     if primitive is not None:
         waves = reciprocal_shells(primitive, config.reciprocal_vectors)
         action = action_on_waves(primitive, waves, group, translations)
+    row = features.row(Neighbours)
     return Network(
         group,
         n_vectors=features.n_vectors,
@@ -211,6 +227,7 @@ def network_of(
         head=config.head,
         components=config.components,
         records_per_step=records_per_step,
+        shells=0 if row is None else row.shells,
         bounds=Bounds.of(config),
     )
 

@@ -19,6 +19,7 @@ from mdgan_hpc.models.transition.features import (
     Inputs,
     Step,
 )
+from mdgan_hpc.models.transition.surroundings import Neighbours, over
 
 
 def feature_table(
@@ -32,8 +33,8 @@ def feature_table(
     cell: np.ndarray | None,
     neighbour_shells: Shells | None,
     neighbour_scales: list[list[list[float]]] | None,
+    neighbour_changes: list[list[float]] | None,
     particles: int,
-    listed: bool,
     temperatures: Temperatures | None = None,
 ) -> FeatureTable:
     """Return the table of a generator; see `TransitionGenerator` for the arguments."""
@@ -49,15 +50,10 @@ def feature_table(
         rows.append(Place(primitive, whole, waves, extrapolation.sum(0)))
     if cell is not None and neighbour_shells is not None and neighbour_scales is not None:
         descriptor = NeighbourDescriptor.of_cell(cell, **neighbour_shells)
-        rows.append(Neighbours(descriptor, neighbour_scales, particles, listed))
+        rows.append(Neighbours(descriptor, neighbour_scales, neighbour_changes, particles))
     if temperatures is not None:
         rows.append(Temperature(temperatures))
     return FeatureTable(rows, config.vector_bound)
-
-
-def _over(values: Tensor, like: Tensor) -> Tensor:
-    """Give values axes of length one behind their own, as many as `like` has."""
-    return values.view(*values.shape, *[1] * (like.ndim - values.ndim))
 
 
 class LastDisplacements(Feature):
@@ -212,7 +208,7 @@ class MovingAverages(Feature):
         """See `Feature.inputs`."""
         offset = known["ema_offset"]
         scalars = (known["ema_activity"] + self.floor).log()
-        return Inputs(vectors=[offset / _over(self.scales, offset)], scalars=[scalars])
+        return Inputs(vectors=[offset / over(self.scales, offset)], scalars=[scalars])
 
     def compiled(self, temperature_k: float | None) -> Compiled:
         """Multiply by inverse scales."""
@@ -294,77 +290,6 @@ class Place(Feature):
             return {"place": place - place.floor()}
 
         return Compiled(inputs, after)
-
-
-class Neighbours(Feature):
-    """The neighbour descriptor of each ion: data bring it along, free runs look at the places.
-
-    Parameters
-    ----------
-    descriptor : NeighbourDescriptor
-    scales : nested list, [2, A, 4]
-        Mean and standard deviation (`neighbour_scales`).
-    particles : int
-        k that share a cell.
-    listed : bool
-        Free runs keep a list of the neighbours of each ion: cheaper where there are many.
-    """
-
-    name = "neighbours"
-    scales: Tensor
-    cell: Tensor
-    images: Tensor
-
-    def __init__(
-        self,
-        descriptor: NeighbourDescriptor,
-        scales: list[list[list[float]]],
-        particles: int,
-        listed: bool,
-    ) -> None:
-        super().__init__()
-        self.particles, self.listed = particles, listed
-        self._shells = descriptor
-        self._buffer("cell", descriptor.cell.numpy())
-        self._buffer("images", descriptor.images.numpy())
-        self._buffer("scales", scales)
-        self.n_vectors = self.n_scalars = len(descriptor.radii)
-
-    def descriptor(self) -> NeighbourDescriptor:
-        """Return the descriptor, in single precision on the device of this model."""
-        shells = self._shells
-        return NeighbourDescriptor(
-            self.cell, shells.radii, shells.widths, shells.cutoff, self.images
-        )
-
-    def along(self, history: History) -> State:
-        """See `Feature.along`."""
-        if history.neighbours is None:
-            raise ValueError("the windows bring no neighbour descriptor")
-        return {"neighbours": history.neighbours}
-
-    def inputs(self, known: State) -> Inputs:
-        """See `Feature.inputs`."""
-        return self._scaled(known["neighbours"], self.scales)
-
-    def compiled(self, temperature_k: float | None) -> Compiled:
-        """Describe the places of the ions that share a cell: neighbouring columns."""
-        descriptor, scales, k = self.descriptor(), self.scales, self.particles
-        tracked = descriptor.tracked() if self.listed else None
-
-        def inputs(known: State) -> Inputs:
-            places = torch.unflatten(known["place"], 1, (-1, k))
-            return self._scaled(descriptor.of_places(places, tracked).flatten(2), scales)
-
-        if tracked is None:
-            return Compiled(inputs, self.after)
-        return Compiled(inputs, self.after, tracked.forget)
-
-    @staticmethod
-    def _scaled(described: Tensor, scales: Tensor) -> Inputs:
-        mean, deviation = (_over(s, described) for s in scales)
-        scaled = (described - mean) / deviation
-        return Inputs(vectors=[scaled[:, :3]], scalars=[scaled[:, 3]])
 
 
 class Temperature(Feature):

@@ -16,6 +16,7 @@ from mdgan_hpc.models.base import State
 from mdgan_hpc.models.transition.features import Compiled, Step, joined
 from mdgan_hpc.models.transition.mixture import Bounds, NoiseByEnergy, saturated
 from mdgan_hpc.models.transition.network import Weights
+from mdgan_hpc.models.transition.shared_noise import SharedNoise
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,7 @@ class InferenceKernel:
         Next displacements from the last ones and the residual.
     features : list of Compiled
     noise : NoiseByEnergy
+    shared : SharedNoise or None
     bounds : Bounds
     """
 
@@ -118,6 +120,7 @@ class InferenceKernel:
     motion: Tensor
     features: list[Compiled]
     noise: NoiseByEnergy
+    shared: SharedNoise | None
     bounds: Bounds
 
     @classmethod
@@ -130,6 +133,7 @@ class InferenceKernel:
         components: int,
         mean_bounds: list[float],
         noise: NoiseByEnergy,
+        shared: SharedNoise | None,
         bounds: Bounds,
     ) -> "InferenceKernel":
         """Put the dense weights of a network together."""
@@ -154,6 +158,7 @@ class InferenceKernel:
             motion=motion,
             features=features,
             noise=noise,
+            shared=shared,
             bounds=bounds,
         )
 
@@ -191,6 +196,9 @@ class InferenceKernel:
             candidate = torch.addcmul(fresh @ both[: h + 1], reset, old @ both[h:])
             memory = torch.lerp(_tanh(candidate).float(), memory, keep.float())
             both = torch.cat([both[: h + 1], memory.to(precision)])
+            if self.shared is not None:
+                near = next(row.pairs() for row in self.features if row.pairs is not None)
+                draw[r:] = self.shared.share(draw[r:].view(r, 3, -1), near).view(3 * r, -1)
             if changes:
                 draw[r:] *= self.noise.log_factor(known["displacements"][0], 0).exp()
             residual = sampler.draw(draw, head @ both)

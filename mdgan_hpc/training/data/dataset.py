@@ -208,6 +208,7 @@ class Dataset:
             neighbours=self.neighbours,
             temperatures=self.temperatures,
             temperature_k=None if self.run_k is None else [self.run_k[i] for i, _ in used],
+            step_skip=step_skip,
         )
 
     def displacement_scales(self, lag: int) -> list[float]:

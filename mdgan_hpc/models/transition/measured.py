@@ -1,0 +1,46 @@
+"""What of the data goes into a generator as numbers, beside the weights that are learned."""
+
+from typing import Any
+
+import numpy as np
+
+from mdgan_hpc.models.base import DataSummary
+from mdgan_hpc.models.neighbours import NeighbourDescriptor
+from mdgan_hpc.models.transition import fit, thermal
+from mdgan_hpc.models.transition.config import TransitionConfig
+from mdgan_hpc.models.transition.equivariance import group_arguments
+from mdgan_hpc.models.transition.neighbourhood import neighbour_arguments
+
+#: Records in a step where inertia is resolved (`fit.predictable`).
+_RECORDS_PER_STEP = 2
+
+
+def measured(
+    config: TransitionConfig, summary: DataSummary, descriptor: NeighbourDescriptor | None
+) -> tuple[dict[str, Any], np.ndarray]:
+    """Return the arguments of a `TransitionGenerator` for data, and `fit.variance_shells` [32].
+
+    Parameters
+    ----------
+    config : TransitionConfig
+    summary : DataSummary
+    descriptor : NeighbourDescriptor or None
+    """
+    moved = thermal.thermal_displacements(summary)
+    resolved = fit.predictable(moved)
+    per_step = config.records_per_step or (_RECORDS_PER_STEP if resolved else 1)
+    fitted = fit.fit_extrapolation(moved, per_step)
+    fitted["one_record_alpha2"] = fit.one_record_alpha2(moved) if resolved else None
+    averages = fit.fit_averages(
+        summary.displacements, per_step, config.ema_records, config.ema_share
+    )
+    arguments = {
+        **fitted,
+        **averages,
+        **group_arguments(summary.symmetry),
+        **neighbour_arguments(summary, descriptor, per_step),
+        **thermal.told_temperatures(summary, resolved),
+    }
+    names = ("extrapolation", "whitening")
+    shells = fit.variance_shells(moved, *(np.array(fitted[name]) for name in names))
+    return arguments, shells

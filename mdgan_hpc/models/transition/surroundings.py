@@ -1,0 +1,110 @@
+"""The row of the feature table that shows an ion the other mobile ions of its cell."""
+
+import torch
+from torch import Tensor
+
+from mdgan_hpc.models.base import State
+from mdgan_hpc.models.neighbours import NeighbourDescriptor, Pairs
+from mdgan_hpc.models.transition.features import Compiled, Feature, History, Inputs, Step, nothing
+
+
+def over(values: Tensor, like: Tensor) -> Tensor:
+    """Give values axes of length one behind their own, as many as `like` has."""
+    return values.view(*values.shape, *[1] * (like.ndim - values.ndim))
+
+
+class Neighbours(Feature):
+    """The neighbour descriptor of each ion, and where asked for how it changed over the last step.
+
+    Data bring it along, free runs look at the places. From the change an ion knows how those around
+    it move.
+
+    Parameters
+    ----------
+    descriptor : NeighbourDescriptor
+    scales : nested list, [2, A, 4]
+        Mean and standard deviation (`neighbour_scales`).
+    changes : nested list, [A, 4], or None
+        Standard deviation of the change over a step; None: the change is not shown.
+    particles : int
+        k that share a cell.
+    """
+
+    name = "neighbours"
+    scales: Tensor
+    changes: Tensor
+    cell: Tensor
+    images: Tensor
+
+    def __init__(
+        self,
+        descriptor: NeighbourDescriptor,
+        scales: list[list[list[float]]],
+        changes: list[list[float]] | None,
+        particles: int,
+    ) -> None:
+        super().__init__()
+        self.particles, self.shows_change = particles, changes is not None
+        self._shells = descriptor
+        self._buffer("cell", descriptor.cell.numpy())
+        self._buffer("images", descriptor.images.numpy())
+        self._buffer("scales", scales)
+        if changes is not None:
+            self._buffer("changes", changes)
+        self.shells = len(descriptor.radii)
+        self.n_vectors = self.n_scalars = self.shells * (1 + self.shows_change)
+
+    def descriptor(self) -> NeighbourDescriptor:
+        """Return the descriptor, in single precision on the device of this model."""
+        shells = self._shells
+        return NeighbourDescriptor(
+            self.cell, shells.radii, shells.widths, shells.cutoff, self.images
+        )
+
+    def carried(self) -> dict[str, tuple[int, ...]]:
+        """See `Feature.carried`."""
+        return {"neighbours_before": (self.shells, 4)} if self.shows_change else {}
+
+    def along(self, history: History) -> State:
+        """See `Feature.along`."""
+        now = history.neighbours
+        if now is None:
+            raise ValueError("the windows bring no neighbour descriptor")
+        if not self.shows_change:
+            return {"neighbours": now}
+        # Nothing is known before the first step.
+        before = torch.cat([now[:, :1], now[:, :-1]], 1)
+        return {"neighbours": now, "neighbours_before": before}
+
+    def inputs(self, known: State) -> Inputs:
+        """See `Feature.inputs`."""
+        return self._seen(known["neighbours"], known.get("neighbours_before"))
+
+    def compiled(self, temperature_k: float | None) -> Compiled:
+        """Describe the places of the ions that share a cell: neighbouring columns."""
+        descriptor, k = self.descriptor(), self.particles
+        tracked = descriptor.tracked() if descriptor.worth_lists(k) else None
+        latest: list[Pairs] = []
+        described: list[Tensor] = []
+
+        def inputs(known: State) -> Inputs:
+            places = torch.unflatten(known["place"], 1, (-1, k))
+            latest[:] = [descriptor.pairs(places, tracked)]
+            described[:] = [latest[0].summed()]
+            return self._seen(described[0], known.get("neighbours_before"))
+
+        def after(known: State, step: Step) -> State:
+            return {"neighbours_before": described[0]} if self.shows_change else {}
+
+        begin = nothing if tracked is None else tracked.forget
+        return Compiled(inputs, after, begin, lambda: latest[0])
+
+    def _seen(self, now: Tensor, before: Tensor | None) -> Inputs:
+        mean, deviation = (over(s, now) for s in self.scales)
+        scaled = (now - mean) / deviation
+        vectors, scalars = [scaled[:, :3]], [scaled[:, 3]]
+        if before is not None:
+            change = (now - before) / over(self.changes, now)
+            vectors.append(change[:, :3])
+            scalars.append(change[:, 3])
+        return Inputs(vectors=vectors, scalars=scalars)
