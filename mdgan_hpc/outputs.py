@@ -46,7 +46,7 @@ def check_output(path: str | Path, *, force: bool, inputs: Iterable[str | Path] 
     force : bool
         A file that is there may be replaced.
     inputs : paths
-        Files that are read, and must stay; looked at only where something is at `path`.
+        Files that are read, and must stay.
 
     Raises
     ------
@@ -62,8 +62,7 @@ def check_output(path: str | Path, *, force: bool, inputs: Iterable[str | Path] 
         raise OutputExistsError(
             "exists already", where=path, remedy="choose another path or use --force"
         )
-    if there is not None:
-        refuse_input(path, inputs)
+    refuse_input(path, inputs)
     if os.path.isdir(path):
         raise UsageError("is a folder", where=path, remedy="name a file")
     if there is not None and not (stat.S_ISREG(there.st_mode) or stat.S_ISLNK(there.st_mode)):

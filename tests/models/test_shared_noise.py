@@ -90,7 +90,7 @@ def test_the_fit_finds_what_ions_share(records_per_step):
     """Correlations of two ions at a distance are as in the data, and so are all of a cell."""
     r, known = records_per_step, shared(records_per_step, 0.03)
     rng = torch.Generator().manual_seed(5)
-    pairs = [near(700, seed)[1] for seed in range(4)]
+    pairs = [near(700, seed)[1] for seed in range(12)]
     data = [known.share(torch.randn(r, 3, 700 * IONS, generator=rng), p) for p in pairs]
     found = fit_shared_noise(data, pairs, IONS, rng)
     torch.testing.assert_close(found.everyone, known.everyone, atol=0.12, rtol=0)
