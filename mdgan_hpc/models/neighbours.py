@@ -208,8 +208,9 @@ class NeighbourDescriptor:
 @lru_cache(maxsize=4)
 def _everyone(batch: int, k: int, images: int, device: torch.device) -> Tensor:
     """Return the numbers [B k, images k] of the ions in the cell of each, images included."""
-    number = torch.arange(batch * k, dtype=torch.int32, device=device).view(batch, 1, 1, k)
-    return number.expand(-1, k, images, -1).reshape(batch * k, -1)
+    with torch.inference_mode(False):  # kept, also for free runs that are differentiated
+        number = torch.arange(batch * k, dtype=torch.int32, device=device).view(batch, 1, 1, k)
+        return number.expand(-1, k, images, -1).reshape(batch * k, -1)
 
 
 def _images(cell: np.ndarray, cutoff: float) -> np.ndarray:

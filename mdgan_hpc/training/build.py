@@ -56,7 +56,9 @@ def build_trainer(
     summary = training.summary(skip, symmetry)
     torch.manual_seed(config.train.seed)
     generator = kind.from_data(
-        options, dataclasses.replace(summary, neighbours=kept.neighbours), descriptor
+        options,
+        dataclasses.replace(summary, runs=kept.runs, neighbours=kept.neighbours),
+        descriptor,
     )
     _begin_from(config.phase[0].init_from, generator)
     _require_long_enough(config, generator, max(map(len, training.runs)))

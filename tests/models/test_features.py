@@ -29,7 +29,7 @@ def run(n_frames: int, seed: int) -> np.ndarray:
     return start + underdamped(n_frames, 4, seed)
 
 
-def seeing() -> TransitionGenerator:
+def seeing(changes: list[list[float]] | None = None) -> TransitionGenerator:
     scales = neighbour_scales(descriptor().of_runs([run(50, 1)]))
     return make(
         cubic(4.0),
@@ -38,6 +38,7 @@ def seeing() -> TransitionGenerator:
         cell=(EDGE * np.eye(3)).tolist(),
         neighbour_shells=SHELLS,
         neighbour_scales=scales.tolist(),
+        neighbour_changes=changes,
     )
 
 
@@ -56,8 +57,9 @@ def window(generator: TransitionGenerator, records: int) -> Window:
         lambda: make(isotropic(), 3),
         lambda: make(cubic(4.0), 3),
         seeing,
+        lambda: seeing([[0.3] * 4] * 5),
     ],
-    ids=["liquid, one record", "liquid", "crystal", "neighbours"],
+    ids=["liquid, one record", "liquid", "crystal", "neighbours", "moving neighbours"],
 )
 def test_every_row_gives_both_the_same_along_a_trajectory(build):
     """Carried by the steps of the data instead of the network's, rows stay those of the data."""

@@ -19,14 +19,25 @@ from mdgan_hpc.models.neighbours import (
     neighbour_scales,
 )
 from mdgan_hpc.models.transition.config import TransitionConfig
+from mdgan_hpc.models.transition.fit import told_by_neighbours
 from mdgan_hpc.models.transition.generator import TransitionGenerator
 from mdgan_hpc.training.build import build_trainer
 from mdgan_hpc.training.data.dataset import Dataset
 from mdgan_hpc.training.data.windows import Windows
 from mdgan_hpc.training.distributed import Processes
 from mdgan_hpc.training.settings import TrainingConfig
-from tests.support.neighbours import CUTOFF, RADII, SHELLS, SKEWED, WIDTHS, described, ions, sighted
-from tests.support.runs import simple_cubic
+from tests.support.neighbours import (
+    CUTOFF,
+    RADII,
+    SHELLS,
+    SKEWED,
+    WIDTHS,
+    described,
+    ions,
+    sighted,
+    springs,
+)
+from tests.support.runs import simple_cubic, underdamped
 from tests.support.transition import cubic
 
 
@@ -67,9 +78,10 @@ def view(windows: torch.Tensor, box: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.stack(described(list(windows.detach().numpy()), box)))
 
 
-def test_free_run_sees_what_the_likelihood_sees():
+@pytest.mark.parametrize("changes", [False, True], ids=["places", "motion too"])
+def test_free_run_sees_what_the_likelihood_sees(changes):
     """Feeding a generated path back gives the states that made it."""
-    generator, box = sighted()
+    generator, box = sighted(changes=changes)
     past = history(generator, 60)
     state = generator.condition(Window(past, view(past, box)))
     noise = torch.randn(8, 3, generator.noise_size, generator=torch.Generator().manual_seed(1))
@@ -265,3 +277,29 @@ def test_what_many_ions_see_over_runs_is_what_all_pairs_give(monkeypatch, caplog
     monkeypatch.setattr("mdgan_hpc.models.neighbours._ALL_PAIRS", 10**6)
     for seen, every in zip(listed, descriptor.of_runs(runs, silent=True), strict=True):
         np.testing.assert_allclose(seen, every, atol=2e-5)
+
+
+def test_ions_see_how_neighbours_move_where_that_tells_much():
+    """Of ions held by springs to each other it does, of independent ones it does not."""
+    cell, shells = 9.0 * np.eye(3), {"radii": (2.5, 3.5), "widths": (0.6, 0.6), "cutoff": 4.4}
+    descriptor = NeighbourDescriptor.of_cell(cell, **shells)
+    held = springs(1500, 1)
+    told = told_by_neighbours([held], descriptor.of_runs([held], silent=True), 1)
+    free = held[0] + underdamped(1500, 27, 1)
+    assert told > 0.2
+    assert told_by_neighbours([free], descriptor.of_runs([free], silent=True), 1) < 0.05
+    assert told_by_neighbours([held[:40]], descriptor.of_runs([held[:40]], silent=True), 1) == 0.0
+
+
+def test_replicas_see_what_the_model_of_all_data_sees(tmp_path):
+    """Whether neighbours tell much is measured on whole cells, not on ions drawn by chance."""
+    runs = [springs(400, seed) for seed in (1, 2)]
+    data = Dataset(runs, 0.001, 3, 9.0 * np.eye(3), simple_cubic(3.0, 3))
+    overrides = ["data.records=20", "data.step_skip=1", "train.batch=4", "generator.hidden=8"]
+    config = load_config(TrainingConfig, overrides=[*overrides, "generator.head=8"])
+    first, other = (
+        build_trainer(config, data, Processes(tmp_path / str(n)), replica=n).generator
+        for n in (0, 1)
+    )
+    assert first.arguments["neighbour_changes"] is not None
+    assert other.arguments["neighbour_changes"] == first.arguments["neighbour_changes"]

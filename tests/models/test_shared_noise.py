@@ -8,7 +8,7 @@ from mdgan_hpc.models.neighbours import NeighbourDescriptor, Pairs
 from mdgan_hpc.models.transition.mixture import Mixture
 from mdgan_hpc.models.transition.shared_noise import SharedNoise
 from mdgan_hpc.models.transition.shared_noise_fit import fit_shared_noise
-from tests.support.neighbours import SKEWED
+from tests.support.neighbours import SKEWED, sighted
 
 IONS = 6
 SHELLS = {"radii": (1.5, 2.75, 4.0), "widths": (0.3, 0.35, 0.4), "cutoff": 6.0}
@@ -76,6 +76,37 @@ def test_lists_of_neighbours_share_as_all_pairs_do():
     listed = descriptor.pairs(torch.rand(3, 3, IONS, generator=rng), descriptor.tracked())
     noise, drawn = shared(2, 0.05), torch.randn(2, 3, 3 * IONS, generator=rng)
     torch.testing.assert_close(noise.share(drawn, listed), noise.share(drawn, pairs))
+
+
+def test_each_of_few_ions_keeps_its_variance_however_much_all_share():
+    """Of three ions that swing against a light framework, r = 1: the variance is 1 exactly."""
+    descriptor = NeighbourDescriptor.of_cell(SKEWED, **SHELLS).to(
+        torch.device("cpu"), torch.float32
+    )
+    pairs = descriptor.pairs(torch.rand(3, 1, 3, generator=torch.Generator().manual_seed(1)))
+    noise = SharedNoise(torch.zeros(2, 1, 1, 3), torch.tensor([[2.0]]), 3)
+    made = torch.stack([noise.share(x.view(1, 3, 3), pairs).flatten() for x in torch.eye(9)])
+    covariance = made.mT @ made
+    torch.testing.assert_close(covariance.diagonal(), torch.ones(9), atol=1e-5, rtol=0)
+    assert float(covariance[0, 1]) > 0.5
+
+
+def test_free_runs_that_share_noise_have_gradients_also_after_generating():
+    """Critics differentiate free runs, after runs that nothing was kept of."""
+    generator, _ = sighted(records_per_step=2)
+    rng = torch.Generator().manual_seed(1)
+    generator.network.coupling += 0.02
+    generator.network.noise_slope.fill_(0.01)
+    noise = torch.randn(3, 2, generator.noise_size, generator=rng)
+    state = generator.start(torch.rand(2, 1, generator=rng))[0]
+    with torch.inference_mode():
+        quiet, _ = generator.advance({n: v.clone() for n, v in state.items()}, noise)
+    moved, _ = generator.advance(state, noise)
+    torch.testing.assert_close(moved.detach(), quiet.clone())
+    moved.square().sum().backward()
+    gradient = generator.network.embed.grad
+    assert gradient is not None
+    assert float(gradient.abs().max()) > 0
 
 
 def test_nothing_is_shared_where_nothing_is_coupled():

@@ -22,7 +22,9 @@ def described(runs: list[np.ndarray], cell: np.ndarray) -> list[np.ndarray]:
     return NeighbourDescriptor.of_cell(cell, **SHELLS).of_runs(runs)
 
 
-def sighted(records_per_step: int = 3) -> tuple[TransitionGenerator, np.ndarray]:
+def sighted(
+    records_per_step: int = 3, *, changes: bool = False
+) -> tuple[TransitionGenerator, np.ndarray]:
     """A generator of four ions in eight cells of 4 Angstrom, and their box."""
     box = 8.0 * np.eye(3)
     seen = described([ions(50, 4, 8.0, 2)], box)
@@ -35,6 +37,33 @@ def sighted(records_per_step: int = 3) -> tuple[TransitionGenerator, np.ndarray]
             cell=box.tolist(),
             neighbour_shells=SHELLS,
             neighbour_scales=scales,
+            neighbour_changes=[[0.3] * 4] * len(RADII) if changes else None,
         ),
         box,
     )
+
+
+def springs(n_records: int, seed: int) -> np.ndarray:
+    """Ions [T, 27, 3] at the points of a cubic lattice of 3 Angstrom, held by springs to the next.
+
+    Langevin dynamics by the splitting BAOAB of B. Leimkuhler and C. Matthews (2013), ten steps a
+    record; an ion alone swings in three records.
+    """
+    rng, side = np.random.default_rng(seed), 3
+    lattice = 3.0 * np.array(np.meshgrid(*[range(side)] * 3, indexing="ij")).reshape(3, -1).T
+    x, v = np.zeros((side, side, side, 3)), 0.1 * rng.normal(size=(side, side, side, 3))
+    step, keep, stiff = 0.1, np.exp(-0.1 * 0.1), (2 * np.pi / 3) ** 2 / 6
+
+    def force() -> np.ndarray:
+        return stiff * sum(np.roll(x, n, axis) - x for axis in range(3) for n in (1, -1))
+
+    path = []
+    for _ in range(n_records):
+        for _ in range(10):
+            v += 0.5 * step * force()
+            x += 0.5 * step * v
+            v = keep * v + 0.1 * np.sqrt(1 - keep**2) * rng.normal(size=v.shape)
+            x += 0.5 * step * v
+            v += 0.5 * step * force()
+        path.append((x - x.mean((0, 1, 2))).reshape(-1, 3))
+    return lattice + np.array(path)

@@ -4,6 +4,7 @@ import struct
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -78,6 +79,8 @@ def export_amber(excerpt: Excerpt, path: Path) -> None:
     ``time`` in ps, ``coordinates`` in Angstrom, ``cell_lengths`` and ``cell_angles``,
     ``velocities`` in Angstrom/ps and ``forces`` in kcal/mol/Angstrom where they are known.
 
+    The header is written here, as SciPy's writer keeps the whole trajectory in memory.
+
     Source: AMBER NetCDF Trajectory/Restart Convention, version 1.0, revision C; "The NetCDF Classic
     Format Specification" of Unidata, 64-bit offset.
     """
@@ -108,11 +111,13 @@ def export_amber(excerpt: Excerpt, path: Path) -> None:
             out.write(rows.tobytes())
 
 
-class _Column:
+class _Column(NamedTuple):
     """A variable of a netCDF file that has a value in each record."""
 
-    def __init__(self, name: str, axes: tuple[str, ...], kind: str, unit: str) -> None:
-        self.name, self.axes, self.kind, self.unit = name, axes, kind, unit
+    name: str
+    axes: tuple[str, ...]
+    kind: str
+    unit: str
 
 
 #: Tags of lists, and numbers of types, of the netCDF classic format.

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from itertools import islice, pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from ase.data import atomic_masses
@@ -35,20 +35,15 @@ from mdgan_hpc.units import ANGSTROM_PER_NM, EV_PER_KJ_PER_MOL, FS_PER_PS
 _NO_CELL = 1e-6
 
 
-class _Frame:
+class _Frame(NamedTuple):
     """A frame in our units."""
 
-    def __init__(
-        self,
-        step: int,
-        time_ps: float,
-        positions: np.ndarray,
-        cell: np.ndarray,
-        velocities: np.ndarray | None = None,
-        forces: np.ndarray | None = None,
-    ) -> None:
-        self.step, self.time_ps, self.positions = step, time_ps, positions
-        self.cell, self.velocities, self.forces = cell, velocities, forces
+    step: int
+    time_ps: float
+    positions: np.ndarray
+    cell: np.ndarray
+    velocities: np.ndarray | None = None
+    forces: np.ndarray | None = None
 
 
 class XdrFile(ABC):

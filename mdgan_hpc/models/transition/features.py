@@ -191,6 +191,11 @@ class FeatureTable(nn.Module):
         return [row.compiled(temperature_k) for row in self._ordered]
 
 
+def over(values: Tensor, like: Tensor) -> Tensor:
+    """Give values axes of length one behind their own, as many as `like` has."""
+    return values.view(*values.shape, *[1] * (like.ndim - values.ndim))
+
+
 def _samples_last(values: Tensor) -> Tensor:
     """Turn [B, n, ...] to [..., B, n], without a copy."""
     return values.permute(*range(2, values.ndim), 0, 1)

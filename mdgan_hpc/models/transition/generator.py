@@ -445,6 +445,6 @@ class TransitionGenerator(Density):
             components=self.network.components,
             mean_bounds=self.mean_bounds.flatten().tolist(),
             noise=self._noise_by_energy(),
-            shared=shared if bool(shared.everyone.any()) else None,
+            shared=shared if bool(network.coupling.any()) else None,
             bounds=self._bounds,
         )

@@ -70,8 +70,7 @@ def neighbour_arguments(
         share = f"{100 * told:.0f} % of what its own motion leaves open"
         _log.info("Ions see how their neighbours move, which tells %s.", share)
         lag = per_step * summary.step_skip
-        every = _EVERY
-        changes = [d[lag::every] - d[:-lag:every] for d in summary.neighbours]
+        changes = [d[lag::_EVERY] - d[:-lag:_EVERY] for d in summary.neighbours]
         arguments["neighbour_changes"] = neighbour_scales(changes)[1].tolist()
     return arguments
 

@@ -18,8 +18,9 @@ from mdgan_hpc.models.transition.features import (
     History,
     Inputs,
     Step,
+    over,
 )
-from mdgan_hpc.models.transition.surroundings import Neighbours, over
+from mdgan_hpc.models.transition.surroundings import Neighbours
 
 
 def feature_table(

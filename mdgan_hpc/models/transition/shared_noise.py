@@ -104,9 +104,15 @@ def _numbers(size: int) -> list[list[int]]:
 
 
 def _inverse_root(excess: Tensor, vectors: Tensor) -> Tensor:
-    """Return (1 + E)^(-1/2) times vectors [r, 3, n], by a series: E is a few hundredths."""
+    """Return (1 + E)^(-1/2) times vectors [r, 3, n].
+
+    By a series in what is left of E without its mean: a few hundredths.
+    """
+    scale = 1 + excess.diagonal(dim1=1, dim2=2).mean(1)[:, None, None]
+    one = torch.eye(excess.shape[1], device=excess.device)
+    excess = (excess + one) / scale - one
     term = total = vectors.reshape(-1, vectors.shape[2]).T[..., None]
     for factor in _INVERSE_ROOT:
         term = factor * (excess @ term)
         total = total + term
-    return total[..., 0].T.reshape(vectors.shape)
+    return (total * scale.rsqrt())[..., 0].T.reshape(vectors.shape)

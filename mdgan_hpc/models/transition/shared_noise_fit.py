@@ -1,18 +1,21 @@
 """How much noise ions share: with it, what steps leave open of two ions is as in data."""
 
-import itertools
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Sequence
 from typing import Protocol
 
+import numpy as np
 import torch
+from scipy.optimize import NoConvergence, anderson
 from torch import Tensor
 
 from mdgan_hpc.models.base import Cells, Window
 from mdgan_hpc.models.neighbours import NeighbourDescriptor, Pairs
 from mdgan_hpc.models.transition.shared_noise import SharedNoise
 
+_log = logging.getLogger(__name__)
 #: Trials at most, trials that the next one is made from, and the change that ends them.
-_TRIALS, _MEMORY, _SMALL = 20, 6, 2e-3
+_TRIALS, _MEMORY, _SMALL = 20, 5, 2e-3
 #: Share of what a trial says that the next one follows.
 _MIXING = 0.5
 #: Pairs of ions that count as much as the expectation that nothing is shared.
@@ -92,15 +95,25 @@ def fit_shared_noise(
     prior[-1] = 0.0
     solve = torch.linalg.inv(2 * (response + prior.diag()))
 
-    def correction(trial: Tensor) -> Tensor:
-        noise, made = _as_noise(trial, particles, target.device), torch.zeros_like(target)
+    def correction(trial: np.ndarray) -> np.ndarray:
+        numbers = torch.from_numpy(trial)
+        noise, made = _as_noise(numbers, particles, target.device), torch.zeros_like(target)
         for draw, near in zip(draws, pairs, strict=True):
             made += _products(noise.share(draw, near), near, particles)
-        step: Tensor = ((target - made).cpu() - 2 * trial * prior) @ solve
-        return step
+        step = ((target - made).cpu() - 2 * numbers * prior) @ solve
+        return np.asarray(step)
 
-    found = _root(correction, torch.zeros(r, r, len(response), dtype=torch.float64))
-    return _as_noise(found, particles, target.device)
+    # Anderson mixing: D. G. Anderson, J. ACM 12, 547 (1965).
+    start = np.zeros((r, r, len(response)))
+    mixing = {"alpha": _MIXING, "M": _MEMORY, "maxiter": _TRIALS, "f_tol": _SMALL}
+    try:
+        found = anderson(correction, start, line_search=None, **mixing)
+    except NoConvergence as error:
+        found = error.args[0]
+        left = float(np.abs(correction(found)).max())
+        _log.warning("The noise that ions share was not found: the last change is %.2g.", left)
+    found = 0.5 * (found + found.swapaxes(0, 1))
+    return _as_noise(torch.from_numpy(found), particles, target.device)
 
 
 def _as_noise(numbers: Tensor, particles: int, device: torch.device) -> SharedNoise:
@@ -150,24 +163,3 @@ def _response(pairs: Pairs, particles: int) -> Tensor:
     found[-1, :-1] = found[:-1, -1] = torch.cat([alone, 2 * alone])
     found[-1, -1] = 3 * len(pairs.inside) * (particles - 1) / particles**2
     return found
-
-
-def _root(correction: Callable[[Tensor], Tensor], start: Tensor) -> Tensor:
-    """Return where a correction vanishes, by Anderson mixing.
-
-    D. G. Anderson, J. ACM 12, 547 (1965).
-    """
-    trials, steps = [start], [correction(start)]
-    while len(trials) < _TRIALS and steps[-1].abs().max() > _SMALL:
-        move = _MIXING * steps[-1]
-        if len(trials) > 1:
-            moved, changed = (
-                torch.stack([b - a for a, b in itertools.pairwise(x)], -1).flatten(0, -2)
-                for x in (trials[-_MEMORY:], steps[-_MEMORY:])
-            )
-            share = torch.linalg.lstsq(changed, steps[-1].flatten()[:, None]).solution
-            move = move - ((moved + _MIXING * changed) @ share).view(start.shape)
-        following = trials[-1] + move
-        trials.append(0.5 * (following + following.swapaxes(0, 1)))
-        steps.append(correction(trials[-1]))
-    return trials[-1]

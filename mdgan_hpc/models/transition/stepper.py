@@ -198,7 +198,8 @@ class InferenceKernel:
             both = torch.cat([both[: h + 1], memory.to(precision)])
             if self.shared is not None:
                 near = next(row.pairs() for row in self.features if row.pairs is not None)
-                draw[r:] = self.shared.share(draw[r:].view(r, 3, -1), near).view(3 * r, -1)
+                shared = self.shared.share(draw[r:].view(r, 3, -1), near)
+                draw = torch.cat([draw[:r], shared.view(3 * r, -1)])
             if changes:
                 draw[r:] *= self.noise.log_factor(known["displacements"][0], 0).exp()
             residual = sampler.draw(draw, head @ both)

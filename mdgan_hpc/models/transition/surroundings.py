@@ -5,12 +5,15 @@ from torch import Tensor
 
 from mdgan_hpc.models.base import State
 from mdgan_hpc.models.neighbours import NeighbourDescriptor, Pairs
-from mdgan_hpc.models.transition.features import Compiled, Feature, History, Inputs, Step, nothing
-
-
-def over(values: Tensor, like: Tensor) -> Tensor:
-    """Give values axes of length one behind their own, as many as `like` has."""
-    return values.view(*values.shape, *[1] * (like.ndim - values.ndim))
+from mdgan_hpc.models.transition.features import (
+    Compiled,
+    Feature,
+    History,
+    Inputs,
+    Step,
+    nothing,
+    over,
+)
 
 
 class Neighbours(Feature):
