@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -32,6 +32,8 @@ from mdgan_hpc.verdict import verdict_line
 _log = logging.getLogger(__name__)
 #: Seconds between two looks at the workers.
 _LOOK = 0.2
+#: Seconds that workers have to put things in order where they must end at once.
+_IN_ORDER_S = 5.0
 
 
 def train_ensemble(
@@ -200,9 +202,7 @@ class _Workers:
                         self._stop(going, stop.reason)
                     time.sleep(_LOOK)
         finally:
-            for process, _ in going.values():
-                process.kill()
-                process.wait()
+            _end(process for process, _ in going.values())
 
     def _log_file(self, number: int) -> Path:
         return self.logs / f"{number}.log"
@@ -253,6 +253,21 @@ class _Workers:
 
 def _file(folder: Path, number: int) -> Path:
     return _home(folder, number) / MODEL_NAME
+
+
+def _end(workers: "Iterable[subprocess.Popen[bytes]]") -> None:
+    """End workers at once: by a signal upon which they put things in order, else by force."""
+    workers = list(workers)
+    for process in workers:
+        with suppress(ProcessLookupError):
+            process.send_signal(signal.SIGHUP)
+    deadline = time.monotonic() + _IN_ORDER_S
+    for process in workers:
+        try:
+            process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:  # under nohup they do not hear it
+            process.kill()
+            process.wait()
 
 
 def _end_with_us() -> None:
