@@ -6,7 +6,6 @@ enters through cosines and sines of reciprocal lattice vectors, which the group 
 other, so that lattice translations are exact too.
 """
 
-import itertools
 from typing import Any
 
 import numpy as np
@@ -72,21 +71,6 @@ def input_action(
         action[g, turned:moved, turned:moved] = lattice_action[g]
         action[g, moved:, moved:] = np.eye(n_scalars)
     return action[[find_operation(group, g.T) for g in group]]
-
-
-def reciprocal_shells(cell: np.ndarray, at_least: int) -> np.ndarray:
-    """Return integer indices [m, 3] of the shortest reciprocal vectors, one of each +-pair.
-
-    Whole shells of equal length, so that the point group maps them onto each other.
-    """
-    indices = np.array([v for v in itertools.product(range(-6, 7), repeat=3) if v > (0, 0, 0)])
-    lengths = np.linalg.norm(indices @ np.linalg.inv(cell).T, axis=1)
-    order = np.argsort(lengths, kind="stable")
-    indices, lengths = indices[order], lengths[order]
-    count = at_least
-    while count < len(lengths) and lengths[count] - lengths[count - 1] < 1e-4 * lengths[count]:
-        count += 1
-    return indices[:count]
 
 
 def action_on_waves(

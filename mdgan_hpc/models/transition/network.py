@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mdgan_hpc.crystal.reciprocal import reciprocal_shells
 from mdgan_hpc.models.transition.config import TransitionConfig
 from mdgan_hpc.models.transition.equivariance import (
     action_on_waves,
     input_action,
     quotients,
-    reciprocal_shells,
     spread,
 )
 from mdgan_hpc.models.transition.features import FeatureTable

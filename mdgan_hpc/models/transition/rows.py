@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mdgan_hpc.crystal.reciprocal import reciprocal_shells
 from mdgan_hpc.models.base import State
 from mdgan_hpc.models.condition import Temperatures
 from mdgan_hpc.models.neighbours import NeighbourDescriptor, Shells
 from mdgan_hpc.models.transition.config import TransitionConfig
-from mdgan_hpc.models.transition.equivariance import reciprocal_shells
 from mdgan_hpc.models.transition.features import (
     Compiled,
     Feature,
