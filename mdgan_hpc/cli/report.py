@@ -18,7 +18,7 @@ from mdgan_hpc.report.settings import ReportConfig
     help="Generated trajectory; repeat for several models.",
 )
 @click.option("-o", "--output", type=PATH, required=True, help="Folder for the report.")
-@options_of(ReportConfig, "species", "records", "accept_poor_model")
+@options_of(ReportConfig, "species", "records", "accept_poor_model", "critic")
 @force_option
 def main(
     md: tuple[Path, ...],
@@ -27,6 +27,7 @@ def main(
     species: str,
     records: int,
     accept_poor_model: bool,
+    critic: bool,
     force: bool,
 ) -> None:
     """Figures and tables of generated trajectories beside the MD they were learned from: ion
@@ -43,7 +44,8 @@ def main(
     from mdgan_hpc.report.document import PAGE
 
     inputs = tuple(map(str, md)), tuple(map(str, generated))
-    done = report(ReportConfig(*inputs, species, records, accept_poor_model), output, force=force)
+    config = ReportConfig(*inputs, species, records, accept_poor_model, critic)
+    done = report(config, output, force=force)
     if done is None:
         return
     for line in done[1]:

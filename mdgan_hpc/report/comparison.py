@@ -14,6 +14,7 @@ import numpy as np
 from mdgan_hpc.analysis.baselines import block_bootstrap, gaussian_process, linear_extrapolation
 from mdgan_hpc.analysis.dynamics import dynamics, dynamics_of_arrays, measure_dynamics, open_runs
 from mdgan_hpc.analysis.fidelity import Fidelity, FidelityResult
+from mdgan_hpc.analysis.fidelity.critic import CriticResult
 from mdgan_hpc.analysis.fidelity.intervals import common_strides
 from mdgan_hpc.analysis.fidelity.judge import judge
 from mdgan_hpc.analysis.fit.diffusion import fit_diffusion
@@ -63,7 +64,7 @@ COMPARED = 512
 FEWEST_RECORDS = 32
 
 #: Raised when a report holds what an older one does not.
-_VERSION = 3
+_VERSION = 4
 
 #: Name of several generators together.
 SEVERAL = "generated"
@@ -153,6 +154,7 @@ def compare(config: ReportConfig, communicator: Communicator) -> Comparison | No
         density=whole.density(),
         pairs=compare_pairs(whole.md.positions, whole.md.cell, config.generated, config.species),
         verdict=generated.verdict,
+        critic=whole.critic() if config.critic else None,
     )
 
 
@@ -296,10 +298,18 @@ class _WholePaths:
         self.md: MdRuns = read_runs(config.md, config.species)
         crystal = self.md.crystal
         self.lattice = Lattice.of_crystal(crystal) if isinstance(crystal, Crystal) else None
-        self.reference = Fidelity(self.md.positions, self.md.interval_ps, self.lattice)
+        self.reference = Fidelity(
+            self.md.positions, self.md.interval_ps, self.lattice, cell=self.md.cell
+        )
         self.records = min(map(len, self.md.positions))
-        self.free, self.free_interval_ps = _mixed_models(
+        self.free, self.free_interval_ps, self.ions_per_cell, self.cell = _mixed_models(
             config.generated, config.species, self.records * self.md.interval_ps
+        )
+
+    def critic(self) -> CriticResult:
+        """Return whether a classifier can tell the generated ions from the MD."""
+        return self.reference.critic(
+            self.free, self.free_interval_ps, ions_per_cell=self.ions_per_cell, cell=self.cell
         )
 
     def baselines(
@@ -343,20 +353,25 @@ def _extrapolation(diffusion: Diffusion, lag_ps: np.ndarray) -> Extrapolation | 
     return Extrapolation(**linear_extrapolation(total, lag_ps[lag_ps >= total.window_ps[0]]))
 
 
-def _mixed_models(paths: Sequence[str], species: str, span_ps: float) -> tuple[np.ndarray, float]:
+def _mixed_models(
+    paths: Sequence[str], species: str, span_ps: float
+) -> tuple[np.ndarray, float, int, np.ndarray | None]:
     """Return positions [T, N, 3] of about `COMPARED` ions over `span_ps`, and their interval.
 
-    As many of each file, in whole cells.
+    As many of each file, in whole cells, whose ions and vectors are told too; of large cells a
+    part, as single ions.
     """
     with open_runs(paths, species) as trajectories:
         interval = trajectories[0].record_interval_ps
         records = min(round(span_ps / interval), *(t.n_records for t in trajectories))
-        parts = []
+        cell, parts = trajectories[0].constant_cell, []
+        together = trajectories[0].ions_per_cell
         for t in trajectories:
             ions = t.ions_per_cell if t.ions_per_cell <= COMPARED // 2 else 1
             share = math.ceil(COMPARED / len(paths) / ions) * ions
             parts.append(t.positions(slice(0, records), slice(0, share)))
-    return np.concatenate(parts, 1), interval
+            together = min(together, ions)
+    return np.concatenate(parts, 1), interval, together, cell
 
 
 def _interval_and_span(paths: Sequence[str], species: str) -> tuple[float, float]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from mdgan_hpc.outputs import written_whole
 from mdgan_hpc.report import tables
-from mdgan_hpc.report.figures import coefficients, motion, structure
+from mdgan_hpc.report.figures import coefficients, critic, motion, structure
 from mdgan_hpc.report.figures.sites import draw_both
 from mdgan_hpc.report.page import Folded, Lines, Section, write_page
 from mdgan_hpc.report.results import Comparison
@@ -19,7 +19,7 @@ from mdgan_hpc.results import plain
 PAGE, NUMBERS = "report.html", "report.json"
 
 #: Parts too large for a JSON file that people read; they stay in the analysis file.
-_LARGE = ("paths", "displacements", "density", "runs")
+_LARGE = ("paths", "displacements", "density", "runs", "examples")
 
 
 def draw_report(found: Comparison, folder: Path) -> None:
@@ -48,7 +48,7 @@ def draw_report(found: Comparison, folder: Path) -> None:
 def _sections(found: Comparison, folder: Path) -> list[Section]:
     """Return what the page shows, from what most readers want to what few do."""
     of_d = coefficients.draw_coefficients(found, folder)
-    of_motion = motion.draw_motion(found, folder)
+    of_motion = [*critic.draw_critic(found, folder), *motion.draw_motion(found, folder)]
     of_places = structure.draw_structure(found, folder)
     jumps: list[Section] = []
     if found.sites is not None:

@@ -7,6 +7,7 @@ from typing import Any, Self
 import numpy as np
 
 from mdgan_hpc.analysis.fidelity import FidelityResult
+from mdgan_hpc.analysis.fidelity.critic import CriticResult
 from mdgan_hpc.analysis.fit.results import Coefficient, Diffusion, Ensemble, Refused
 from mdgan_hpc.analysis.results import Dynamics
 from mdgan_hpc.analysis.sites.density import DensitySlices
@@ -265,6 +266,8 @@ class Comparison(Result):
         Where generated ions saw each other.
     verdict : Verdict, optional
         Whether the model moves as this MD does.
+    critic : CriticResult, optional
+        Whether a classifier can tell generated windows from MD that it never saw.
     provenance : dict
     key : str
         Changes when the inputs or the configuration do.
@@ -288,6 +291,7 @@ class Comparison(Result):
     density: DensitySlices | None = None
     pairs: Pairs | None = None
     verdict: Verdict | None = None
+    critic: CriticResult | None = None
     other_cells: dict[str, Side] = field(default_factory=dict)
     ions_seen: str = ""
     provenance: dict[str, Any] = field(default_factory=dict)

@@ -28,6 +28,11 @@ class ReportConfig:
     accept_poor_model: bool = key(
         False, "Give D also of a model that does not move as the MD does."
     )
+    critic: bool = key(
+        True,
+        "Train no classifier to tell generated ions from MD (about a minute).",
+        flag="--no-critic",
+    )
 
     def __post_init__(self) -> None:
         if not self.md or not self.generated:

@@ -1,5 +1,6 @@
 """What a reader must know first: may the result be believed, and which number is to be quoted?"""
 
+from mdgan_hpc.analysis.fidelity.critic import CriticResult
 from mdgan_hpc.report.numbers import between, measured
 from mdgan_hpc.report.results import Comparison
 from mdgan_hpc.report.text import Interval, ensemble_lines, short
@@ -16,10 +17,38 @@ def verdict_lines(found: Comparison) -> list[str]:
         lines += [f"Doubtful: {doubt}" for doubt in found.verdict.doubts]
     return [
         *lines,
+        *critic_lines(found.critic),
         _data(found),
         *_inside(found),
         *ensemble_lines(found.generated.diffusion),
         _to_quote(found),
+    ]
+
+
+def critic_lines(found: CriticResult | None) -> list[str]:
+    """Return what critics told, if there were any."""
+    if found is None:
+        return []
+    if found.refused:
+        return [f"A critic as a judge: {found.refused}."]
+    spans = [f"{span:.2g}" for span in found.span_ps]
+    told = ", ".join(
+        f"{auc:.2f} ± {error:.2f} ({span} ps)"
+        for auc, error, span in zip(found.auc, found.error, spans, strict=True)
+    )
+    beside = ""
+    if found.md_auc is not None:
+        each = ", ".join(f"{auc:.2f}" for auc in found.md_auc)
+        beside = f"; one MD run from the others: {each}"
+    cells = ""
+    if found.cell_auc is not None and found.cell_error is not None:
+        cells = (
+            f". From all ions of a cell together over {spans[-1]} ps: {found.cell_auc[-1]:.2f} ± "
+            f"{found.cell_error[-1]:.2f}"
+        )
+    return [
+        "A critic trained to tell generated from MD windows, judged on a run it never saw, has an "
+        f"AUC (0.5: it cannot tell; 1: it always can) of {told}{beside}{cells}."
     ]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from mdgan_hpc.analysis.dynamics import open_runs
+from mdgan_hpc.analysis.fidelity.critic import CriticResult, Motion, judge_by_critic
 from mdgan_hpc.analysis.fidelity.intervals import common_strides
 from mdgan_hpc.analysis.fidelity.measures import (
     UNITS,
@@ -65,6 +66,9 @@ class Fidelity:
         are found and compared as well. Files of a crystal tell it.
     species : str
         Of the ions that are compared; needed where files hold several.
+    cell : array [3, 3], optional
+        Rows are the vectors of the cell of the MD, Angstrom; files tell it. A critic sees
+        neighbours with it.
 
     Raises
     ------
@@ -84,11 +88,12 @@ class Fidelity:
         lattice: np.ndarray | Lattice | None = None,
         *,
         species: str = "",
+        cell: np.ndarray | None = None,
     ) -> None:
         files, arrays = _sorted(md)
         if files:
             runs = read_runs(files, species)
-            arrays, interval_ps = runs.positions, runs.interval_ps
+            arrays, interval_ps, cell = runs.positions, runs.interval_ps, runs.cell
             if lattice is None and isinstance(runs.crystal, Crystal):
                 lattice = Lattice.of_crystal(runs.crystal)
         if not arrays:
@@ -98,7 +103,7 @@ class Fidelity:
         if lattice is not None and not isinstance(lattice, Lattice):
             lattice = Lattice.of_vectors(np.asarray(lattice))
         self.runs, self.interval_ps, self.lattice = arrays, interval_ps, lattice
-        self.species = species
+        self.species, self.cell = species, cell
         self._prepared: dict[tuple[int, int], _Prepared] = {}
 
     @cached_property
@@ -153,6 +158,54 @@ class Fidelity:
         if strides not in self._prepared:
             self._prepared[strides] = _Prepared(self, strides[0])
         return self._prepared[strides].compare(positions, interval_ps, strides[1])
+
+    def critic(
+        self,
+        generated: Source,
+        interval_ps: float | None = None,
+        *,
+        ions_per_cell: int = 1,
+        cell: np.ndarray | None = None,
+        seed: int = 0,
+    ) -> CriticResult:
+        """Train critics to tell generated ions from the MD runs, judged on runs they never saw.
+
+        Parameters
+        ----------
+        generated : path, array [T, N, 3], or sequence of them
+            Positions unwrapped, Angstrom; of a crystal in the frame of the first MD run.
+        interval_ps : float, optional
+            Between two records; needed with arrays.
+        ions_per_cell : int
+            Ions, following each other, that saw each other; files tell it.
+        cell : array [3, 3], optional
+            Of the generated ions; files tell it.
+        seed : int
+            Of the weights and the batches of the critics.
+
+        Raises
+        ------
+        DataError
+            If the record intervals have no common multiple.
+        UsageError
+            If arrays come without an interval.
+        """
+        files, arrays = _sorted(generated)
+        if files:
+            with open_runs(files, self.species) as trajectories:
+                arrays = [t.positions() for t in trajectories]
+                first = trajectories[0]
+                interval_ps, cell = first.record_interval_ps, first.constant_cell
+                ions_per_cell = first.ions_per_cell
+        if interval_ps is None:
+            raise UsageError("positions in memory need interval_ps")
+        stride, own = common_strides(self.interval_ps, interval_ps)
+        k = ions_per_cell
+        cells = [a[::own, i : i + k] for a in arrays for i in range(0, a.shape[1] - k + 1, k)]
+        md = Motion([run[::stride] for run in self.runs], self.cell)
+        return judge_by_critic(
+            md, Motion(cells, cell), stride * self.interval_ps, self.lattice, seed=seed
+        )
 
 
 def _sorted(source: Source) -> tuple[list[str | Path], list[np.ndarray]]:

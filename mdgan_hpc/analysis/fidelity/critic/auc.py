@@ -35,7 +35,9 @@ def auc_error(
     below = (every[len(low) :] - rankdata(high)) / len(low)  # of `low`, for each of `high`
     above = 1 - (every[: len(low)] - rankdata(low)) / len(high)  # of `high`, for each of `low`
     total = float(below.mean())
-    return float(np.sqrt(_variance(above - total, low_groups) + _variance(below - total, high_groups)))
+    return float(
+        np.sqrt(_variance(above - total, low_groups) + _variance(below - total, high_groups))
+    )
 
 
 def _variance(deviations: np.ndarray, groups: np.ndarray) -> float:

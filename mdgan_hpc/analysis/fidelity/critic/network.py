@@ -9,7 +9,8 @@ import numpy as np
 _WIDTH, _DROPPED = 16, 0.2
 #: Optimiser (AdamW) and batches; half of a batch is of each class.
 _RATE, _DECAY, _BATCH = 3e-3, 0.05, 256
-#: Steps at most, between two looks at the windows kept back, and looks without progress that end it.
+#: Steps at most; steps between two looks at the windows kept back; looks without progress that end
+#: the training.
 _STEPS, _LOOK, _PATIENCE = 400, 20, 5
 
 Scores = Callable[[np.ndarray], np.ndarray]
@@ -53,7 +54,7 @@ def train_critic(rows: np.ndarray, label: np.ndarray, kept: np.ndarray, seed: in
             chosen = np.concatenate([rng.choice(c, _BATCH // 2) for c in classes])
             loss = loss_of(network(x[chosen]), y[chosen])
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             if (step + 1) % _LOOK == 0:
                 network.eval()

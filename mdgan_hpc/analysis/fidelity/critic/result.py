@@ -15,7 +15,8 @@ class Examples(Result):
     ----------
     time_ps : array, [t]
     generated : array, [n, t, 3]
-        Displacements from the first record of generated windows that looked least like MD, Angstrom.
+        Displacements from the first record, Angstrom, of generated windows that looked least like
+        MD.
     md : array, [n, t, 3]
         The same of MD windows in the middle of what the critic said of MD.
     """

@@ -7,6 +7,7 @@ backwards as well, so half of the MD windows that critics learn from do.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -64,6 +65,8 @@ def judge_by_critic(
     folds = min(_FOLDS, len(runs))
     if not spans:
         return CriticResult(refused="too few MD ions or records for a critic")
+    if not all(np.isfinite(cell).all() for cell in made.cells):
+        return CriticResult(refused="the generated ions diverge: no critic is needed")
     if len(made.cells) < 2 * folds or min(map(len, made.cells)) <= 2 * spans[0].records:
         return CriticResult(refused="too few generated cells or records for a critic")
     spans = [s for s in spans if min(map(len, made.cells)) > 2 * s.records]
@@ -83,8 +86,8 @@ def judge_by_critic(
                 told |= trial.between_runs(min(map(len, runs)))
             columns.append(told)
             examples[f"{span.ps:.2g}"] = _examples(windows, scores, sides, span)
-    fields = {key: np.array([c[key] for c in columns]) for key in columns[0]}
-    return CriticResult(span_ps=np.array([s.ps for s in spans]), **fields, examples=examples)
+    fields: dict[str, Any] = {key: np.array([c[key] for c in columns]) for key in columns[0]}
+    return CriticResult(np.array([s.ps for s in spans]), **fields, examples=examples)
 
 
 def _halves(run: np.ndarray) -> list[np.ndarray]:
@@ -149,7 +152,7 @@ class _Trial:
             each.append(_judged(tested, both, self._group))
             of_cells.append(_of_cells(tested, both, self._group))
         told = {"windows": self._independent(), **_mean(each, "auc", "error")}
-        if np.isfinite(of_cells).all():
+        if self._same_cells():
             told |= _mean(of_cells, "cell_auc", "cell_error")
         return told, scores
 
@@ -168,9 +171,7 @@ class _Trial:
                 critic = self._trained(both[0], both[1], fold)
                 tested = self.md[judged & ~one], self.md[judged & one]
                 each.append(_judged(tested, [critic(t.rows) for t in tested], self._group))
-        # The runs of all folds are the same ones, each of them judged in both halves.
-        told = _mean(each, "md_auc", "md_error")
-        return told
+        return _mean(each, "md_auc", "md_error")
 
     def _trained(self, low: Windows, high: Windows, fold: int) -> Scores:
         """Return a critic that says how much more like `high` than like `low` windows are."""
@@ -193,6 +194,11 @@ class _Trial:
         """Return which windows may depend on each other: those of a cell at about one time."""
         apart = max(self.span.records, int(self.md.start.max()) // 8 + 1)
         return np.asarray(windows.source * 10**6 + windows.start // apart)
+
+    def _same_cells(self) -> bool:
+        """Tell whether MD and generated cells hold as many ions, and more than one."""
+        ions = {int(w.ion.max()) + 1 for w in (self.md, self.made)}
+        return len(ions) == 1 and ions != {1}
 
     def _independent(self) -> float:
         """Return the number of MD windows that do not overlap."""
@@ -224,9 +230,7 @@ def _judged(
 def _of_cells(
     tested: tuple[Windows, Windows], scores: Sequence[np.ndarray], group: Grouping
 ) -> tuple[float, float]:
-    """Return AUC and error of all ions of a cell together; NaN where each is alone."""
-    if any(not w.ion.any() for w in tested):
-        return float("nan"), float("nan")
+    """Return AUC and error of all ions of a cell together."""
     means, groups = [], []
     for windows, score in zip(tested, scores, strict=True):
         _, first, which = np.unique(
