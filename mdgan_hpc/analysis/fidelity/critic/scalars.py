@@ -150,8 +150,8 @@ def nearest_distances(x: np.ndarray, cell: np.ndarray, count: int) -> np.ndarray
     x : array, [T, n, 3]
         Angstrom.
     cell : array, [3, 3]
-        Rows are the cell vectors. Of the images of an ion that is looked at which the rounded
-        fractional difference gives: the nearest, for ions that are near.
+        Rows are the cell vectors. The image of an ion is that of rounded fractional differences:
+        the nearest within half of the least height of the cell.
     count : int
         Less than n.
     """
