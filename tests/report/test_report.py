@@ -60,6 +60,11 @@ def test_report_holds_figures_numbers_and_a_page(reported):
     assert set(numbers["fidelity"]) == {"transition density", "block bootstrap", "Gaussian process"}
     assert numbers["fidelity"]["transition density"]["median"] < 2
     assert all(p.startswith("data:image/png;base64,") for p in pictures)
+    critic = numbers["critic"]
+    assert 0.3 < critic["auc"][0] < 0.7
+    assert f"AUC (0.5: it cannot tell; 1: it always can) of {critic['auc'][0]:.2f}" in done.stdout
+    assert (folder / "critic.png").exists()
+    assert (folder / "critic_windows.png").exists()
     assert "D of transition density =" in done.stdout
     assert "MD-GAN" not in done.stdout + page
     assert "http" not in re.sub(r"data:[^\"]*", "", page)
@@ -74,7 +79,7 @@ def test_fidelity_is_that_of_all_models_mixed(tmp_path):
     )
     ratio = {}
     for name, made in {"slow": [slow], "both": [fast, slow]}.items():
-        config = ReportConfig(tuple(map(str, md)), tuple(map(str, made)))
+        config = ReportConfig(tuple(map(str, md)), tuple(map(str, made)), critic=False)
         found = compare(config, SingleProcess())
         assert found is not None
         ratio[name] = found.fidelity["generated"].msd_ratio
@@ -102,8 +107,10 @@ def test_a_crystal_adds_sites_and_density(tmp_path):
     generated = write(tmp_path / "gen.h5", cage_and_hops(800, 48, rng), cell=cell)
     folder = tmp_path / "report"
     options = [*(x for m in md for x in ("--md", m)), "--generated", generated]
-    done = run("mdgan_hpc.cli.report", *options, "-o", folder)
+    done = run("mdgan_hpc.cli.report", *options, "--no-critic", "-o", folder)
     assert done.returncode == 0, done.stderr
+    assert "critic" not in done.stdout + done.stderr
+    assert not (folder / "critic.png").exists()
     sites = json.loads((folder / "report.json").read_text())["sites"]
     for part in ("md", "generated"):
         found = sites[part]
@@ -201,7 +208,7 @@ def test_generated_cells_of_different_size_stand_beside_each_other(tmp_path):
             ("large", 1.5, (2, 2, 1), {"supercell": np.array([2, 2, 1], np.int32)}),
         )
     )
-    config = ReportConfig(tuple(map(str, md)), (str(large), str(small)))
+    config = ReportConfig(tuple(map(str, md)), (str(large), str(small)), critic=False)
     found = compare(config, SingleProcess())
     assert found is not None
     (ions, other), *_ = found.other_cells.items()
