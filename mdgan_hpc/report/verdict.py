@@ -37,8 +37,9 @@ def critic_lines(found: CriticResult | None) -> list[str]:
         for auc, error, span in zip(found.auc, found.error, spans, strict=True)
     )
     beside = ""
-    if found.md_auc is not None:
-        each = ", ".join(f"{auc:.2f}" for auc in found.md_auc)
+    if found.md_auc is not None and found.md_error is not None:
+        both = zip(found.md_auc, found.md_error, strict=True)
+        each = ", ".join(f"{auc:.2f} ± {error:.2f}" for auc, error in both)
         beside = f"; one MD run from the others: {each}"
     cells = ""
     if found.cell_auc is not None and found.cell_error is not None:

@@ -171,7 +171,8 @@ class _Trial:
                 critic = self._trained(both[0], both[1], fold)
                 tested = self.md[judged & ~one], self.md[judged & one]
                 each.append(_judged(tested, [critic(t.rows) for t in tested], self._group))
-        return _mean(each, "md_auc", "md_error")
+        # R runs have R - 1 differences, of which both halves of the time tell the same.
+        return _mean(each, "md_auc", "md_error", independent=self.folds - 1)
 
     def _trained(self, low: Windows, high: Windows, fold: int) -> Scores:
         """Return a critic that says how much more like `high` than like `low` windows are."""
@@ -241,10 +242,13 @@ def _of_cells(
     return auc_of(*means), auc_error(*means, *groups)
 
 
-def _mean(each: Sequence[tuple[float, float]], name: str, error: str) -> dict[str, float]:
-    """Return the mean of AUCs, and its error."""
+def _mean(
+    each: Sequence[tuple[float, float]], name: str, error: str, independent: int = 0
+) -> dict[str, float]:
+    """Return the mean of AUCs, and its error: so many are independent, or all of them."""
     values, errors = np.array(each).T
-    return {name: float(values.mean()), error: float(np.sqrt((errors**2).sum()) / len(each))}
+    spread = np.sqrt((errors**2).mean() / (independent or len(each)))
+    return {name: float(values.mean()), error: float(spread)}
 
 
 def _examples(
