@@ -63,7 +63,7 @@ COMPARED = 512
 FEWEST_RECORDS = 32
 
 #: Raised when a report holds what an older one does not.
-_VERSION = 3
+_VERSION = 4
 
 #: Name of several generators together.
 SEVERAL = "generated"
@@ -72,7 +72,7 @@ SEVERAL = "generated"
 def fingerprint(config: ReportConfig) -> str:
     """Return a text that changes when the inputs or the configuration do."""
     files = {}
-    for path in (*config.md, *config.generated):
+    for path in (*config.md, *config.generated, *config.arrhenius):
         if not Path(path).exists():
             raise DataError("no such file", where=path)
         status = os.stat(path)

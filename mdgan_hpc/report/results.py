@@ -6,11 +6,12 @@ from typing import Any, Self
 
 import numpy as np
 
+from mdgan_hpc.analysis.arrhenius import ArrheniusResult
 from mdgan_hpc.analysis.fidelity import FidelityResult
 from mdgan_hpc.analysis.fit.results import Coefficient, Diffusion, Ensemble, Refused
 from mdgan_hpc.analysis.results import Dynamics
 from mdgan_hpc.analysis.sites.density import DensitySlices
-from mdgan_hpc.analysis.sites.results import SitesResult
+from mdgan_hpc.analysis.sites.results import Activation, SitesResult
 from mdgan_hpc.report.system import System
 from mdgan_hpc.results import Result
 from mdgan_hpc.verdict import Verdict
@@ -265,6 +266,10 @@ class Comparison(Result):
         Where generated ions saw each other.
     verdict : Verdict, optional
         Whether the model moves as this MD does.
+    arrhenius : ArrheniusResult, optional
+        D and conductivity against the temperature, where given.
+    activation : Activation, optional
+        Jumps against the temperature, where given.
     provenance : dict
     key : str
         Changes when the inputs or the configuration do.
@@ -290,5 +295,7 @@ class Comparison(Result):
     verdict: Verdict | None = None
     other_cells: dict[str, Side] = field(default_factory=dict)
     ions_seen: str = ""
+    arrhenius: ArrheniusResult | None = None
+    activation: Activation | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
     key: str = ""

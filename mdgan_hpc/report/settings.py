@@ -16,6 +16,8 @@ class ReportConfig:
         MD runs of one system, each a replica.
     generated : tuple of path
         Generated trajectories, each of its own model (bootstrap replica) if several.
+    arrhenius : tuple of path
+        Results of `mdgan-msd --arrhenius` and `mdgan-sites --arrhenius` to show.
     """
 
     md: tuple[str, ...]
@@ -28,6 +30,7 @@ class ReportConfig:
     accept_poor_model: bool = key(
         False, "Give D also of a model that does not move as the MD does."
     )
+    arrhenius: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.md or not self.generated:
