@@ -16,6 +16,8 @@ from mdgan_hpc.units import BOLTZMANN_EV_PER_K
 #: Kinds of jumps, and of sites, that are drawn.
 _SHOWN = 5
 _SIZE = (5.0, 3.8)
+#: Width of a label above the axis, over that of the axis.
+_LABEL = 0.16
 #: Errors of a 95 % interval.
 _TWO_SIDED_95 = 1.96
 
@@ -200,5 +202,15 @@ def _finish(ax: Any, kelvin: np.ndarray) -> None:
     ax.set_xlabel("1000 / T (1/K)")
     above = ax.secondary_xaxis("top")
     shown = np.unique(np.round(kelvin))
-    above.set_xticks(1000 / shown, [f"{k:.0f} K" for k in shown])
+    above.set_xticks(1000 / shown, [f"{k:.0f} K" if k in _apart(shown) else "" for k in shown])
     ax.legend()
+
+
+def _apart(kelvin: np.ndarray) -> list[float]:
+    """Return temperatures whose labels do not overlap, the highest first."""
+    inverse = 1 / np.sort(kelvin)[::-1]
+    kept = [inverse[0]]
+    for one in inverse[1:]:
+        if one - kept[-1] > _LABEL * (inverse[-1] - inverse[0]):
+            kept.append(one)
+    return [round(1 / one) for one in kept]
