@@ -116,7 +116,7 @@ def _fit_arrhenius(
     force: bool,
 ) -> None:
     """Fit, write, draw and tell."""
-    from mdgan_hpc.analysis.command import fit_arrhenius
+    from mdgan_hpc.analysis.arrhenius import fit_arrhenius
     from mdgan_hpc.errors import UsageError
     from mdgan_hpc.outputs import check_output
     from mdgan_hpc.report.figures.arrhenius import draw_arrhenius
@@ -126,12 +126,16 @@ def _fit_arrhenius(
             raise UsageError("--figure ends in .png or .pdf")
         check_output(drawing, force=force, inputs=[path for _, path in results])
     found = fit_arrhenius(results, str(output), at_k=at_k, force=force)
-    fit = found.fit
+    fit = found.arrhenius
     click.echo(
         f"Activation energy {fit.activation_ev:.3f} +- {fit.activation_error_ev:.3f} eV, "
         f"D0 {fit.d0:.3g} A^2/ps (log D0 +- {fit.log_d0_error:.2g})"
     )
-    law = found.conductivity
+    for name, alone in (("MD", found.md), ("generated ions", found.generated)):
+        if alone is not None:
+            energy = f"{alone.activation_ev:.3f} +- {alone.activation_error_ev:.3f} eV"
+            click.echo(f"Activation energy of {name} alone {energy}")
+    law = found.arrhenius_conductivity
     if law is not None:
         of = "all ions together" if law.of == "collective" else "Nernst-Einstein estimates"
         click.echo(

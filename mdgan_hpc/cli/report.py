@@ -18,12 +18,19 @@ from mdgan_hpc.report.settings import ReportConfig
     help="Generated trajectory; repeat for several models.",
 )
 @click.option("-o", "--output", type=PATH, required=True, help="Folder for the report.")
+@click.option(
+    "--arrhenius",
+    multiple=True,
+    type=PATH,
+    help="Result of mdgan-msd --arrhenius or mdgan-sites --arrhenius to show; one of each.",
+)
 @options_of(ReportConfig, "species", "records", "accept_poor_model", "critic")
 @force_option
 def main(
     md: tuple[Path, ...],
     generated: tuple[Path, ...],
     output: Path,
+    arrhenius: tuple[Path, ...],
     species: str,
     records: int,
     accept_poor_model: bool,
@@ -44,7 +51,10 @@ def main(
     from mdgan_hpc.report.document import PAGE
 
     inputs = tuple(map(str, md)), tuple(map(str, generated))
-    config = ReportConfig(*inputs, species, records, accept_poor_model, critic)
+    fits = tuple(map(str, arrhenius))
+    config = ReportConfig(
+        *inputs, species, records, accept_poor_model, critic=critic, arrhenius=fits
+    )
     done = report(config, output, force=force)
     if done is None:
         return

@@ -58,6 +58,17 @@ def main(
             fit.name, fit.activation_ev, fit.activation_error_ev, strict=True
         ):
             click.echo(f"{name} A: activation energy {energy:.3f} +- {error:.3f} eV")
+        times = fit.residence
+        if times is not None:
+            for name, energy, error in zip(
+                times.name, times.activation_ev, times.activation_error_ev, strict=True
+            ):
+                click.echo(f"Residence at {name}: activation energy {energy:.3f} +- {error:.3f} eV")
+        if figures:
+            from mdgan_hpc.report.figures.arrhenius import draw_activation
+
+            draw_activation(fit, Path(figures))
+            click.echo(f"Figures in {figures}")
     else:
         run = SitesRun(
             tuple(str(f) for f in files), str(output), SitesConfig(**choices), figures, force

@@ -1,11 +1,14 @@
 """``mdgan-train``: learn a generator from a few short runs."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mdgan_hpc.cli.common import PATH, FiniteRange, command
+
+if TYPE_CHECKING:
+    from mdgan_hpc.training.settings import TrainingConfig
 
 
 @command("mdgan-train")
@@ -128,8 +131,7 @@ def main(
     if figure is not None and (not advise or figure.suffix not in (".png", ".pdf")):
         raise UsageError("--figure goes with --advise and ends in .png or .pdf")
     if advise:
-        asked = settings().data
-        _advise(data, species, figure, asked.step_skip, asked.records)
+        _advise(settings(), data, species, temperature_k, figure)
         return
     if out is None:
         raise UsageError("--out is missing", remedy="name the run folder")
@@ -152,18 +154,43 @@ def main(
 
 
 def _advise(
-    data: tuple[Path, ...], species: str | None, figure: Path | None, step_skip: int, records: int
+    config: "TrainingConfig",
+    data: tuple[Path, ...],
+    species: str | None,
+    temperature_k: tuple[float, ...],
+    figure: Path | None,
 ) -> None:
     """Print what the data can teach, beside what the configuration asks for."""
-    from mdgan_hpc.report.advice import advise
+    from mdgan_hpc.report.advice import advise_each
 
-    advice = advise(data, species=species or "")
-    for line in advice.lines(step_skip, records):
-        click.echo(line)
+    each = advise_each(data, species=species or "", temperature_k=temperature_k)
+    if None in each:
+        for line in each[None].lines(config.data.step_skip, config.data.records):
+            click.echo(line)
+        samples = each[None].samples
+    else:
+        from mdgan_hpc.report.samples import windows_against_step_skip
+        from mdgan_hpc.training.advised import resolved
+        from mdgan_hpc.training.data.dataset import Dataset
+
+        for kelvin, advice in each.items():
+            click.echo(f"At {kelvin:.0f} K:")
+            for line in advice.lines():
+                click.echo(f"  {line}")
+        runs = Dataset.read(data, species, temperature_k)
+        chosen = resolved(config, runs).data
+        interval_ps = runs.record_interval_ps(chosen.step_skip)
+        click.echo(
+            f"A model of all of them uses    data.step_skip = {chosen.step_skip} "
+            f"({1000 * interval_ps:g} fs), data.records = {chosen.records} "
+            f"({chosen.records * interval_ps:.3g} ps)"
+        )
+        lengths, ions = zip(*(run.shape[:2] for run in runs.runs), strict=True)
+        samples = windows_against_step_skip(lengths, ions, chosen.records, chosen.step_skip)
     if figure is not None:
         from mdgan_hpc.report.figures.coefficients import draw_samples
 
-        draw_samples(advice.samples, figure)
+        draw_samples(samples, figure)
         click.echo(f"figure: {figure}")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mdgan_hpc.analysis.dynamics import dynamics
+from mdgan_hpc.analysis.dynamics import dynamics, open_runs
 from mdgan_hpc.analysis.fidelity import Fidelity
 from mdgan_hpc.analysis.fit.diffusion import fit_diffusion
 from mdgan_hpc.analysis.results import Curves
@@ -22,6 +22,7 @@ from mdgan_hpc.errors import DataError
 from mdgan_hpc.report.ceiling import ceiling_of
 from mdgan_hpc.report.results import Ceiling, Samples
 from mdgan_hpc.report.samples import windows_against_step_skip
+from mdgan_hpc.trajectory.temperature import run_temperatures
 from mdgan_hpc.units import FS_PER_PS
 
 #: Relative error of D above which the data tell little.
@@ -150,6 +151,33 @@ class Advice:
                 "generates. Run MD longer or with more ions."
             ]
         return []
+
+
+def advise_each(
+    paths: Sequence[str | Path], *, species: str = "", temperature_k: Sequence[float] = ()
+) -> dict[float | None, Advice]:
+    """Look at the runs of each temperature by themselves (`advise`), the lowest first.
+
+    Runs at one temperature are under None.
+
+    Parameters
+    ----------
+    paths : sequence of path
+    species : str
+    temperature_k : sequence of float
+        For files that do not tell it: one for all runs, or one for each.
+
+    Raises
+    ------
+    DataError, UsageError
+        As `advise` and `run_temperatures`.
+    """
+    with open_runs(paths, species, several_temperatures=True) as trajectories:
+        levels = run_temperatures(trajectories, temperature_k)
+    if len(set(levels)) < 2:
+        return {None: advise(paths, species=species)}
+    each = {k: [p for p, at in zip(paths, levels, strict=True) if at == k] for k in levels}
+    return {k: advise(each[k], species=species) for k in sorted(each)}
 
 
 def advise(paths: Sequence[str | Path], *, species: str = "") -> Advice:

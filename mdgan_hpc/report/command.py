@@ -14,6 +14,7 @@ from mdgan_hpc.report.document import NUMBERS, PAGE, draw_report
 from mdgan_hpc.report.results import Comparison
 from mdgan_hpc.report.sentences import sentences
 from mdgan_hpc.report.settings import ReportConfig
+from mdgan_hpc.report.temperatures import read_arrhenius
 from mdgan_hpc.results import load_results, save_results
 from mdgan_hpc.trajectory.opening import all_files
 
@@ -44,7 +45,7 @@ def report(
         If `folder` holds the report of other inputs and `force` is false.
     """
     folder, communicator = Path(folder), world()
-    files = list(all_files((*config.md, *config.generated)))
+    files = [*all_files((*config.md, *config.generated)), *map(Path, config.arrhenius)]
     together(communicator, lambda: _check(folder, files))
     require_same(communicator, lambda: identity(asdict(config), files, str(force)))
     kept = _kept_by_all(config, folder, communicator, force=force)
@@ -88,7 +89,8 @@ def prepare(
         if communicator.rank != 0:
             return None
         return Comparison.from_tree(load_results(folder / ANALYSIS))
-    files = (*config.md, *config.generated)
+    of_d, of_jumps = together(communicator, lambda: read_arrhenius(config.arrhenius))
+    files = (*config.md, *config.generated, *config.arrhenius)
     with Fingerprints(files if communicator.rank == 0 else ()) as fingerprints:
         found = compare(config, communicator)
         if found is None:
@@ -96,7 +98,14 @@ def prepare(
         inputs = fingerprints.result()
     record = provenance(config=asdict(config), inputs=inputs, ranks=communicator.size)
     rows = [*found.conditions, *trained_on(config, inputs)]
-    found = replace(found, conditions=rows, provenance=record, key=key)
+    found = replace(
+        found,
+        conditions=rows,
+        provenance=record,
+        key=key,
+        arrhenius=of_d,
+        activation=of_jumps,
+    )
     save_results(folder / ANALYSIS, found.to_tree())
     return found
 

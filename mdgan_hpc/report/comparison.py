@@ -73,7 +73,7 @@ SEVERAL = "generated"
 def fingerprint(config: ReportConfig) -> str:
     """Return a text that changes when the inputs or the configuration do."""
     files = {}
-    for path in (*config.md, *config.generated):
+    for path in (*config.md, *config.generated, *config.arrhenius):
         if not Path(path).exists():
             raise DataError("no such file", where=path)
         status = os.stat(path)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mdgan_hpc.outputs import written_whole
-from mdgan_hpc.report import tables
+from mdgan_hpc.report import tables, temperatures
 from mdgan_hpc.report.figures import coefficients, critic, motion, structure
 from mdgan_hpc.report.figures.sites import draw_both
 from mdgan_hpc.report.page import Folded, Lines, Section, write_page
@@ -63,6 +63,7 @@ def _sections(found: Comparison, folder: Path) -> list[Section]:
         Section("Do the ions move as in the MD?", [tables.fidelity(found), *of_motion]),
         Section("Where the ions are", of_places),
         *jumps,
+        *temperatures.section(found, folder),
         Section(
             "How it was made",
             [

@@ -6,12 +6,13 @@ from typing import Any, Self
 
 import numpy as np
 
+from mdgan_hpc.analysis.arrhenius import ArrheniusResult
 from mdgan_hpc.analysis.fidelity import FidelityResult
 from mdgan_hpc.analysis.fidelity.critic import CriticResult
 from mdgan_hpc.analysis.fit.results import Coefficient, Diffusion, Ensemble, Refused
 from mdgan_hpc.analysis.results import Dynamics
 from mdgan_hpc.analysis.sites.density import DensitySlices
-from mdgan_hpc.analysis.sites.results import SitesResult
+from mdgan_hpc.analysis.sites.results import Activation, SitesResult
 from mdgan_hpc.report.system import System
 from mdgan_hpc.results import Result
 from mdgan_hpc.verdict import Verdict
@@ -268,6 +269,10 @@ class Comparison(Result):
         Whether the model moves as this MD does.
     critic : CriticResult, optional
         Whether a classifier can tell generated windows from MD that it never saw.
+    arrhenius : ArrheniusResult, optional
+        D and conductivity against the temperature, where given.
+    activation : Activation, optional
+        Jumps against the temperature, where given.
     provenance : dict
     key : str
         Changes when the inputs or the configuration do.
@@ -294,5 +299,7 @@ class Comparison(Result):
     critic: CriticResult | None = None
     other_cells: dict[str, Side] = field(default_factory=dict)
     ions_seen: str = ""
+    arrhenius: ArrheniusResult | None = None
+    activation: Activation | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
     key: str = ""

@@ -16,6 +16,8 @@ class ReportConfig:
         MD runs of one system, each a replica.
     generated : tuple of path
         Generated trajectories, each of its own model (bootstrap replica) if several.
+    arrhenius : tuple of path
+        Results of `mdgan-msd --arrhenius` and `mdgan-sites --arrhenius` to show.
     """
 
     md: tuple[str, ...]
@@ -33,6 +35,7 @@ class ReportConfig:
         "Train no classifier to tell generated ions from MD (about a minute).",
         flag="--no-critic",
     )
+    arrhenius: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.md or not self.generated:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mdgan_hpc.errors import DataError, UsageError
 from mdgan_hpc.trajectory.reader import Trajectory
 
 #: Name of the constant of ``parameters/`` that holds the target.
@@ -12,6 +13,7 @@ TARGET = "temperature_target"
 #: Temperatures of one system differ by at most these shares: what thermostats are set to, and means
 #: of short runs without one.
 _TARGETS, _MEANS = 0.01, 0.1
+_REMEDY = "give --temperature once for all runs, or once for each in their order"
 
 
 @dataclass(frozen=True)
@@ -65,3 +67,48 @@ def levels_of(temperatures: Sequence[Temperature]) -> list[float | None]:
             groups.append([one])
     level = {id(t): float(np.mean([m.k for m in group])) for group in groups for t in group}
     return [level.get(id(t)) for t in temperatures]
+
+
+def run_temperatures(
+    trajectories: Sequence[Trajectory], told_k: Sequence[float] = ()
+) -> list[float]:
+    """Return the temperature of each run, K; nothing where neither the files nor the user tell it.
+
+    Parameters
+    ----------
+    trajectories : sequence of Trajectory
+    told_k : sequence of float
+        For files that do not tell it: one for all runs, or one for each.
+
+    Raises
+    ------
+    DataError
+        If a file tells another temperature, or some runs are at several and one does not tell.
+    UsageError
+        If the number of those told is not that of the runs.
+    """
+    if len(told_k) > 1 and len(told_k) != len(trajectories):
+        raise UsageError(
+            f"{len(told_k)} temperatures are given for {len(trajectories)} runs", remedy=_REMEDY
+        )
+    found = [temperature_of(trajectory) for trajectory in trajectories]
+    each = list(told_k) * (len(found) if len(told_k) == 1 else 1)
+    for number, kelvin in enumerate(each):
+        told = Temperature(kelvin)
+        if told.differs(found[number]):
+            raise DataError(
+                f"is at {found[number].k:.0f} K, not {kelvin:g} K",
+                where=trajectories[number].path,
+                remedy="leave --temperature out, or correct it",
+            )
+        found[number] = told
+    levels = levels_of(found)
+    known = [k for k in levels if k is not None]
+    if len(set(known)) > 1 and len(known) < len(levels):
+        raise DataError(
+            "does not tell its temperature, and other runs are at several",
+            where=trajectories[levels.index(None)].path,
+            remedy=_REMEDY,
+        )
+    # At one temperature, files that do not tell it are of that too.
+    return [float(np.mean(known))] * len(levels) if len(set(known)) == 1 else known

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from mdgan_hpc.analysis.arrhenius import ArrheniusResult, fit_arrhenius
 from mdgan_hpc.analysis.dynamics import summarise
 from mdgan_hpc.analysis.fit.coefficient import fit_coefficient
 from mdgan_hpc.analysis.fit.covariance import Sampling, msd_covariance, sampling_of
@@ -279,3 +280,25 @@ def test_commands_arrhenius_and_nernst_einstein(tmp_path, rng):
     energy = tree["arrhenius"]["activation_ev"]
     expected = BOLTZMANN_EV_PER_K * np.log(2) / (1 / 800 - 1 / 1000)
     assert energy == pytest.approx(expected, rel=0.1)
+    assert "md" not in tree  # all points are of MD: one law
+
+
+def test_md_and_generated_ions_have_laws_of_their_own(tmp_path, rng):
+    results = []
+    for name, energy in (("md", 0.2), ("generated", 0.3)):
+        told = {"generator_label": "a model"} if name == "generated" else {}
+        for kelvin in (800, 1200):
+            d = np.exp(energy / BOLTZMANN_EV_PER_K * (1 / 1000 - 1 / kelvin))
+            file = tmp_path / f"{name}{kelvin}.h5"
+            write(file, brownian(800, 40, rng, d=d), parameters=told)
+            result = tmp_path / f"{name}{kelvin}.json"
+            done = run("mdgan_hpc.cli.msd", file, "-o", result)
+            assert done.returncode == 0, done.stderr
+            results.append((float(kelvin), str(result)))
+    found = fit_arrhenius(results, str(tmp_path / "fit.h5"), at_k=[600])
+    assert found.points.generated.tolist() == [False, False, True, True]
+    for law, energy in ((found.md, 0.2), (found.generated, 0.3), (found.arrhenius, 0.25)):
+        assert abs(law.activation_ev - energy) < 3 * law.activation_error_ev < 0.1
+    back = ArrheniusResult.load(tmp_path / "fit.h5")
+    assert back.points.generated.tolist() == found.points.generated.tolist()
+    assert back.predicted.d_angstrom2_per_ps == found.predicted.d_angstrom2_per_ps

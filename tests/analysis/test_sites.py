@@ -15,7 +15,7 @@ from mdgan_hpc.analysis.sites.activation import activation
 from mdgan_hpc.analysis.sites.hops import count_hops
 from mdgan_hpc.analysis.sites.network import Sites
 from mdgan_hpc.analysis.sites.percolation import dimensions
-from mdgan_hpc.analysis.sites.results import SitesResult
+from mdgan_hpc.analysis.sites.results import Activation, SitesResult
 from mdgan_hpc.analysis.sites.vibration import vibration
 from mdgan_hpc.analysis.sites.visits import VisitFinder, find_visits
 from mdgan_hpc.errors import DataError, UsageError
@@ -301,9 +301,17 @@ def test_the_command_writes_what_python_finds_and_draws(tmp_path, rng):
     warm = tmp_path / "warm.json"
     assert run("mdgan_hpc.cli.sites", files[0], "-o", warm).returncode == 0
     points = ["--arrhenius", f"900={out}", "--arrhenius", f"950={warm}"]
-    fit = run("mdgan_hpc.cli.sites", *points, "-o", tmp_path / "fit.json")
+    pictures = tmp_path / "activation"
+    fit = run("mdgan_hpc.cli.sites", *points, "-o", tmp_path / "fit.json", "--figures", pictures)
     assert fit.returncode == 0, fit.stderr
-    assert load_results(tmp_path / "fit.json")["activation"]["name"][0] == "S1-S1 2.50"
+    assert (pictures / "activation.png").stat().st_size > 10_000
+    law = Activation.from_tree(load_results(tmp_path / "fit.json")["activation"])
+    assert law.name[0] == "S1-S1 2.50"
+    assert law.label == ["MD", "MD"]
+    # On one kind of site, ions stay as long as all ways out of it together leave them.
+    np.testing.assert_allclose(law.residence.time_ps[0], 1 / law.rate_per_ps.sum(0), rtol=0.05)
+    assert law.residence.activation_ev[0] == pytest.approx(law.activation_ev[0], abs=0.05)
+    assert "Residence at S1: activation energy" in fit.stdout
 
 
 def test_what_cannot_be_done_is_said(tmp_path, rng):

@@ -1,5 +1,6 @@
 """Advice before training, on motion whose times are known."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,12 @@ from mdgan_hpc.analysis.dynamics import dynamics
 from mdgan_hpc.analysis.fit.diffusion import fit_diffusion
 from mdgan_hpc.analysis.suggestion import PAST, innovation
 from mdgan_hpc.errors import DataError
-from mdgan_hpc.report.advice import advise
+from mdgan_hpc.report.advice import advise, advise_each
+from mdgan_hpc.training.advised import resolved
+from mdgan_hpc.training.data.dataset import Dataset
+from mdgan_hpc.training.settings import TrainingConfig
 from mdgan_hpc.trajectory import TrajectoryWriter
+from tests.support import motion
 from tests.support.commands import run
 
 
@@ -134,3 +139,27 @@ def test_the_configuration_is_told_beside_the_suggestion(tmp_path):
     assert f"better data.step_skip = {own.step_skip}" in coarse[0]
     assert advice.lines(own.step_skip, own.records)[-1].endswith(": as suggested")
     assert '"auto"' in advice.lines(0, 0)[-1]
+
+
+def test_runs_at_several_temperatures_are_looked_at_apart(tmp_path):
+    rng, files = np.random.default_rng(6), []
+    for kelvin, d in ((900, 1.0), (1200, 3.0)):
+        path = motion.brownian(2000, 8, rng, d=d, interval=0.01)
+        told = {"temperature_target": float(kelvin)}
+        files.append(motion.write(tmp_path / f"{kelvin}.h5", path, interval=0.01, parameters=told))
+    cold, hot = advise_each(files)[900.0], advise_each(files)[1200.0]
+    assert cold.lines() == advise([files[0]]).lines()
+    assert hot.ceiling.n_effective > 2 * cold.ceiling.n_effective
+    assert list(advise_each(files[:1])) == [None]
+    data = [part for file in files for part in ("--data", file)]
+    picture = tmp_path / "samples.png"
+    done = run("mdgan_hpc.cli.train", "--advise", *data, "--figure", picture)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.index("At 900 K:") < done.stdout.index("At 1200 K:")
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    used = re.search(r"all of them uses +data.step_skip = (\d+).*data.records = (\d+)", done.stdout)
+    config = resolved(TrainingConfig(), Dataset.read(files)).data
+    assert (int(used[1]), int(used[2])) == (config.step_skip, config.records)
+    done = run("mdgan_hpc.cli.train", "--advise", *data, "--temperature", "900")
+    assert done.returncode == 1
+    assert "is at 1200 K, not 900 K" in done.stderr

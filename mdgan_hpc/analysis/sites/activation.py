@@ -5,7 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from mdgan_hpc.analysis.fit.transport import arrhenius
-from mdgan_hpc.analysis.sites.results import Activation, JumpKinds, SitesResult
+from mdgan_hpc.analysis.sites.results import (
+    Activation,
+    JumpKinds,
+    ResidenceTimes,
+    SitesResult,
+    SiteTable,
+)
 from mdgan_hpc.errors import DataError
 
 #: Lengths of one kind of jump at two temperatures differ by at most this share.
@@ -13,7 +19,7 @@ _LENGTHS = 0.1
 
 
 def activation(results: Sequence[tuple[float, SitesResult]]) -> Activation:
-    """Fit the rates of the kinds that were seen at all temperatures.
+    """Fit the rates of the kinds of jumps that were seen at all temperatures, and residence times.
 
     Parameters
     ----------
@@ -31,6 +37,7 @@ def activation(results: Sequence[tuple[float, SitesResult]]) -> Activation:
     temperatures = [t for t, _ in ordered]
     kinds = [found.kinds for _, found in ordered]
     names, lengths, fits = [], [], []
+    known: list[tuple[list[float], list[float]]] = []
     for k, name in enumerate(kinds[0].names):
         same = [_same(kinds[0], k, other) for other in kinds]
         if None in same:
@@ -42,6 +49,7 @@ def activation(results: Sequence[tuple[float, SitesResult]]) -> Activation:
             fits.append(arrhenius(temperatures, rates, errors))
             names.append(name)
             lengths.append(float(kinds[0].length[k]))
+            known.append((rates, errors))
     if not fits:
         raise DataError("no kind of jump was seen, with an error, at all temperatures")
     return Activation(
@@ -51,6 +59,11 @@ def activation(results: Sequence[tuple[float, SitesResult]]) -> Activation:
         np.array([f.activation_error_ev for f in fits]),
         np.array([f.d0 for f in fits]),
         np.array([f.log_d0_error for f in fits]),
+        np.array(temperatures),
+        [found.label for _, found in ordered],
+        np.array([rates for rates, _ in known]),
+        np.array([errors for _, errors in known]),
+        _residence(temperatures, [found.sites for _, found in ordered]),
     )
 
 
@@ -62,3 +75,48 @@ def _same(kinds: JumpKinds, k: int, other: JumpKinds) -> int | None:
     if not len(apart) or apart[best] > _LENGTHS * kinds.length[k]:
         return None
     return best
+
+
+def _residence(temperatures: Sequence[float], tables: Sequence[SiteTable]) -> ResidenceTimes | None:
+    """Return residence times of the kinds of sites that ions leave at all temperatures."""
+    names, times, errors, fits = [], [], [], []
+    if len({tuple(table.kind) for table in tables}) > 1:
+        return None  # other sites at other temperatures: no number says which are the same
+    for kind in np.unique(tables[0].kind):
+        each = np.array([_time_of_kind(table, table.kind == kind) for table in tables])
+        time, error = each.T
+        if not (np.isfinite(each).all() and (each > 0).all()):
+            continue
+        # The rate of leaving has the relative error of the time.
+        fits.append(arrhenius(temperatures, (1 / time).tolist(), (error / time**2).tolist()))
+        names.append(f"S{int(kind) + 1}")
+        times.append(time)
+        errors.append(error)
+    if not fits:
+        return None
+    return ResidenceTimes(
+        names,
+        np.array(times),
+        np.array(errors),
+        np.array([f.activation_ev for f in fits]),
+        np.array([f.activation_error_ev for f in fits]),
+        np.array([1 / f.d0 for f in fits]),
+        np.array([f.log_d0_error for f in fits]),
+    )
+
+
+def _time_of_kind(table: SiteTable, mine: np.ndarray) -> tuple[float, float]:
+    """Return the mean time of a visit to sites of a kind, and its standard error, ps.
+
+    All their time over all their visits; those of a site are its share of the time over its mean.
+    """
+    share, time, error = (
+        x[mine] for x in (table.share, table.residence_ps, table.residence_error_ps)
+    )
+    visits = share / time
+    if not visits.sum() > 0:
+        return float("inf"), float("inf")
+    weight = visits / visits.sum()
+    mean = float(share.sum() / visits.sum())
+    seen = visits > 0  # a site that no ion left counts its time alone
+    return mean, mean * float(np.sqrt(np.sum((weight[seen] * error[seen] / time[seen]) ** 2)))

@@ -218,6 +218,30 @@ class Chains(Result):
 
 
 @dataclass(frozen=True)
+class ResidenceTimes(Result):
+    """Mean residence time against temperature, of K kinds of sites: time = time0 exp(Ea / kT).
+
+    Attributes
+    ----------
+    name : list of str
+        Of the kinds of sites.
+    time_ps, time_error_ps : array, [K, n]
+        At each temperature.
+    activation_ev, activation_error_ev : array, [K]
+    time0_ps, log_time0_error : array, [K]
+        Prefactor, and the standard error of its logarithm.
+    """
+
+    name: list[str]
+    time_ps: np.ndarray
+    time_error_ps: np.ndarray
+    activation_ev: np.ndarray
+    activation_error_ev: np.ndarray
+    time0_ps: np.ndarray
+    log_time0_error: np.ndarray
+
+
+@dataclass(frozen=True)
 class Activation(Result):
     """Rates against temperature, of K kinds of jumps: rate = rate0 exp(-Ea / kT).
 
@@ -230,6 +254,13 @@ class Activation(Result):
     activation_ev, activation_error_ev : array, [K]
     rate0_per_ps, log_rate0_error : array, [K]
         Prefactor, and the standard error of its logarithm.
+    temperature_k : array, [n]
+        Of the results, ascending.
+    label : list of str, [n]
+        What made their trajectories.
+    rate_per_ps, rate_error_per_ps : array, [K, n]
+    residence : ResidenceTimes, optional
+        Of the kinds of sites whose visits end at all temperatures.
     """
 
     name: list[str]
@@ -238,6 +269,11 @@ class Activation(Result):
     activation_error_ev: np.ndarray
     rate0_per_ps: np.ndarray
     log_rate0_error: np.ndarray
+    temperature_k: np.ndarray
+    label: list[str]
+    rate_per_ps: np.ndarray
+    rate_error_per_ps: np.ndarray
+    residence: ResidenceTimes | None = None
 
 
 @dataclass(frozen=True)

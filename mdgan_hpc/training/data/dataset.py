@@ -20,10 +20,11 @@ from mdgan_hpc.models.base import DataSummary, Grouping
 from mdgan_hpc.models.condition import Temperatures
 from mdgan_hpc.models.neighbours import NeighbourDescriptor
 from mdgan_hpc.provenance import file_sha256
-from mdgan_hpc.training.data.temperatures import run_temperatures, temperatures_of
+from mdgan_hpc.training.data.temperatures import temperatures_of
 from mdgan_hpc.training.data.windows import Windows
 from mdgan_hpc.trajectory import Framework, Trajectory
 from mdgan_hpc.trajectory.replicas import system_of
+from mdgan_hpc.trajectory.temperature import run_temperatures
 from mdgan_hpc.units import record_interval_ps
 
 _log = logging.getLogger(__name__)
