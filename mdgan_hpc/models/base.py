@@ -138,9 +138,6 @@ class Generator(nn.Module, ABC):
         Name in files, tables and figures.
     behaviour : int
         Raised when the code would move the ions of an old model file differently.
-    uses_symmetry : bool
-        Windows of data may be moved by symmetry operations; else ``data.symmetry = "auto"`` is
-        none.
     Config : type
         Frozen dataclass of `mdgan_hpc.config.key` fields: the section ``generator`` of a training
         without ``kind``.
@@ -170,7 +167,6 @@ class Generator(nn.Module, ABC):
     kind: ClassVar[str]
     label: ClassVar[str]
     behaviour: ClassVar[int] = 1
-    uses_symmetry: ClassVar[bool] = True
     Config: ClassVar[type]
 
     config: Any
@@ -211,6 +207,11 @@ class Generator(nn.Module, ABC):
         ------
         ConfigError
         """
+
+    @classmethod
+    def uses_symmetry(cls, config: Any) -> bool:
+        """Tell whether operations move windows; else ``data.symmetry = "auto"`` is none."""
+        return True
 
     @classmethod
     def whole_records(cls, config: Any, records: int) -> int:

@@ -12,13 +12,19 @@ from typing import Any, Literal, Self
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from mdgan_hpc.config import key, require
 from mdgan_hpc.models.base import DataSettings, DataSummary, Generator, Grouping, State
 from mdgan_hpc.models.neighbours import NeighbourDescriptor
+from mdgan_hpc.models.principal import autocovariance, principal_components
 
 #: Of the leaky rectifiers, as published.
 _SLOPE = 0.3
+#: Where the slope of the odd ones changes, and the gain of their first weights.
+_KNEE, _GAIN = 0.5, 1.4
+#: Of the last layer's first weights where every component begins as a random number.
+_SMALL = 0.3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +35,14 @@ class LatentConfig:
     latent: int = key(32, "numbers | size of the latent vector z")
     window: int = key(32, "records | decoded from one latent vector")
     relaxation: int = key(10, "steps | transitions before the first window")
+    decodes: Literal["displacements", "components"] = key(
+        "displacements",
+        "what the decoder makes: displacements in units of their deviation, as published, or "
+        "principal components of a window, each of which begins as a random number of its own",
+    )
+    inversion: bool = key(
+        False, "a path is as likely as its mirror image: the networks are odd, so ions do not drift"
+    )
     particles_per_sample: int = key(1, "particles | generated together")
     grouping: Literal["file", "nearest"] = key(
         "file",
@@ -48,11 +62,24 @@ class LatentConfig:
         )
 
 
-def dense(widths: list[int], *, last_linear: bool = False) -> nn.Sequential:
-    """Return linear layers with leaky rectifiers between and, unless `last_linear`, at the end."""
+class OddRectifier(nn.Module):
+    """A leaky rectifier of either sign: the published slope below `_KNEE`, more above."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _SLOPE * x + (1.2 - _SLOPE) * functional.softshrink(x, _KNEE)
+
+
+def dense(widths: list[int], *, last_linear: bool = False, odd: bool = False) -> nn.Sequential:
+    """Return linear layers with leaky rectifiers between and, unless `last_linear`, at the end.
+
+    `odd` networks have no biases, and turn their output where their input is turned.
+    """
     layers: list[nn.Module] = []
     for width, following in itertools.pairwise(widths):
-        layers += [nn.Linear(width, following), nn.LeakyReLU(_SLOPE)]
+        layer = nn.Linear(width, following, bias=not odd)
+        if odd:
+            nn.init.normal_(layer.weight, 0.0, _GAIN * width**-0.5)
+        layers += [layer, OddRectifier() if odd else nn.LeakyReLU(_SLOPE)]
     return nn.Sequential(*(layers[:-1] if last_linear else layers))
 
 
@@ -68,10 +95,10 @@ class LatentGenerator(Generator):
 
     kind = "latent"
     label = "MD-GAN"
-    uses_symmetry = False
     Config = LatentConfig
     config: LatentConfig
     scales: Tensor
+    components: Tensor
 
     def __init__(self, config: LatentConfig, *, scales: list[float]) -> None:
         super().__init__()
@@ -79,17 +106,30 @@ class LatentGenerator(Generator):
         self.particles_per_sample = config.particles_per_sample
         self.latent, self.relaxation = latent, relaxation = config.latent, config.relaxation
         self.start_size = latent * (1 + relaxation)
-        # r of the transition, and noise of the decoder.
-        self.noise_size = 3 * latent
-        width = config.hidden
-        self.transition = nn.Sequential(
-            *dense([2 * latent, width, width]), nn.Linear(width, width), nn.Linear(width, latent)
-        )
-        self.map_latent = dense([latent, width])
-        self.map_noise = dense([2 * latent, width])
         outputs = config.window * config.particles_per_sample * 3
-        self.decoder = dense([2 * width] * 4 + [outputs], last_linear=True)
+        own = config.decodes == "components"
+        drawn = outputs if own else 2 * latent
+        # r of the transition, and noise of the decoder.
+        self.noise_size = latent + drawn
+        width, self._odd = config.hidden, config.inversion
+        odd = self._odd
+        self.transition = nn.Sequential(
+            *dense([2 * latent, width, width], odd=odd),
+            nn.Linear(width, width, bias=not odd),
+            nn.Linear(width, latent, bias=not odd),
+        )
+        self.map_latent = dense([latent, width], odd=odd)
+        self.map_noise = dense([drawn, width], odd=odd)
+        self.decoder = dense([2 * width] * 4 + [outputs], last_linear=True, odd=odd)
         self.register_buffer("scales", torch.tensor(scales))
+        if own:
+            # Component by component: the number of its own, and what the latent vector adds.
+            self.direct = nn.Linear(latent + drawn, outputs, bias=False)
+            self.register_buffer("components", torch.zeros(3, config.window, config.window))
+            with torch.no_grad():
+                self.direct.weight.zero_()
+                self.direct.weight[:, latent:] = torch.eye(outputs)
+                list(self.decoder.parameters())[-1 if odd else -2].mul_(_SMALL)
 
     @classmethod
     def check(cls, config: LatentConfig, data: DataSettings) -> None:
@@ -101,11 +141,17 @@ class LatentGenerator(Generator):
             f"a multiple of generator.window ({config.window})",
         )
         require(
-            data.symmetry in ("auto", "none"),
+            config.inversion or data.symmetry in ("auto", "none"),
             "data.symmetry",
             data.symmetry,
-            "'auto' or 'none' for the latent generator, which uses no symmetry",
+            "'auto' or 'none' for the latent generator without generator.inversion, which uses "
+            "no symmetry",
         )
+
+    @classmethod
+    def uses_symmetry(cls, config: LatentConfig) -> bool:
+        """Tell whether windows are moved: where paths and their mirror images are alike."""
+        return config.inversion
 
     @classmethod
     def whole_records(cls, config: LatentConfig, records: int) -> int:
@@ -123,7 +169,13 @@ class LatentGenerator(Generator):
     ) -> Self:
         """Build a generator for data; see `Generator.from_data`."""
         every = np.concatenate([d.reshape(-1, 3) for d in summary.displacements])
-        return cls.create(config, scales=every.std(0).tolist())
+        generator = cls.create(config, scales=every.std(0).tolist())
+        if config.decodes == "components":
+            vectors, variances = principal_components(
+                autocovariance(summary.displacements, config.window)
+            )
+            generator.components.copy_(vectors * variances.sqrt()[:, None])
+        return generator
 
     @classmethod
     def from_format_1(
@@ -146,7 +198,8 @@ class LatentGenerator(Generator):
     def _next(self, z: Tensor, r: Tensor) -> Tensor:
         z = self.transition(torch.cat([z, r], -1))
         # Standardised within the sample: z can neither die nor grow.
-        z = z - z.mean(-1, keepdim=True)
+        if not self._odd:
+            z = z - z.mean(-1, keepdim=True)
         return z / (z.square().mean(-1, keepdim=True) + 1e-8).sqrt()
 
     def advance(self, state: State, noise: Tensor) -> tuple[Tensor, State]:
@@ -156,7 +209,14 @@ class LatentGenerator(Generator):
         for draw in noise:
             # erf(x / sqrt 2) of a standard normal number is uniform in (-1, 1).
             z = self._next(z, torch.erf(draw[:, : self.latent] * 0.5**0.5))
-            mapped = torch.cat([self.map_latent(z), self.map_noise(draw[:, self.latent :])], -1)
-            shape = (self.records_per_step, self.particles_per_sample, 3)
-            windows.append(torch.unflatten(self.decoder(mapped), -1, shape) * self.scales)
+            windows.append(self._decode(z, draw[:, self.latent :]))
         return torch.cat(windows, 1).swapaxes(0, 1), {"latent": z}
+
+    def _decode(self, z: Tensor, noise: Tensor) -> Tensor:
+        """Return the displacements [B, window, k, 3] of a window."""
+        made = self.decoder(torch.cat([self.map_latent(z), self.map_noise(noise)], -1))
+        shape = (self.records_per_step, self.particles_per_sample, 3)
+        if self.config.decodes == "displacements":
+            return torch.unflatten(made, -1, shape) * self.scales
+        made = torch.unflatten(made + self.direct(torch.cat([z, noise], -1)), -1, shape)
+        return torch.einsum("bckx,xtc->btkx", made, self.components)

@@ -51,6 +51,11 @@ class Batches:
         part = slice(processes.rank * share, (processes.rank + 1) * share)
         return cls(windows, size, part, seed)
 
+    def times(self, factor: int) -> "Batches":
+        """Return batches so many times as large."""
+        part = slice(factor * self.part.start, factor * self.part.stop)
+        return Batches(self.windows, factor * self.size, part, self.seed)
+
     def rng(self, step: int, purpose: str) -> torch.Generator:
         """Return the random numbers of one purpose at one step, the same on all ranks."""
         return stream(self.seed, step, purpose)

@@ -28,7 +28,8 @@ from mdgan_hpc.training.trainer import Trainer
 def symmetry_of(config: TrainingConfig, data: Dataset) -> Symmetry:
     """Return the operations that windows are moved by."""
     wanted = config.data.symmetry
-    if wanted == "auto" and not registry.get(config.generator.kind).uses_symmetry:
+    kind, options = registry.get(config.generator.kind), config.generator.options
+    if wanted == "auto" and not kind.uses_symmetry(options):
         wanted = "none"
     return data.symmetry(wanted)
 
@@ -262,6 +263,9 @@ class _Objectives:
             real,
             starts,
             records=self.config.data.records,
-            scales={s: self.data.displacement_scales(s * skip) for s in settings.strides},
+            covariances={
+                s: self.data.displacement_covariance(s * skip, self.config.data.records)
+                for s in settings.strides
+            },
             processes=self.processes,
         )

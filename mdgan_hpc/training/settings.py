@@ -107,12 +107,17 @@ class AdversarialSettings:
         "r3gan", "r3gan: relativistic, R1 + R2 (arXiv 2501.05441); wgan-gp (arXiv 1704.00028)"
     )
     penalty: float = key(8.0, "weight of the gradient penalty")
-    critic: Literal["convolution", "wide"] = key(
-        "convolution", "convolution: strided, several time scales; wide: of the published MD-GAN"
+    critic: Literal["convolution", "wide", "components"] = key(
+        "convolution",
+        "convolution: strided, several time scales; wide: of the published MD-GAN; components: "
+        "principal components of a window in units of their deviation",
     )
     width: int = key(64, "units | channels of a critic's first layer, or width of its dense ones")
     strides: list[int] = key(
         [1, 4, 16], "records | between two rows of the windows judged, one critic each"
+    )
+    cuts: int = key(
+        1, "windows | judged of each free run, which is as long as the window of the longest stride"
     )
     critic_steps: int = key(1, "critic steps | per generator step")
     critic_learning_rate: float = key(2e-4, "learning rate of the critics")
@@ -122,7 +127,7 @@ class AdversarialSettings:
         for item in ("weight", "critic_learning_rate"):
             require(getattr(self, item) > 0, f"{name}.{item}", getattr(self, item), "above 0")
         require(self.penalty >= 0, f"{name}.penalty", self.penalty, "at least 0")
-        for item in ("width", "critic_steps"):
+        for item in ("width", "cuts", "critic_steps"):
             require(getattr(self, item) >= 1, f"{name}.{item}", getattr(self, item), "at least 1")
         require(
             bool(self.strides) and min(self.strides) >= 1,

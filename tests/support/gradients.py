@@ -44,6 +44,19 @@ KINDS = {
         ],
         False,
     ),
+    "components": (
+        [
+            *_COMMON,
+            "generator.kind=latent",
+            "generator.window=16",
+            "generator.decodes=components",
+            "generator.inversion=true",
+            "phase.adversarial.critic=components",
+            "phase.adversarial.loss=wgan-gp",
+            "phase.adversarial.cuts=2",
+        ],
+        False,
+    ),
 }
 
 

@@ -19,6 +19,7 @@ from mdgan_hpc.errors import DataError, UsageError
 from mdgan_hpc.models.base import DataSummary, Grouping
 from mdgan_hpc.models.condition import Temperatures
 from mdgan_hpc.models.neighbours import NeighbourDescriptor
+from mdgan_hpc.models.principal import autocovariance
 from mdgan_hpc.provenance import file_sha256
 from mdgan_hpc.training.data.temperatures import temperatures_of
 from mdgan_hpc.training.data.windows import Windows
@@ -212,23 +213,29 @@ class Dataset:
             step_skip=step_skip,
         )
 
-    def displacement_scales(self, lag: int) -> list[float]:
-        """Return the standard deviations [3] of displacements over `lag` stored frames, Angstrom.
+    def displacement_covariance(self, lag: int, rows: int) -> np.ndarray:
+        """Return the autocovariance [3, rows] of displacements over `lag` stored frames.
+
+        Angstrom^2; from one row to the next that follow each other.
 
         Raises
         ------
         DataError
             If every run is shorter.
         """
-        moved = [(run[lag:] - run[:-lag]).reshape(-1, 3) for run in self.runs if len(run) > lag]
+        # Of every phase: displacements that follow each other are `lag` frames apart.
+        moved = [
+            np.diff(run[phase::lag], axis=0)
+            for run in self.runs
+            for phase in range(min(lag, len(run) - lag))
+        ]
         if not moved:
             raise DataError(
                 f"the runs have {max(map(len, self.runs))} frames, a displacement over {lag} "
                 "is asked for",
                 remedy="lower phase.adversarial.strides or data.step_skip",
             )
-        scales: list[float] = np.concatenate(moved).std(0).tolist()
-        return scales
+        return autocovariance(moved, rows)
 
     # What is made of them -----------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ the critics judge single ions of them.
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -36,8 +37,9 @@ class Adversarial(Objective):
         the particles of all their samples as many as `real` has.
     records : int
         Displacements in a window judged.
-    scales : dict of int to list of float, [3]
-        Standard deviation of a displacement over so many records along x, y, z, for each stride.
+    covariances : dict of int to array, [3, records]
+        Autocovariance of displacements over so many records along x, y, z, for each stride,
+        Angstrom^2.
     processes : Processes
     """
 
@@ -51,7 +53,7 @@ class Adversarial(Objective):
         starts: Batches,
         *,
         records: int,
-        scales: dict[int, list[float]],
+        covariances: dict[int, np.ndarray],
         processes: Processes,
     ) -> None:
         self.weight = settings.weight
@@ -61,7 +63,7 @@ class Adversarial(Objective):
         self._critics: list[Critic] = [
             CRITICS[settings.critic](
                 records=records,
-                scales=scales[stride],
+                covariance=covariances[stride],
                 particles=real.windows.k,
                 width=settings.width,
                 stride=stride,
@@ -69,6 +71,8 @@ class Adversarial(Objective):
             )
             for stride in settings.strides
         ]
+        # Of the data as many windows as of the free runs.
+        self._judged = [real.times(self._cuts(stride)) for stride in settings.strides]
         self.critics = nn.ModuleList(self._critics).to(processes.device)
         self._optimiser = torch.optim.Adam(
             self.critics.parameters(), settings.critic_learning_rate, betas=_BETAS
@@ -100,10 +104,11 @@ class Adversarial(Objective):
         with torch.no_grad():
             fake = self._fake(step, purpose)
         loss = fake.new_zeros((), dtype=torch.float32)
-        mix = torch.rand(self._real.size, generator=self._real.rng(step, purpose + " mix"))
+        rng = self._real.rng(step, purpose + " mix")
         pairs = self._pairs(step, purpose, fake)
-        for critic, (real, made) in zip(self._critics, pairs, strict=True):
-            loss = loss + self._loss.critic(critic, real, made.detach(), self._real.mine(mix))
+        for critic, batches, (real, made) in zip(self._critics, self._judged, pairs, strict=True):
+            mix = batches.mine(torch.rand(batches.size, generator=rng))
+            loss = loss + self._loss.critic(critic, real, made.detach(), mix)
         torch.autograd.backward(loss)
         # All ranks see the same numbers, so that all of them stop or none.
         parameters = list(self.critics.parameters())
@@ -129,11 +134,26 @@ class Adversarial(Objective):
         """Return the features of real and fake windows for each critic."""
         rows = self._records + 1
         pairs = []
-        for critic in self._critics:
-            real = self._real.draw(step, f"{purpose} real {critic.stride}", rows, critic.stride)
-            made = fake[:, :: critic.stride][:, :rows]
+        for critic, batches in zip(self._critics, self._judged, strict=True):
+            real = batches.draw(step, f"{purpose} real {critic.stride}", rows, critic.stride)
+            made = self._cut(fake, critic.stride)
             pairs.append((critic.features(real.positions), critic.features(made)))
         return pairs
+
+    def _cuts(self, stride: int) -> int:
+        """Return how many windows of this stride are judged of a free run."""
+        return min(self._settings.cuts, max(self._settings.strides) // stride)
+
+    def _cut(self, path: Tensor, stride: int) -> Tensor:
+        """Return windows [B cuts, records + 1, k, 3] of free runs [B, n + 1, k, 3].
+
+        They follow each other, spread over the runs.
+        """
+        cuts, length = self._cuts(stride), self._records * stride
+        apart = max(self._settings.strides) // stride // cuts * length
+        pieces = [path[:, i * apart : i * apart + length + 1 : stride] for i in range(cuts)]
+        # Run by run, as the ranks share them.
+        return torch.stack(pieces, 1).flatten(0, 1)
 
     def _fake(self, step: int, purpose: str) -> Tensor:
         """Return free-run positions [B, n + 1, k, 3]; the gradient flows through the last n."""

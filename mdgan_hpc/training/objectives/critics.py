@@ -7,11 +7,13 @@ features.
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from mdgan_hpc.models.latent import dense
+from mdgan_hpc.models.principal import principal_components
 
 _SLOPE = 0.2
 
@@ -23,8 +25,8 @@ class Critic(nn.Module):
     ----------
     records : int
         L, displacements in a window.
-    scales : list of float, [3]
-        Standard deviation of a displacement between two rows along x, y, z, Angstrom.
+    covariance : array, [3, L]
+        Autocovariance of the displacements between two rows along x, y, z, Angstrom^2.
     particles : int
         k.
     width : int
@@ -41,7 +43,7 @@ class Critic(nn.Module):
         self,
         *,
         records: int,
-        scales: list[float],
+        covariance: np.ndarray,
         particles: int,
         width: int,
         stride: int,
@@ -49,18 +51,26 @@ class Critic(nn.Module):
     ) -> None:
         super().__init__()
         self.records, self.stride = records, stride
-        self.register_buffer("scales", torch.tensor(scales))
+        scales = torch.from_numpy(covariance[:, 0] ** 0.5).float()
+        self.register_buffer("scales", scales)
         self.register_buffer("waves", waves)
         channels = particles * (3 if waves is None else 3 + 2 * waves.shape[1])
+        self._learn(covariance)
         self.judge = self._network(channels, width)
 
     def _network(self, channels: int, width: int) -> nn.Module:
         raise NotImplementedError
 
+    def _learn(self, covariance: np.ndarray) -> None:
+        """Take from the data what the features need beside their scales."""
+
+    def _moved(self, displacements: Tensor) -> Tensor:
+        """Return displacements [B, L, k, 3], Angstrom, as the network is told them."""
+        return displacements.to(self.scales.dtype) / self.scales
+
     def features(self, positions: Tensor) -> Tensor:
         """Turn positions [B, L + 1, k, 3] into features [B, channels, L]."""
-        moved = (positions[:, 1:] - positions[:, :-1]).to(self.scales.dtype) / self.scales
-        parts = [moved]
+        parts = [self._moved(positions[:, 1:] - positions[:, :-1])]
         if self.waves is not None:
             phase = (positions[:, 1:] @ self.waves.to(positions.dtype)).float()
             parts += [phase.cos(), phase.sin()]
@@ -118,4 +128,33 @@ class ConvolutionCritic(Critic):
         return nn.Sequential(*layers, nn.Flatten(), nn.Linear(rows * units, 1))
 
 
-CRITICS: dict[str, type[Critic]] = {"wide": WideCritic, "convolution": ConvolutionCritic}
+class ComponentsCritic(Critic):
+    """Dense layers over the principal components of a window, each in units of its deviation.
+
+    The slow components, which make the mean square displacement, count as much as the fast ones.
+    """
+
+    #: Deviations below that of this share of the mean variance count as this much: fast components
+    #: without motion.
+    _FLOOR = 0.01
+    whitening: Tensor
+
+    def _learn(self, covariance: np.ndarray) -> None:
+        vectors, variances = principal_components(covariance)
+        least = self._FLOOR * variances.mean(1, keepdim=True)
+        self.register_buffer("whitening", vectors / torch.maximum(variances, least).sqrt()[:, None])
+
+    def _moved(self, displacements: Tensor) -> Tensor:
+        moved = displacements.to(self.whitening.dtype)
+        return torch.einsum("btkx,xtc->bckx", moved, self.whitening)
+
+    def _network(self, channels: int, width: int) -> nn.Module:
+        layers = dense([channels * self.records, *[width] * 5])
+        return nn.Sequential(nn.Flatten(), *layers, nn.Linear(width, 1))
+
+
+CRITICS: dict[str, type[Critic]] = {
+    "wide": WideCritic,
+    "convolution": ConvolutionCritic,
+    "components": ComponentsCritic,
+}
