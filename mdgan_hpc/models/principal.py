@@ -22,7 +22,8 @@ def autocovariance(displacements: Sequence[np.ndarray], rows: int) -> np.ndarray
         Lags, from zero on; zero where every run is shorter.
     """
     total, count = np.zeros((3, rows)), np.zeros(rows)
-    for moved in displacements:
+    mean = np.concatenate([moved.reshape(-1, 3) for moved in displacements]).mean(0)
+    for moved in (run - mean for run in displacements):
         for lag in range(min(rows, len(moved))):
             pairs = moved[: len(moved) - lag] * moved[lag:]
             total[:, lag] += pairs.sum((0, 1))

@@ -104,11 +104,12 @@ class Adversarial(Objective):
         with torch.no_grad():
             fake = self._fake(step, purpose)
         loss = fake.new_zeros((), dtype=torch.float32)
-        rng = self._real.rng(step, purpose + " mix")
+        most = max(batches.size for batches in self._judged)
+        mix = torch.rand(most, generator=self._real.rng(step, purpose + " mix"))
         pairs = self._pairs(step, purpose, fake)
         for critic, batches, (real, made) in zip(self._critics, self._judged, pairs, strict=True):
-            mix = batches.mine(torch.rand(batches.size, generator=rng))
-            loss = loss + self._loss.critic(critic, real, made.detach(), mix)
+            share = batches.mine(mix[: batches.size])
+            loss = loss + self._loss.critic(critic, real, made.detach(), share)
         torch.autograd.backward(loss)
         # All ranks see the same numbers, so that all of them stop or none.
         parameters = list(self.critics.parameters())
