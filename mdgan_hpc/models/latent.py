@@ -21,8 +21,8 @@ from mdgan_hpc.models.principal import autocovariance, principal_components
 
 #: Of the leaky rectifiers, as published.
 _SLOPE = 0.3
-#: Where the slope of the odd ones changes, and the gain of their first weights.
-_KNEE, _GAIN = 0.5, 1.4
+#: Of the odd ones: where the slope changes, the slope above, and the gain of the first weights.
+_KNEE, _STEEP, _GAIN = 0.5, 1.2, 1.4
 #: Of the last layer's first weights where every component begins as a random number.
 _SMALL = 0.3
 
@@ -41,7 +41,9 @@ class LatentConfig:
         "principal components of a window, each of which begins as a random number of its own",
     )
     inversion: bool = key(
-        False, "a path is as likely as its mirror image: the networks are odd, so ions do not drift"
+        False,
+        "a path is as likely as the same inverted through a point (no polar crystal): the networks "
+        "are odd, so ions do not drift",
     )
     particles_per_sample: int = key(1, "particles | generated together")
     grouping: Literal["file", "nearest"] = key(
@@ -63,16 +65,16 @@ class LatentConfig:
 
 
 class OddRectifier(nn.Module):
-    """A leaky rectifier of either sign: the published slope below `_KNEE`, more above."""
+    """A leaky rectifier of either sign: the published slope below `_KNEE`, `_STEEP` above."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return _SLOPE * x + (1.2 - _SLOPE) * functional.softshrink(x, _KNEE)
+        return _SLOPE * x + (_STEEP - _SLOPE) * functional.softshrink(x, _KNEE)
 
 
 def dense(widths: list[int], *, last_linear: bool = False, odd: bool = False) -> nn.Sequential:
     """Return linear layers with leaky rectifiers between and, unless `last_linear`, at the end.
 
-    `odd` networks have no biases, and turn their output where their input is turned.
+    `odd` networks have no biases: the output changes its sign with the input.
     """
     layers: list[nn.Module] = []
     for width, following in itertools.pairwise(widths):
@@ -150,7 +152,7 @@ class LatentGenerator(Generator):
 
     @classmethod
     def uses_symmetry(cls, config: LatentConfig) -> bool:
-        """Tell whether windows are moved: where paths and their mirror images are alike."""
+        """Tell whether windows are moved: where inverted paths are as likely."""
         return config.inversion
 
     @classmethod

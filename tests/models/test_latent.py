@@ -1,4 +1,4 @@
-"""The latent generator: its principal components, and paths as likely as their mirror images."""
+"""The latent generator: its principal components, and paths as likely as inverted ones."""
 
 import numpy as np
 import pytest
@@ -80,7 +80,7 @@ def test_the_decoder_begins_with_the_spectrum_of_the_data():
 
 
 @pytest.mark.parametrize("decodes", ["components", "displacements"])
-def test_the_mirror_image_of_a_path_has_the_mirrored_numbers(decodes):
+def test_the_inverted_path_has_the_inverted_numbers(decodes):
     torch.manual_seed(2)
     config = LatentConfig(hidden=24, latent=8, window=WINDOW, inversion=True, decodes=decodes)
     generator = LatentGenerator.create(config, scales=[0.1, 0.2, 0.3])
@@ -90,14 +90,17 @@ def test_the_mirror_image_of_a_path_has_the_mirrored_numbers(decodes):
     uniform = torch.rand(50, generator.start_size, generator=random)
     noise = torch.randn(4, 50, generator.noise_size, generator=random)
     path, _ = generator.advance(generator.start(uniform)[0], noise)
-    mirrored, _ = generator.advance(generator.start(1 - uniform)[0], -noise)
-    torch.testing.assert_close(mirrored, -path, atol=1e-5, rtol=1e-4)
+    inverted, _ = generator.advance(generator.start(1 - uniform)[0], -noise)
+    torch.testing.assert_close(inverted, -path, atol=1e-5, rtol=1e-4)
     assert path.abs().max() > 0.01
 
 
-def test_only_where_mirror_images_are_alike_are_windows_moved():
-    game = {"kind": "latent"}, ({"adversarial": {}},)
-    keys = {"generator": game[0], "phase": list(game[1]), "data": {"symmetry": "isotropic"}}
+def test_windows_are_moved_only_where_inverted_paths_are_as_likely():
+    keys = {
+        "generator": {"kind": "latent"},
+        "phase": [{"adversarial": {}}],
+        "data": {"symmetry": "isotropic"},
+    }
     with pytest.raises(ConfigError, match=r"without generator\.inversion"):
         read_config(keys)
     keys["generator"] = {"kind": "latent", "inversion": True}

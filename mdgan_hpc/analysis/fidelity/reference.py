@@ -196,7 +196,8 @@ class Fidelity:
                 arrays = [t.positions() for t in trajectories]
                 first = trajectories[0]
                 interval_ps, cell = first.record_interval_ps, first.constant_cell
-                ions_per_cell = first.ions_per_cell
+                # Of models whose ions see others and some whose do not: single ions.
+                ions_per_cell = min(t.ions_per_cell for t in trajectories)
         if interval_ps is None:
             raise UsageError("positions in memory need interval_ps")
         stride, own = common_strides(self.interval_ps, interval_ps)

@@ -134,8 +134,8 @@ class ComponentsCritic(Critic):
     The slow components, which make the mean square displacement, count as much as the fast ones.
     """
 
-    #: Deviations below that of this share of the mean variance count as this much: fast components
-    #: without motion.
+    #: Least variance that a component is divided by, of the mean variance: fast components hold
+    #: hardly any motion.
     _FLOOR = 0.01
     whitening: Tensor
 
