@@ -66,6 +66,7 @@ def windows(found: Comparison, critic: CriticResult, folder: Path) -> Drawn:
     columns = max(len(shown.generated), len(shown.md))
     low = min(float(x.min()) for _, x in rows)
     high = max(float(x.max()) for _, x in rows)
+    margin = 0.05 * (high - low)
 
     def plot(fig: Any, axes: Sequence[Any]) -> None:
         for row, (name, each) in enumerate(rows):
@@ -77,7 +78,7 @@ def windows(found: Comparison, critic: CriticResult, folder: Path) -> Drawn:
                 ax.set_xlabel("time (ps)")
                 ax.set_ylabel("displacement (Å)")
         axes[0].set_xlim(0, shown.time_ps[-1])
-        axes[0].set_ylim(low, high)
+        axes[0].set_ylim(low - margin, high + margin)
         axes[0].legend()
 
     return draw(
