@@ -9,7 +9,7 @@ DEMO := demo
 JOBS ?= 2
 TEST := $(BIN)/python -m pytest --numprocesses $(JOBS)
 
-.PHONY: help venv lock demo test test-slow test-chaos zoo reference test-cluster lint format benchmarks clean \
+.PHONY: help venv lock demo test test-slow test-chaos test-gpu zoo reference test-cluster lint format benchmarks clean \
     image-cpu image-cpu-docker image-cuda image-rocm image-cpu-test
 .DELETE_ON_ERROR:
 
@@ -18,6 +18,7 @@ help:
 	@echo "make test          set up .venv, then all tests but the long ones; JOBS=8 for eight at once"
 	@echo "make test-slow     known answers: processes whose D is known (a quarter of an hour)"
 	@echo "make test-chaos    damaged inputs, kills, two writers: thousands of each (half an hour)"
+	@echo "make test-gpu      on a GPU, numbers and speed of each part (PYTHON with PyTorch, nothing installed); PIECE=training"
 	@echo "make zoo           worlds of many kinds, simulated, learned and compared (hours; docs/zoo.md)"
 	@echo "make test-cluster  every job script on a real Slurm (root, Debian)"
 	@echo "make lint          ruff, mypy, import-linter, shellcheck"
@@ -82,6 +83,12 @@ test-slow: .venv/installed
 # an hour: MDGAN_DAMAGED_INPUTS=5000 MDGAN_CHAOS=50 make test-chaos. Others: MDGAN_CHAOS_SEED=2
 test-chaos: .venv/installed
 	$(TEST) --dist worksteal -rP --show-capture stdout -m chaos tests/chaos
+
+# What a GPU is needed for, by a Python with PyTorch for it; in small where there is none. Each piece
+# takes minutes: PIECE="numbers training". DATA=lzp.pt: runs that tests.gpu.worlds wrote.
+PIECE ?=
+test-gpu:
+	$(PYTHON) -m tests.gpu $(PIECE) $(if $(DATA),--data $(DATA)) --out gpu.json
 
 # Worlds that the form of the model was not chosen on: half an hour of a core for each and each seed.
 # Stopped, it goes on; the table of docs/zoo.md is renewed at the end.

@@ -67,6 +67,11 @@ if TYPE_CHECKING:
     help="Save and stop after so many minutes (exit status 75).",
 )
 @click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    help="Of each process.  [default: OMP_NUM_THREADS, the cores of a task of Slurm, or 1]",
+)
+@click.option(
     "--advise",
     is_flag=True,
     help="Look at the data: memory times (ps), hops, the best error of D they allow, "
@@ -94,6 +99,7 @@ def main(
     replicas: int | None,
     resume: bool,
     wall_time: float | None,
+    threads: int | None,
     advise: bool,
     figure: Path | None,
     show_config: bool,
@@ -144,9 +150,9 @@ def main(
     more: dict[str, Any] = {"wall_time_min": wall_time, "species": species}
     more["temperature_k"] = temperature_k
     if replicas is None:
-        model = train(settings, data, out, replica=replica, **more)
-    elif replica:
-        raise UsageError("give --replica or --replicas, not both")
+        model = train(settings, data, out, replica=replica, threads=threads, **more)
+    elif replica or threads:
+        raise UsageError(f"give {'--replica' if replica else '--threads'} or --replicas, not both")
     else:
         model = train_ensemble(settings, data, out, replicas=replicas, **more)
     if detect_launch().rank == 0:

@@ -8,13 +8,13 @@ import time
 
 from mdgan_hpc.generate.job import Analysis, make_rollout
 from mdgan_hpc.generate.prepare import Preparation, space_of
-from mdgan_hpc.generate.processes import one_thread
 from mdgan_hpc.generate.resources import choose_storage, require_space, worker_count
 from mdgan_hpc.generate.rollout import Rollout
 from mdgan_hpc.generate.settings import GenerateConfig
 from mdgan_hpc.generate.supercell import settled
 from mdgan_hpc.models.file import load_model
 from mdgan_hpc.parallel import world
+from mdgan_hpc.threads import computing_on
 from mdgan_hpc.trajectory.blocks.ledger import read_progress
 from mdgan_hpc.trajectory.blocks.plan import file_bytes
 
@@ -76,7 +76,7 @@ def estimate(config: GenerateConfig, *, analysis: Analysis | None = None) -> lis
 
 def _records_per_second(rollout: Rollout) -> float:
     """Measure one process, in records of one particle."""
-    with one_thread():
+    with computing_on(1):
         state, segments, begin = rollout.start(0), 0, time.perf_counter()
         while time.perf_counter() - begin < _CALIBRATION_S:
             rollout.advance(0, state)

@@ -24,19 +24,9 @@ from mdgan_hpc.orphans import run_under
 from mdgan_hpc.parallel import Communicator, detect_launch, share
 from mdgan_hpc.progress import Progress
 from mdgan_hpc.stopping import StopRequest
+from mdgan_hpc.threads import computing_on
 from mdgan_hpc.trajectory.blocks.ledger import Progressed
 from mdgan_hpc.trajectory.blocks.writers import BlockWriter, ParallelWriter, ShardWriter
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Compute on one thread, and leave the caller's number as it was."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @contextmanager
@@ -79,7 +69,7 @@ def run_rank(job: Job, model: Model, communicator: Communicator) -> str:
     # Rank 0 reports for all: the others are as far.
     factor = job.plan.block_particles * len(job.unfinished) / max(len(own), 1)
     with (
-        one_thread(),
+        computing_on(1),
         StopRequest(job.config.wall_time_min) as request,
         _progress(job, silent=communicator.rank != 0) as bar,
     ):

@@ -179,6 +179,8 @@ def _compute(job: Job, model: Model, communicator: Communicator) -> None:
     config = job.config
     alone = communicator.size == 1 and job.plan.storage == "shards"
     n = worker_count(config, len(job.unfinished), 1, job.settings["device"])
+    many = n if alone else communicator.size
+    _log.info("%s, one thread each", "1 process" if many == 1 else f"{many} processes")
     if alone and n > 1:
         stopped = run_local(job, functools.partial(model_of, config), n)
     else:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from mdgan_hpc.crystal import Symmetry
 from mdgan_hpc.errors import UsageError
 from mdgan_hpc.models.condition import Temperatures
-from mdgan_hpc.models.neighbours import NeighbourDescriptor
+from mdgan_hpc.models.neighbours import NeighbourDescriptor, NeighbourView
 from mdgan_hpc.models.supercell import Supercell
 
 #: Everything a sample must carry from one step to the next; first dimension is the sample.
@@ -34,6 +34,13 @@ FreeRun = Callable[[int, int, int], Tensor]
 Grouping = Literal["file", "nearest"]
 
 
+class Described(Protocol):
+    """Neighbour descriptors [B, L, k, A, 4] of windows: a tensor, or what makes one of a part."""
+
+    def __getitem__(self, key: tuple[slice, slice]) -> Tensor:
+        """Return those of some windows at some records."""
+
+
 @dataclass(frozen=True)
 class Window:
     """A batch of windows of data.
@@ -42,14 +49,14 @@ class Window:
     ----------
     positions : Tensor, [B, L, k, 3]
         Angstrom, float64.
-    neighbours : Tensor, [B, L, k, A, 4], or None
+    neighbours : Described, [B, L, k, A, 4], or None
         Neighbour descriptor of each particle (`NeighbourDescriptor`), where the generator uses it.
     temperature_k : Tensor, [B], or None
         Of each window, where the generator is told it; float32.
     """
 
     positions: Tensor
-    neighbours: Tensor | None = None
+    neighbours: Described | None = None
     temperature_k: Tensor | None = None
 
 
@@ -277,6 +284,10 @@ class Generator(nn.Module, ABC):
 
     def lattice_phases(self) -> Tensor | None:
         """Return phases [3, m] (radian per Angstrom) of the lattice that it knows, for critics."""
+        return None
+
+    def neighbour_view(self) -> NeighbourView | None:
+        """Return how its ions see each other, for critics; None where each is alone."""
         return None
 
     def in_supercell(self, supercell: Supercell) -> Self:

@@ -29,6 +29,9 @@ _ALL_PAIRS = 256
 _SKIN = 0.3
 #: Share of the ions that have a neighbour within the contact distance.
 CONTACT_SHARE = 1e-3
+#: Below it an exponential counts for nothing in single precision; one that underflows costs a CPU
+#: twelve times as much.
+_LEAST_EXPONENT = -80.0
 #: Least scale of a shell, ions: above it a single one is a few standard deviations, not many.
 _LEAST_DEVIATION = 0.2
 
@@ -146,9 +149,18 @@ class NeighbourDescriptor:
         seen = (squared > 1e-6) & (squared < self.cutoff**2)  # not itself
         distance = torch.where(seen, squared, self.cutoff**2).sqrt()
         end = 0.5 + 0.5 * torch.cos(distance * (math.pi / self.cutoff))
-        radii = distance.new_tensor(self.radii)[:, None, None]
-        narrow = distance.new_tensor([-0.5 / width**2 for width in self.widths])[:, None, None]
-        inside = torch.exp((distance - radii).square() * narrow) * end
+        narrow = [-0.5 / width**2 for width in self.widths]
+
+        def within(radius: float | Tensor, factor: float | Tensor) -> Tensor:
+            exponent = ((distance - radius).square() * factor).clamp(min=_LEAST_EXPONENT)
+            return torch.exp(exponent) * end
+
+        if distance.device.type == "cpu":
+            # One after the other they stay in the cache of a core.
+            inside = torch.stack([within(*shell) for shell in zip(self.radii, narrow, strict=True)])
+        else:
+            every = (distance.new_tensor(row)[:, None, None] for row in (self.radii, narrow))
+            inside = within(*every)
         unit = torch.cat([apart / distance, torch.ones_like(distance)[None]])
         return Pairs(inside.transpose(0, 1), unit.transpose(0, 1), other)
 
@@ -203,6 +215,31 @@ class NeighbourDescriptor:
             apart, other = tracked.apart(places[:, frames])
             seen = self._weighed(apart.float(), other).summed()
             yield frames, torch.unflatten(seen, 2, (len(frames), n_ions))
+
+
+@dataclass(frozen=True)
+class NeighbourView:
+    """The neighbour descriptor as networks are shown it: in deviations from its mean.
+
+    Attributes
+    ----------
+    descriptor : NeighbourDescriptor
+    scales : Tensor, [2, A, 4]
+        Mean and deviation (`neighbour_scales`).
+    """
+
+    descriptor: NeighbourDescriptor
+    scales: Tensor
+
+    def of_positions(self, positions: Tensor) -> Tensor:
+        """Return what ions of cells at positions [B, L, k, 3] see, [B, L, k, 4 A]."""
+        inverse = torch.linalg.inv(self.descriptor.cell.double())
+        places = (positions.double() @ inverse).flatten(0, 1).permute(2, 0, 1)
+        places = (places - places.floor()).to(self.scales.dtype)
+        seen = self.descriptor.of_places(places).permute(2, 3, 0, 1)  # [B L, k, A, 4]
+        mean, deviation = self.scales
+        told: Tensor = ((seen - mean) / deviation).flatten(2).view(*positions.shape[:3], -1)
+        return told
 
 
 @lru_cache(maxsize=4)

@@ -9,7 +9,7 @@ from mdgan_hpc.errors import UsageError
 from mdgan_hpc.models.base import Window
 from mdgan_hpc.training.data.windows import Windows
 from mdgan_hpc.training.distributed import Processes
-from mdgan_hpc.training.randomness import stream
+from mdgan_hpc.training.randomness import normals, stream
 
 
 @dataclass(frozen=True)
@@ -60,20 +60,23 @@ class Batches:
         """Return the random numbers of one purpose at one step, the same on all ranks."""
         return stream(self.seed, step, purpose)
 
+    def normals(self, step: int, purpose: str, *shape: int) -> Tensor:
+        """Return normal numbers [share, *shape] of this rank's samples, on its device."""
+        mine = range(self.part.start, self.part.stop)
+        return normals(self.seed, step, purpose, mine, shape).to(self.windows.device)
+
     def draw(self, step: int, purpose: str, records: int, spacing: int = 1) -> Window:
         """Return this rank's part of a batch of windows."""
         return self.windows.draw(
             self.size, records, self.rng(step, purpose), spacing=spacing, part=self.part
         )
 
-    def mine(self, numbers: Tensor, dim: int = 0) -> Tensor:
+    def mine(self, numbers: Tensor) -> Tensor:
         """Return this rank's part [share, ...] of numbers drawn for the whole batch, on its device.
 
         Parameters
         ----------
         numbers : Tensor
-            `size` along `dim`.
-        dim : int
+            `size` of them.
         """
-        part = numbers.narrow(dim, self.part.start, self.part.stop - self.part.start)
-        return part.to(self.windows.device)
+        return numbers[self.part].to(self.windows.device)

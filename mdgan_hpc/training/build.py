@@ -170,9 +170,9 @@ def _require_long_enough(config: TrainingConfig, generator: Generator, frames: i
                 f"{phase.likelihood.warm_up}, and {whole - counted} that fill the memory"
             ] = whole
         if phase.adversarial is not None:
-            stride = max(phase.adversarial.strides)
-            needed[f"data.records = {records} at a stride of {stride} records"] = (
-                records * stride + 1
+            rows, stride = phase.adversarial.records or records, max(phase.adversarial.strides)
+            needed[f"windows of {rows} records at a stride of {stride} for critics"] = (
+                rows * stride + 1
             )
     why, most = max(needed.items(), key=lambda item: item[1])
     if frames < (most - 1) * skip + 1:
@@ -248,24 +248,23 @@ class _Objectives:
         return objectives
 
     def _adversarial(self, settings: AdversarialSettings, generator: Generator) -> Adversarial:
-        real = starts = self.batches
+        windows, seed = self.batches.windows, self.config.train.seed
+        size = settings.batch or self.batches.size
+        what = f"the critics' batch of {size}"
         if self.cells is not None:
-            # Critics judge as many single ions of the data as there are in the cells that run.
-            cells, seed = -(-real.size // self.cells.ions), self.config.train.seed
-            what = f"train.batch = {real.size} is {cells} cells of {self.cells.ions} ions, which"
-            starts = Batches.shared(self.cells.moved, cells, seed, self.processes, what)
-            ions = cells * self.cells.ions
-            real = Batches.shared(real.windows, ions, seed, self.processes, what)
+            ions = self.cells.ions
+            windows, size = self.cells.moved, -(-size // ions)
+            what += f" is {size} cells of {ions} ions, which"
+        shared = Batches.shared(windows, size, seed, self.processes, what)
+        records = settings.records or self.config.data.records
         skip = self.config.data.step_skip
         return Adversarial(
             settings,
             generator,
-            real,
-            starts,
-            records=self.config.data.records,
+            shared,
+            records=records,
             covariances={
-                s: self.data.displacement_covariance(s * skip, self.config.data.records)
-                for s in settings.strides
+                s: self.data.displacement_covariance(s * skip, records) for s in settings.strides
             },
             processes=self.processes,
         )

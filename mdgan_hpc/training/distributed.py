@@ -68,7 +68,7 @@ class Processes:
             self._meeting = Meeting(launch)
             join_group(self._meeting)
             dist.init_process_group(
-                "nccl" if self.device.type == "cuda" else "gloo",
+                _backend(self.device),
                 store=self._meeting.store,
                 rank=self.rank,
                 world_size=self.size,
@@ -246,6 +246,14 @@ class Processes:
         """Wait for all ranks."""
         if self.size > 1:
             dist.barrier(self._group)
+
+
+def _backend(device: torch.device) -> str:
+    """Return what sums over the ranks: NCCL of GPUs, which refuses two ranks on one, else gloo."""
+    asked = os.environ.get("MDGAN_BACKEND", "")
+    if asked not in ("", "gloo", "nccl"):
+        raise LaunchError(f"MDGAN_BACKEND={asked} is not known", remedy="use gloo or nccl")
+    return asked or ("nccl" if device.type == "cuda" else "gloo")
 
 
 def _device(launch: Launch) -> torch.device:

@@ -16,6 +16,7 @@ from mdgan_hpc.outputs import check_output, claimed_by_ranks, is_temporary, swee
 from mdgan_hpc.parallel import require_same, together
 from mdgan_hpc.provenance import identity, provenance
 from mdgan_hpc.stopping import StopRequest
+from mdgan_hpc.threads import chosen_threads, computing_on
 from mdgan_hpc.training.advised import resolved
 from mdgan_hpc.training.build import build_trainer, symmetry_of
 from mdgan_hpc.training.checkpoints import CHECKPOINTS, Checkpoints
@@ -56,6 +57,7 @@ def train(
     wall_time_min: float | None = None,
     species: int | str | None = None,
     temperature_k: Sequence[float] = (),
+    threads: int | None = None,
     ranks: Processes | None = None,
 ) -> Path:
     """Train a generator, or go on with its training from the newest checkpoint.
@@ -78,6 +80,8 @@ def train(
         The ions to learn, where files hold several species.
     temperature_k : sequence of float
         Where the files do not tell it: one for all runs, or one for each.
+    threads : int, optional
+        Of each process; otherwise as OMP_NUM_THREADS or Slurm say, or one.
     ranks : Processes, optional
         The ranks that train; all of the launch if not given.
 
@@ -99,7 +103,11 @@ def train(
     """
     folder = Path(out)
     # Given ranks stay together for what follows.
-    with Processes(folder) if ranks is None else nullcontext(ranks) as processes:
+    chosen = chosen_threads(threads)
+    with (
+        computing_on(chosen.number),
+        Processes(folder) if ranks is None else nullcontext(ranks) as processes,
+    ):
         settings = together(processes, lambda: read_config(config))
         known: dict[str, Any] = {"config": as_mapping(settings), "replica": replica}
         together(processes, lambda: _refuse_other_training(folder, known))
@@ -114,6 +122,7 @@ def train(
         record = provenance(config=known["config"], seed=seed, inputs=dataset.inputs)
         record |= {"replica": replica, "species": dataset.species, "system": dataset.system}
         record |= {"temperature_k": dataset.temperature_k, "ranks": processes.size}
+        record |= {"threads": chosen.number}
         record |= {"run_temperatures_k": dataset.run_k and list(dataset.run_k)}
         shared = dataclasses.replace(settings.train, seed=seed)
         settings = dataclasses.replace(settings, train=shared)
@@ -130,6 +139,8 @@ def train(
                 sweep(folder)
                 sweep(folder / CHECKPOINTS)
             together(processes, lambda: _refuse_other_training(folder, record))
+            if processes.device.type == "cpu":
+                _log.info("%s", chosen.text)
             _train(settings, dataset, folder, record, processes, stop)
     return folder / MODEL_NAME
 

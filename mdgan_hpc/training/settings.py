@@ -116,6 +116,8 @@ class AdversarialSettings:
     strides: list[int] = key(
         [1, 4, 16], "records | between two rows of the windows judged, one critic each"
     )
+    records: int = key(0, "records | rows of a window judged; 0: data.records")
+    batch: int = key(0, "windows | of free runs, and of data, per step; 0: train.batch")
     cuts: int = key(
         1, "windows | judged of each free run, which is as long as the window of the longest stride"
     )
@@ -126,7 +128,8 @@ class AdversarialSettings:
         name = "phase.adversarial"
         for item in ("weight", "critic_learning_rate"):
             require(getattr(self, item) > 0, f"{name}.{item}", getattr(self, item), "above 0")
-        require(self.penalty >= 0, f"{name}.penalty", self.penalty, "at least 0")
+        for item in ("penalty", "records", "batch"):
+            require(getattr(self, item) >= 0, f"{name}.{item}", getattr(self, item), "at least 0")
         for item in ("width", "cuts", "critic_steps"):
             require(getattr(self, item) >= 1, f"{name}.{item}", getattr(self, item), "at least 1")
         require(

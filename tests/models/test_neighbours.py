@@ -124,7 +124,7 @@ def test_windows_bring_what_is_seen_at_their_frames():
         device=torch.device("cpu"),
         neighbours=described([run], box),
     )
-    seen = windows.draw(64, 10, torch.Generator().manual_seed(2)).neighbours
+    seen = windows.draw(64, 10, torch.Generator().manual_seed(2)).neighbours[:, :]
     assert seen is not None
     assert seen.shape == (64, 10, 1, len(RADII), 4)
     # Each is that of one ion at frames two apart, turned: lengths and numbers tell which.

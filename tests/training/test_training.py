@@ -109,6 +109,18 @@ def wait_for_steps(process: subprocess.Popen, out: Path, n: int) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.parametrize(("words", "number"), [((), 1), (("--threads", 2), 2)])
+def test_threads_are_chosen_told_and_recorded(runs, tmp_path, monkeypatch, words, number):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.delenv("SLURM_CPUS_PER_TASK", raising=False)
+    before = torch.get_num_threads()
+    done = run(TRAIN, *command(runs, tmp_path / "run", QUICK | {"phase.steps": 2}), *words)
+    assert done.returncode == 0, done.stderr
+    assert f"{number} thread" in done.stderr
+    assert json.loads((tmp_path / "run/config.json").read_text())["threads"] == number
+    assert torch.get_num_threads() == before
+
+
 @pytest.mark.parametrize(("kind", "sign"), [("transition", "SIGTERM"), ("latent", "SIGUSR2")])
 def test_stop_and_go_is_bit_identical(runs, whole, tmp_path, kind, sign):
     line = command(runs, tmp_path / "run", KINDS[kind])

@@ -4,14 +4,9 @@ At each step the network gives the joint density of the next few displacements: 
 extrapolation of the last ones leaves a residual, which is whitened, and each whitened residual gets
 a mixture of Gaussians whose weights, means and covariances depend on the slower residuals, on the
 rows of the feature table (`features`), and on a memory (a gated recurrent unit). In a crystal the
-mobile ions of a cell see each other by a neighbour descriptor (whether one hops depends on who is
-beside it), and share noise (`shared_noise`). A step spans several records because the force on an
-ion stays alike for tens of femtoseconds: errors of shorter steps are not independent and add up in
-free runs. Because the density is tractable, the rate of rare events (hops) is held by the
-likelihood of the data, which an adversarial game alone does not hold still.
-
-Symmetry (`equivariance`): turning the past turns the predicted future. With the inversion in the
-group, the mean displacement is zero by construction.
+mobile ions of a cell see each other by a neighbour descriptor, and share noise (`shared_noise`).
+The density is tractable: the likelihood holds the rate of rare events (hops) as no game does.
+Turning the past turns the predicted future (`equivariance`).
 """
 
 import math
@@ -31,7 +26,7 @@ from mdgan_hpc.models.base import (
     Window,
 )
 from mdgan_hpc.models.condition import Temperatures
-from mdgan_hpc.models.neighbours import NeighbourDescriptor, Shells
+from mdgan_hpc.models.neighbours import NeighbourDescriptor, NeighbourView, Shells
 from mdgan_hpc.models.supercell import Supercell
 from mdgan_hpc.models.transition import thermal
 from mdgan_hpc.models.transition.calibrate import calibrated_noise
@@ -312,6 +307,11 @@ class TransitionGenerator(Density):
         """Return the phases of the lattice; see `Generator.lattice_phases`."""
         place = self.features.row(Place)
         return (place.inverse_cell.double() @ place.waves.double()).float() if place else None
+
+    def neighbour_view(self) -> NeighbourView | None:
+        """Return how its ions see each other; see `Generator.neighbour_view`."""
+        row = self.features.row(Neighbours)
+        return None if row is None else NeighbourView(row.descriptor(), row.scales)
 
     # Likelihood -----------------------------------------------------------------------------
 

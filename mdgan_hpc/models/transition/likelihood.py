@@ -11,6 +11,7 @@ from mdgan_hpc.models.condition import Temperatures
 from mdgan_hpc.models.transition.features import FeatureTable, History
 from mdgan_hpc.models.transition.mixture import Bounds, Mixture, saturated
 from mdgan_hpc.models.transition.network import Weights
+from mdgan_hpc.models.transition.recurrence import recurrent
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,11 @@ class Residuals:
         if self.temperatures is not None and kelvin is not None:
             kelvin = kelvin.repeat_interleave(k)
             residual = residual / self.temperatures.speed(kelvin)[:, None, None, None]
-        neighbours = window.neighbours
-        if neighbours is not None:
-            neighbours = neighbours.transpose(1, 2).flatten(0, 1)[:, first:][:, p + r :: r]
+        described = None
+        if window.neighbours is not None:
+            described = window.neighbours[:, first + p + r :: r].transpose(1, 2).flatten(0, 1)
         ends = positions[:, p + r :: r]
-        return History(past[:, 1:], residual, steps.float(), ends, neighbours, kelvin)
+        return History(past[:, 1:], residual, steps.float(), ends, described, kelvin)
 
 
 @dataclass(frozen=True)
@@ -79,11 +80,7 @@ def teacher_forced(weights: Weights, features: FeatureTable, history: History) -
             functional.linear(embedded, weights[name], weights[f"{name}_bias"])
         )
     order = ("gates_input", "gates_memory", "gates_input_bias", "gates_memory_bias")
-    start = embedded.new_zeros(1, len(embedded), embedded.shape[-1])
-    memory, _ = torch.gru(
-        embedded, start, [weights[name] for name in order], True, 1, 0.0, False, False, True
-    )
-    return Forced(known, embedded, memory)
+    return Forced(known, embedded, recurrent(embedded, *(weights[name] for name in order)))
 
 
 def heads(weights: Weights, memory: Tensor, embedded: Tensor) -> Tensor:
@@ -120,5 +117,6 @@ def mixtures(
     slower = saturated(residual, bounds.vectors).flatten(1) @ weights["earlier"].mT
     inner = functional.silu(given + slower)
     bias, matrix = (bounds.gaussians_last(weights[w], components) for w in ("out_bias", "out"))
-    out = torch.baddbmm(bias[..., None, :], inner, matrix.mT)
-    return Mixture.of(out, components, mean_bounds, bounds)
+    # Samples last in memory: what follows then runs along long rows.
+    out = torch.baddbmm(bias[..., None], matrix, inner.mT)
+    return Mixture.of(out.mT, components, mean_bounds, bounds)

@@ -181,13 +181,16 @@ class Mixture:
             How far the means of each residual may lie, beside those of one that is Gaussian.
         bounds : Bounds
         """
-        logits, widths, rest = bounds.split(out, components, -1)
-        vectors = torch.unflatten(rest, -1, (1 + bounds.directions, 3, components))
-        means, directions = vectors[..., 0, :, :], vectors[..., 1:, :, :]
+        k = components
+        # Split as they lie in memory, so that the gradient is put together in one piece.
+        rows = torch.split(out.mT, [k, k, 3 * k, 3 * k * bounds.directions], 1)
+        logits, widths, means, directions = (part.mT for part in rows)
+        means = torch.unflatten(means, -1, (3, k))
+        directions = torch.unflatten(directions, -1, (bounds.directions, 3, k))
         most = bounds.log_width_most + mean_bounds.log()
         bounded = Bounded.apply(widths, bounds.log_width_least, most)  # type: ignore[no-untyped-call]
         return cls(
-            logits.log_softmax(-1),
+            logits - logits.logsumexp(-1, keepdim=True),
             bounded,
             bounds.stretched(saturated(means, bounds.mean_limits(mean_bounds)[..., None], -2), -2),
             saturated(directions, bounds.direction, -2),

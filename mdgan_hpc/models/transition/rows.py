@@ -5,6 +5,7 @@ import math
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from mdgan_hpc.crystal.reciprocal import reciprocal_shells
 from mdgan_hpc.models.base import State
@@ -194,9 +195,9 @@ class MovingAverages(Feature):
     def averages(self, steps: Tensor) -> tuple[Tensor, Tensor]:
         """Return offsets [B, n, k, 3] and activities [B, n, k] after displacements [B, n, 3]."""
         n = steps.shape[1]
-        age = torch.arange(n, device=steps.device)
-        age = age[:, None] - age
-        power = torch.where(age >= 0, self.keep[:, None, None] ** age.clamp(min=0), 0.0)
+        ages = torch.arange(n - 1, -1, -1, device=steps.device)
+        powers = functional.pad(self.keep[:, None] ** ages, (0, n - 1))
+        power = powers.unfold(1, n, 1).flip(1)  # of the age of i at j; 0 where it is yet to come
         offset = torch.einsum("kji,bid->bjkd", power * self.keep[:, None, None], steps)
         if not self.n_vectors:
             return offset, offset[..., 0]

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
@@ -19,6 +20,29 @@ def random_rotations(n: int, rng: torch.Generator) -> Tensor:
     signs: Tensor = torch.sign(torch.diagonal(r, dim1=1, dim2=2))
     rotations: Tensor = q * signs[:, None, :]
     return rotations
+
+
+@dataclass(frozen=True)
+class _Described:
+    """Neighbour descriptors of windows, put together where they are asked for (`Described`).
+
+    Attributes
+    ----------
+    known : Tensor, [all frames of all particles, A, 4]
+    index : Tensor, [B, L, k]
+        Where in `known` they are.
+    rotation : Tensor, [B, 3, 3]
+    """
+
+    known: Tensor
+    index: Tensor
+    rotation: Tensor
+
+    def __getitem__(self, key: tuple[slice, slice]) -> Tensor:
+        windows, records = key
+        found = self.known[self.index[windows, records]]
+        vectors = torch.einsum("bij,blkaj->blkai", self.rotation[windows], found[..., :3])
+        return torch.cat([vectors, found[..., 3:]], -1)
 
 
 class Windows:
@@ -172,9 +196,7 @@ class Windows:
         kelvin = None if self._kelvin is None else self._kelvin[sample[part]]
         if self._neighbours is None:
             return Window(moved, temperature_k=kelvin)
-        described = self._neighbours[index]
-        vectors = torch.einsum("bij,blkaj->blkai", rotation.float(), described[..., :3])
-        return Window(moved, torch.cat([vectors, described[..., 3:]], -1), kelvin)
+        return Window(moved, _Described(self._neighbours, index, rotation.float()), kelvin)
 
     def _index(self, sample: np.ndarray, start: np.ndarray, rows: np.ndarray) -> Tensor:
         """Return where in `positions` windows lie [B, L, k] that begin at frames [B].

@@ -1,7 +1,7 @@
 """The game of critics and generator over windows of free runs.
 
 Where the ions of a cell see each other, whole cells run freely, from whole cells of the data, and
-the critics judge single ions of them.
+the critics judge each ion of them, with what it sees of the others.
 """
 
 from typing import Any
@@ -31,10 +31,8 @@ class Adversarial(Objective):
     settings : AdversarialSettings
     generator : Generator
     real : Batches
-        Windows that the critics judge.
-    starts : Batches
-        Windows from whose ends free runs begin, of `particles_per_sample` of the generator; with
-        the particles of all their samples as many as `real` has.
+        Windows of `particles_per_sample` of the generator: those that the critics judge, and those
+        from whose ends free runs begin.
     records : int
         Displacements in a window judged.
     covariances : dict of int to array, [3, records]
@@ -50,7 +48,6 @@ class Adversarial(Objective):
         settings: AdversarialSettings,
         generator: Generator,
         real: Batches,
-        starts: Batches,
         *,
         records: int,
         covariances: dict[int, np.ndarray],
@@ -58,13 +55,17 @@ class Adversarial(Objective):
     ) -> None:
         self.weight = settings.weight
         self._settings, self._generator, self._processes = settings, generator, processes
-        self._real, self._starts, self._records = real, starts, records
+        self._real, self._records = real, records
+        view = generator.neighbour_view()
+        # Critics judge each ion of a whole cell, or a sample of ions together.
+        self._ions = 1 if view is None else real.windows.k
         self._loss = LOSSES[settings.loss](settings.penalty)
         self._critics: list[Critic] = [
             CRITICS[settings.critic](
                 records=records,
                 covariance=covariances[stride],
-                particles=real.windows.k,
+                particles=real.windows.k // self._ions,
+                view=view,
                 width=settings.width,
                 stride=stride,
                 waves=generator.lattice_phases(),
@@ -104,11 +105,14 @@ class Adversarial(Objective):
         with torch.no_grad():
             fake = self._fake(step, purpose)
         loss = fake.new_zeros((), dtype=torch.float32)
-        most = max(batches.size for batches in self._judged)
-        mix = torch.rand(most, generator=self._real.rng(step, purpose + " mix"))
+        mix = torch.rand(
+            max(b.size * self._ions for b in self._judged),
+            generator=self._real.rng(step, purpose + " mix"),
+        )
         pairs = self._pairs(step, purpose, fake)
         for critic, batches, (real, made) in zip(self._critics, self._judged, pairs, strict=True):
-            share = batches.mine(mix[: batches.size])
+            share = torch.unflatten(mix[: batches.size * self._ions], 0, (-1, self._ions))
+            share = batches.mine(share).flatten()
             loss = loss + self._loss.critic(critic, real, made.detach(), share)
         torch.autograd.backward(loss)
         # All ranks see the same numbers, so that all of them stop or none.
@@ -158,33 +162,29 @@ class Adversarial(Objective):
 
     def _fake(self, step: int, purpose: str) -> Tensor:
         """Return free-run positions [B, n + 1, k, 3]; the gradient flows through the last n."""
-        generator, starts = self._generator, self._starts
+        generator, starts = self._generator, self._real
         rng = starts.rng(step, purpose)
         state, start = self._begin(step, purpose, rng)
         per_step = generator.records_per_step
         # As long as the longest window of a critic.
         wanted = self._records * max(self._settings.strides)
 
-        def noise(steps: int) -> Tensor:
-            drawn = torch.randn(steps, starts.size, generator.noise_size, generator=rng)
-            return starts.mine(drawn, dim=1)
+        def noise(steps: int, part: str) -> Tensor:
+            drawn = starts.normals(step, f"{purpose} {part}", steps, generator.noise_size)
+            return drawn.swapaxes(0, 1)
 
         unseen = int(torch.randint(_UNSEEN_RECORDS // per_step + 1, (1,), generator=rng))
         if unseen and generator.history_records:
             with torch.no_grad():
-                moved, state = generator.advance(state, noise(unseen))
+                moved, state = generator.advance(state, noise(unseen, "unseen"))
                 start = start + moved.sum(0)
-        moved, _ = generator.advance(state, noise(-(-wanted // per_step)))
+        moved, _ = generator.advance(state, noise(-(-wanted // per_step), "seen"))
         path = torch.cat([start[None].double(), moved[:wanted].double()]).cumsum(0)
-        path = path.swapaxes(0, 1)  # [B, n + 1, k, 3]
-        if path.shape[2] == self._real.windows.k:
-            return path
-        # Single ions of whole cells.
-        return path.swapaxes(1, 2).flatten(0, 1)[:, :, None]
+        return path.swapaxes(0, 1)  # [B, n + 1, k, 3]
 
     def _begin(self, step: int, purpose: str, rng: torch.Generator) -> tuple[State, Tensor]:
         """Return start states and positions [B, k, 3]."""
-        generator, starts = self._generator, self._starts
+        generator, starts = self._generator, self._real
         if not generator.history_records:
             uniform = torch.rand(starts.size, generator.start_size, generator=rng)
             return generator.start(starts.mine(uniform))

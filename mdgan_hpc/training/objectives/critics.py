@@ -1,8 +1,8 @@
 """Critics: networks that judge windows of positions.
 
-A critic first turns positions into features (displacements in units of their deviation and, where
-there is a lattice, cosines and sines of the place), then judges these. Penalties act on the
-features.
+A critic first turns positions into features (displacements in units of their deviation; where
+there is a lattice, cosines and sines of the place; where ions see each other, what they see), then
+judges these. Penalties act on the features.
 """
 
 import math
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mdgan_hpc.models.latent import dense
+from mdgan_hpc.models.neighbours import NeighbourView
 from mdgan_hpc.models.principal import principal_components
 
 _SLOPE = 0.2
@@ -28,12 +29,14 @@ class Critic(nn.Module):
     covariance : array, [3, L]
         Autocovariance of the displacements between two rows along x, y, z, Angstrom^2.
     particles : int
-        k.
+        k, judged together.
     width : int
     stride : int
         Records from one row of the window to the next.
     waves : Tensor, [3, m], optional
         Phases (radian per Angstrom) of the reciprocal lattice vectors.
+    view : NeighbourView, optional
+        How ions of whole cells see each other.
     """
 
     scales: Tensor
@@ -48,13 +51,16 @@ class Critic(nn.Module):
         width: int,
         stride: int,
         waves: Tensor | None,
+        view: NeighbourView | None = None,
     ) -> None:
         super().__init__()
-        self.records, self.stride = records, stride
+        self.records, self.stride, self._particles, self._view = records, stride, particles, view
         scales = torch.from_numpy(covariance[:, 0] ** 0.5).float()
         self.register_buffer("scales", scales)
         self.register_buffer("waves", waves)
-        channels = particles * (3 if waves is None else 3 + 2 * waves.shape[1])
+        each = 3 + (0 if waves is None else 2 * waves.shape[1])
+        each += 0 if view is None else view.scales[0].numel()
+        channels = particles * each
         self._learn(covariance)
         self.judge = self._network(channels, width)
 
@@ -69,12 +75,16 @@ class Critic(nn.Module):
         return displacements.to(self.scales.dtype) / self.scales
 
     def features(self, positions: Tensor) -> Tensor:
-        """Turn positions [B, L + 1, k, 3] into features [B, channels, L]."""
+        """Turn positions [B, L + 1, K, 3] into features [B K / k, channels, L]."""
         parts = [self._moved(positions[:, 1:] - positions[:, :-1])]
         if self.waves is not None:
             phase = (positions[:, 1:] @ self.waves.to(positions.dtype)).float()
             parts += [phase.cos(), phase.sin()]
-        return torch.cat(parts, -1).flatten(2).swapaxes(1, 2)
+        if self._view is not None:
+            parts.append(self._view.of_positions(positions[:, 1:]).to(parts[0].dtype))
+        every = torch.cat(parts, -1).swapaxes(1, 2)  # [B, K, L, channels of one]
+        together = torch.unflatten(every, 1, (-1, self._particles)).flatten(0, 1)
+        return together.transpose(1, 2).flatten(2).swapaxes(1, 2)
 
     def forward(self, features: Tensor) -> Tensor:
         """Judge features [B, channels, L]; return [B]."""
