@@ -139,9 +139,7 @@ def train(
                 sweep(folder)
                 sweep(folder / CHECKPOINTS)
             together(processes, lambda: _refuse_other_training(folder, record))
-            if processes.device.type == "cpu":
-                _log.info("%s", chosen.text)
-            _train(settings, dataset, folder, record, processes, stop)
+            _train(settings, dataset, folder, record, processes, stop, chosen.text)
     return folder / MODEL_NAME
 
 
@@ -163,6 +161,7 @@ def _train(
     record: dict[str, Any],
     processes: Processes,
     stop: StopRequest,
+    threads: str,
 ) -> None:
     """Build, go on from the newest checkpoint if there is one, run, and write the model."""
     trainer = build_trainer(config, data, processes, replica=record["replica"])
@@ -172,6 +171,8 @@ def _train(
     processes.barrier()
     _go_on(trainer, folder)
     _log.info("%s", _first_line(trainer, data))
+    if processes.device.type == "cpu":
+        _log.info("%s", threads)
     evaluation = _evaluation(trainer, data)
     run_loop(trainer, folder, stop, _evaluate(trainer, evaluation))
     record["training_time_s"] = round(trainer.seconds, 1)
