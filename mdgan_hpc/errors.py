@@ -3,8 +3,6 @@
 Every error carries the exit status of the command it ends.
 """
 
-import signal
-
 EXIT_DATA = 1
 EXIT_USAGE = 2
 #: The program itself is at fault: EX_SOFTWARE of sysexits.h.
@@ -81,6 +79,8 @@ class SignalledInterrupt(KeyboardInterrupt):
     """
 
     def __init__(self, number: int) -> None:
+        import signal  # here, since every command loads this module
+
         self.number, self.exit_status = number, 128 + number
         super().__init__(f"Ended by {signal.Signals(number).name}")
 

@@ -8,7 +8,6 @@ overrides.
 """
 
 import contextlib
-import logging
 import os
 import sys
 import time
@@ -24,8 +23,6 @@ from mdgan_hpc.errors import (
     SignalledInterrupt,
     StoppedError,
 )
-
-_log = logging.getLogger(__name__)
 
 _LAUNCHERS: dict[str, tuple[str, str, str]] = {
     # launcher: variables of rank, number of ranks, rank on this host
@@ -112,7 +109,9 @@ def warn_of_unseen_gpus(seen: bool) -> None:
     """Tell once that GPUs were given to this job and PyTorch sees none of them."""
     given = gpus_given()
     if given and not seen:
-        _log.warning(
+        import logging  # here, since every command loads this module
+
+        logging.getLogger(__name__).warning(
             "This job was given GPUs (%s), but PyTorch sees none: it computes on processors. Check "
             "the driver, that PyTorch was built for these GPUs, and --nv or --rocm of a container.",
             given,

@@ -1,15 +1,12 @@
-"""What the commands share: options made from configurations, the error guard, messages."""
+"""What the commands share: options made from configurations, the error guard."""
 
 import dataclasses
-import logging
 import math
-import sys
 import time
 import types
 import typing
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, redirect_stdout
+from collections.abc import Callable
+from contextlib import nullcontext, redirect_stdout
 from io import StringIO
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -18,7 +15,7 @@ import click
 from click.core import ParameterSource
 
 from mdgan_hpc import __version__
-from mdgan_hpc.errors import DataWarning, LaunchError, UsageError
+from mdgan_hpc.errors import LaunchError, UsageError
 from mdgan_hpc.parallel import Launch, detect_launch, leave, run_together
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -46,9 +43,10 @@ def command(name: str) -> Callable[[Callable[..., None]], click.Command]:
 
     def decorate(function: Callable[..., None]) -> click.Command:
         def guarded(debug: bool, **arguments: object) -> None:
+            from mdgan_hpc.cli.messages import messages_shown
             from mdgan_hpc.stopping import ended_by_signals
 
-            with messages_shown(), ended_by_signals():
+            with messages_shown(first=_launch().rank == 0), ended_by_signals():
                 run_together(lambda: function(**arguments), debug=debug)
 
         guarded.__doc__ = function.__doc__
@@ -93,50 +91,6 @@ def say(line: str) -> None:
     from mdgan_hpc.report.numbers import plain_text
 
     click.echo(plain_text(line))
-
-
-class _OnStandardError(logging.Handler):
-    def emit(self, record: logging.LogRecord) -> None:
-        if _launch().rank == 0:
-            prefix = "Warning: " if record.levelno >= logging.WARNING else ""
-            _tell(f"{prefix}{record.getMessage()}")
-
-
-def _tell(line: str) -> None:
-    """Write a line on standard error, above a progress bar if there is one."""
-    bars = sys.modules.get("tqdm")
-    with bars.tqdm.external_write_mode(file=sys.stderr) if bars else nullcontext():
-        click.echo(line, err=True)
-
-
-@contextmanager
-def messages_shown() -> Iterator[None]:
-    """Show what the package logs, and warnings as one line each, on standard error.
-
-    What all ranks of a launch log is shown by the first.
-    """
-    logger = logging.getLogger("mdgan_hpc")
-    handler, level, show = _OnStandardError(), logger.level, warnings.showwarning
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    warnings.showwarning = _one_line_warning
-    try:
-        yield
-    finally:
-        warnings.showwarning = show
-        logger.setLevel(level)
-        logger.removeHandler(handler)
-
-
-def _one_line_warning(
-    message: Warning | str, category: type[Warning], *_rest: Any, **_named: Any
-) -> None:
-    """Tell what concerns the data; what libraries warn developers of is left to --debug."""
-    if issubclass(category, DataWarning):
-        if _launch().rank == 0:
-            _tell(f"Warning: {message}")
-    else:
-        logging.getLogger("mdgan_hpc").debug("%s: %s", category.__name__, message)
 
 
 def options_of(

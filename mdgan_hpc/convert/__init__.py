@@ -3,14 +3,11 @@
 `convert` is the conversion from Python; `mdgan-convert` calls the same.
 """
 
-import logging
 import sys
 from pathlib import Path
 
 from mdgan_hpc import CallableRoom
 from mdgan_hpc.convert.settings import ConvertConfig, Drift, SourceKind
-
-_log = logging.getLogger(__name__)
 
 __all__ = ["ConvertConfig", "convert"]
 
@@ -52,15 +49,17 @@ def convert(
     --------
     >>> convert("run1", "run1.h5", select="Li")  # doctest: +SKIP
     """
+    import logging  # here, as below: every start of mdgan-convert loads this module
+
     from mdgan_hpc.convert.conversion import convert_run
 
     options = locals()
-    for name in ("source", "output", "force", "silent", "convert_run"):
+    for name in ("source", "output", "force", "silent", "convert_run", "logging"):
         del options[name]
     config = ConvertConfig(source=options.pop("source_kind"), **options)
     summary = convert_run(source, output, config, force=force, silent=silent)
     for note in summary.notes:
-        _log.info("%s: %s", source, note)
+        logging.getLogger(__name__).info("%s: %s", source, note)
     return Path(output)
 
 

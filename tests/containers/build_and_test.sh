@@ -9,14 +9,21 @@ python=.venv/bin/python
 tests/containers/install_apptainer.sh
 tests/cluster/install.sh
 begin=$SECONDS
+answers() { "$python" -c 'import sys, urllib.request as web; web.urlopen(sys.argv[1], timeout=20)' "$1" 2>/dev/null; }
 # The image's Python is Debian's 3.11: wheels can be fetched by the same version only.
 if "$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'; then
     index=https://download.pytorch.org/whl/cpu
-    answers='import sys, urllib.request as web; web.urlopen(sys.argv[1], timeout=20)'
-    "$python" -c "$answers" $index 2>/dev/null || index=""
+    answers $index || index=""
     containers/wheels.sh "$python" $index
 fi
-APPTAINER="$python tests/containers/as_container_root.py apptainer" containers/build.sh cpu "$@"
+# Where Debian's archive of one day cannot be reached: the mirror that this machine uses, as it is today.
+mirror=$(sed -n 's/^ *MIRROR=//p' containers/mdgan-cpu.def)
+if ! answers "$mirror/dists/bookworm/Release"; then
+    mirror=$(sed -n 's/^URIs: *//p' /etc/apt/sources.list.d/debian.sources | head -1)
+    echo "the snapshot does not answer: base from $mirror"
+fi
+APPTAINER="$python tests/containers/as_container_root.py apptainer" \
+    containers/build.sh cpu --build-arg MIRROR="$mirror" "$@"
 echo "image built in $((SECONDS - begin)) s"
 chmod 666 /dev/fuse # as udev does; an ordinary user mounts the image through it
 export MDGAN_TEST_IMAGE=$PWD/mdgan-cpu.sif CI=true # nothing is skipped for want of a program

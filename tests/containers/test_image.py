@@ -65,7 +65,7 @@ def test_labels_name_versions_and_commit() -> None:
 
 
 def test_each_command_is_an_app_and_runs_from_the_runscript() -> None:
-    for name in ("convert", "train", "generate", "msd", "report"):
+    for name in ("convert", "train", "generate", "msd", "report", "sites"):
         assert "Example" in apptainer("run", "--app", name, IMAGE, "--help").stdout
         assert "Example" in apptainer("run", IMAGE, f"mdgan-{name}", "--help").stdout
 
