@@ -75,6 +75,11 @@ class Unwrapper:
         Cell vectors along which the coordinates are folded.
     mean_cell : array, [3, 3], optional
         Of a changing cell, Angstrom.
+
+    Raises
+    ------
+    UsageError
+        If there is something to unfold, and no direction to do it in.
     """
 
     def __init__(
@@ -92,6 +97,13 @@ class Unwrapper:
         self._last: np.ndarray | None = None  # [N, 3] as in the file, or its fractions
         self._images: np.ndarray | float = 0.0  # [N, 3] whole cell vectors crossed
         self._first_jump = ""
+        self._n_left = 0  # jumps along vectors that are not periodic
+        if unwrap and not self._periodic.any():
+            raise UsageError(
+                "--unwrap needs a periodic cell, and no direction of it is periodic",
+                where=where,
+                remedy="leave --unwrap away",
+            )
 
     def apply(
         self, positions: np.ndarray, cells: np.ndarray | None, steps: np.ndarray
@@ -128,7 +140,9 @@ class Unwrapper:
     def _unfolded(self, positions: np.ndarray, cells: np.ndarray) -> np.ndarray:
         fractions = positions @ np.linalg.inv(cells)
         before = fractions[:1] if self._last is None else self._last[None]
-        crossed = np.rint(np.diff(fractions, axis=0, prepend=before)) * self._periodic
+        jumps = np.rint(np.diff(fractions, axis=0, prepend=before))
+        crossed = jumps * self._periodic
+        self._n_left += int(np.count_nonzero(jumps - crossed))
         self._last = fractions[-1].copy()
         images = self._images + np.cumsum(crossed, axis=0)
         self._images = images[-1].copy()
@@ -157,6 +171,13 @@ class Unwrapper:
 
     def finish(self) -> None:
         """Warn of folded input that was not unfolded."""
+        if self._n_left:
+            warnings.warn(
+                f"{self.where}: atoms jump {self._n_left} times by a cell vector along which the "
+                "file says that the cell is not periodic; they are left as they are",
+                DataWarning,
+                stacklevel=2,
+            )
         if self.n_jumps and not self.unwrap:
             warnings.warn(
                 f"{self.where}: atoms jump by a cell vector {self.n_jumps} times (first "

@@ -10,7 +10,7 @@ import pytest
 from tests.support.chaos import stages
 from tests.support.chaos.stages import COUNT, SEED, Stages
 
-NAMES = ("convert", "msd", "generate", "workers", "train", "ensemble", "report")
+NAMES = ("convert", "msd", "generate", "workers", "train", "ensemble", "report", "sites")
 #: Of 50: a stage that starts processes of its own, or several ranks, takes a dozen times as long.
 FEW = {("workers", 1): 10, ("ensemble", 1): 10, ("ensemble", 2): 5, ("report", 2): 15}
 

@@ -454,3 +454,29 @@ def test_forms_of_numbers(tmp_path, form):
     told = [[[float(format(v, form)) for v in p] for p in frame] for frame in x]
     converted(tmp_path / "a.dump", tmp_path / "a.h5", **OPTIONS)
     np.testing.assert_array_equal(positions(tmp_path / "a.h5").astype("f4"), np.float32(told))
+
+
+def test_a_column_named_twice_is_refused(tmp_path):
+    x = walk(5, 2, pace=0.05)
+    rows = [[[k + 1, 1, *frame[k], 0.0] for k in range(2)] for frame in x]
+    text = "".join(dump_frame(i, r, "id type xu xu yu zu") for i, r in enumerate(rows))
+    (tmp_path / "a.dump").write_text(text)
+    with pytest.raises(DataError, match="names the column xu twice"):
+        converted(tmp_path / "a.dump", tmp_path / "a.h5", **OPTIONS)
+
+
+def test_unwrapping_where_the_box_is_not_periodic(tmp_path):
+    """Refused without a periodic direction; told where atoms jump along one that is not."""
+    x = walk(60, 4, pace=0.5)
+    rows = [[[k + 1, 1, *(frame[k] % 10.0)] for k in range(4)] for frame in x]
+
+    def convert(flags):
+        frames = [dump_frame(i, r, "id type x y z", flags=flags) for i, r in enumerate(rows)]
+        (tmp_path / "a.dump").write_text("".join(frames))
+        return converted(tmp_path / "a.dump", tmp_path / "a.h5", unwrap=True, **OPTIONS)[1]
+
+    with pytest.raises(UsageError, match="no direction of it is periodic"):
+        convert("ff ff ff")
+    assert any("not periodic; they are left as they are" in told for told in convert("pp pp ff"))
+    found = positions(tmp_path / "a.h5")
+    np.testing.assert_allclose(moved(found)[..., :2], moved(x)[..., :2], atol=1e-4)

@@ -42,6 +42,15 @@ def test_same_as_ase(tmp_path):
         np.testing.assert_array_equal(t.species, theirs[0].numbers)
 
 
+def test_a_blank_title(tmp_path):
+    x = walk(20, pace=0.3)
+    blank = xdatcar_header().replace("LiO\n", " \n", 1)
+    check(write_xdatcar(tmp_path / "X", x, header=blank), x)
+    frames = [xdatcar_frame(i + 1, frame / 10 % 1) for i, frame in enumerate(x)]
+    (tmp_path / "X").write_text("".join(blank + frame for frame in frames))
+    check(tmp_path / "X", x)
+
+
 @pytest.mark.parametrize("first_touches", [True, False])
 def test_columns_that_touch(tmp_path, first_touches):
     x = walk(30, pace=0.2)

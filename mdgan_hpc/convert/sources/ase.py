@@ -209,10 +209,8 @@ def foreign_run(path: Path, config: ConvertConfig, file: AtomsFile) -> ForeignRu
     """
     if config.species:
         raise UsageError("--species names the types of a LAMMPS dump", where=path)
-    if config.unwrap and not (file.all_cells and file.periodic.any()):
+    if config.unwrap and not file.all_cells:
         what = "some frames have none" if file.some_cell else "it has none"
-        if file.all_cells:
-            what = "no direction of it is periodic"
         raise UsageError(
             f"--unwrap needs three cell vectors in every frame, and {what}",
             where=path,

@@ -142,6 +142,9 @@ class DumpFile:
         """Take what is constant from a frame; raises `TornFrame` if it is damaged."""
         self.n_atoms, self.periodic = first.n_atoms, first.periodic
         self._columns = first.columns
+        twice = [name for name in first.columns if first.columns.count(name) > 1]
+        if twice:
+            raise DataError(f"names the column {twice[0]} twice", where=self.path)
         self._choose_coordinates()
         self._ids, self._order = self._reference_order(first)
         self._types = self._kinds(first)

@@ -61,6 +61,14 @@ class _Frame:
     torn: str = ""
 
 
+def _titled_header(rows: list[str]) -> _Header:
+    """Read the lines of a header whose first, the title, may have been blank."""
+    try:
+        return _header(rows)
+    except (ValueError, IndexError):
+        return _header(["", *rows])
+
+
 def _header(rows: list[str]) -> _Header:
     """Read the lines of a header; ValueError if it is damaged."""
     if not 6 <= len(rows) <= _HEADER_LINES or any(CUT in row for row in rows):
@@ -199,7 +207,7 @@ class XdatcarFile:
             damaged = lost = False
             if before:
                 try:
-                    header = _header(before)
+                    header = _titled_header(before)
                 except (ValueError, IndexError, OverflowError):
                     damaged, lost = True, not all(map(_is_row, before))
             before = []

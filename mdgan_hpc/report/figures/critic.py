@@ -50,7 +50,7 @@ def auc(found: Comparison, critic: CriticResult, folder: Path) -> Drawn:
         plot,
         folder,
         "critic",
-        "Can a classifier tell generated ions from those of the MD?",
+        "How well a classifier tells generated ions from those of the MD",
         "A small network is trained to tell generated windows from MD ones and judged on an MD "
         "run and generated ions that it never saw. AUC: how often it takes the generated one of a "
         "pair for generated: 0.5 where it cannot tell. Bars: standard errors.",

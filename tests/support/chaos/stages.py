@@ -20,6 +20,7 @@ from mdgan_hpc.results import load_results
 from mdgan_hpc.trajectory import TrajectoryWriter
 from tests.support.chaos.commands import Forked
 from tests.support.commands import run as run_here
+from tests.support.lattices import lattice_gas, write_cubic
 from tests.support.runs import underdamped
 from tests.support.transition import cubic, make
 
@@ -99,6 +100,14 @@ def model(path: Path) -> Path:
     return path
 
 
+def crystal(path: Path, seed: int) -> Path:
+    """Ions that jump on a cubic lattice."""
+    rng = np.random.default_rng(seed)
+    sites = 4.0 * lattice_gas(3, 8, 1, 600, 2, rng)[:, 0]
+    positions = sites + rng.normal(0, 0.1, sites.shape)
+    return write_cubic(path, positions, 3, 4.0, interval=0.05)
+
+
 def litter(folder: Path) -> list[str]:
     """Claims and temporary files that are left."""
     return [str(p) for p in folder.rglob(".*") if is_temporary(p.name)]
@@ -111,6 +120,12 @@ def positions(path: Path) -> bytes:
 
 def curves(path: Path) -> bytes:
     return np.asarray(load_results(path)["curves"]["msd"]).tobytes()
+
+
+def jumps(folder: Path) -> bytes:
+    """The rates of jumps, and that no figure is torn."""
+    whole_figures(folder / "figures")
+    return np.asarray(load_results(folder / "out.json")["kinds"]["rate_per_ps"]).tobytes()
 
 
 def weights(folder: Path) -> bytes:
@@ -145,7 +160,7 @@ class Stages:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.a, self.b = trajectory(folder / "a.h5", 1), trajectory(folder / "b.h5", 2)
-        self.model = model(folder / "model.pt")
+        self.model, self.gas = model(folder / "model.pt"), crystal(folder / "gas.h5", 1)
         sets = [word for item in TRAIN for word in ("--set", item)]
         train = ["train", "--data", self.a, "--data", self.b, "--out", "out", *sets]
         report = ["report", "--md", self.a, "--generated", self.b, "-o", "out"]
@@ -158,6 +173,7 @@ class Stages:
             "train": train,
             "ensemble": [*train, "--replicas", 2],
             "report": report,
+            "sites": ["sites", self.gas, "-o", "out.json", "--figures", "figures", "--force"],
         }
         self.lines = {stage: [str(word) for word in line] for stage, line in lines.items()}
         self._read = {
@@ -168,6 +184,7 @@ class Stages:
             "train": lambda f: weights(f / "out"),
             "ensemble": lambda f: weights(f / "out"),
             "report": lambda f: report_numbers(f / "out"),
+            "sites": jumps,
         }
         self._whole: dict[tuple[str, int], tuple[bytes, float]] = {}
 
