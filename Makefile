@@ -79,8 +79,8 @@ test: .venv/installed
 test-slow: .venv/installed
 	$(TEST) --dist load -m slow tests/training/test_known_answers.py
 
-# Inputs damaged by chance, kills, writers at once: less than half an hour of two cores. In full, for
-# an hour: MDGAN_DAMAGED_INPUTS=5000 MDGAN_CHAOS=50 make test-chaos. Others: MDGAN_CHAOS_SEED=2
+# Inputs damaged by chance, kills, writers at once: less than half an hour of two cores. More inputs:
+# MDGAN_DAMAGED_INPUTS=5000 make test-chaos. Others: MDGAN_CHAOS_SEED=2
 test-chaos: .venv/installed
 	$(TEST) --dist worksteal -rP --show-capture stdout -m chaos tests/chaos
 

@@ -53,7 +53,7 @@ def open_file(path: Path, *, remedy: str = "") -> h5py.File:
             raise
         return file
     except (*_FAILURES, MemoryError) as error:
-        if "lock" in str(error):
+        if "unable to lock" in str(error):
             raise DataError(
                 "is locked by another program, which writes or holds it",
                 where=path,

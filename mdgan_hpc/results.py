@@ -210,7 +210,7 @@ def _write_group(group: Any, tree: Tree) -> None:
         if value is None:
             group[name] = h5py.Empty("f8")
         elif isinstance(value, str):
-            group.create_dataset(name, data=value, dtype=h5py.string_dtype())
+            group.create_dataset(name, data=_encodable(value), dtype=h5py.string_dtype())
         elif isinstance(value, Sequence) and np.asarray(value, object).size == 0:
             group[name] = np.zeros(0)
         elif isinstance(value, list | tuple) and np.asarray(value[0]).dtype.kind not in "biuf":
@@ -224,7 +224,12 @@ def _write_group(group: Any, tree: Tree) -> None:
 
 def _escaped(name: str) -> str:
     """HDF5 takes a slash in a name for a path, and one at its begin for the root of the file."""
-    return name.replace("%", "%25").replace("/", "%2F")
+    return _encodable(name).replace("%", "%25").replace("/", "%2F")
+
+
+def _encodable(text: str) -> str:
+    """Return a text with escapes for the bytes of a file name that are no text."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _named(name: str) -> str:

@@ -3,6 +3,7 @@
 Work that cannot be saved half done is ended by the same signals as by a Ctrl-C.
 """
 
+import _thread
 import logging
 import math
 import os
@@ -51,9 +52,12 @@ def ended_by_signals() -> Iterator[None]:
             return
         last = -math.inf
         number = getattr(told.exc_value, "number", signal.SIGINT)
-        again = threading.Timer(_AGAIN_S, os.kill, (os.getpid(), number))
-        again.daemon = True
-        again.start()
+        # Not before this function ends, which would not hear it either: `threading` waits in it
+        # for its threads to begin, on a busy machine for longer.
+        here = _thread.allocate_lock()
+        here.acquire()
+        _thread.start_new_thread(_send_again, (number, here))
+        here.release()
 
     before_us, sys.unraisablehook = sys.unraisablehook, ignored
     ours = [n for n in _ENDING if signal.getsignal(n) is signal.SIG_DFL]
@@ -65,6 +69,13 @@ def ended_by_signals() -> Iterator[None]:
         for number in ours:
             signal.signal(number, signal.SIG_DFL)
         sys.unraisablehook = before_us
+
+
+def _send_again(number: int, busy: _thread.LockType) -> None:
+    with busy:
+        pass
+    time.sleep(_AGAIN_S)
+    os.kill(os.getpid(), number)
 
 
 class StopRequest:

@@ -234,6 +234,15 @@ def test_complete_records_of_an_incomplete_file_are_analysed(desk: Path) -> None
     told = run("mdgan-msd", "growing.h5", "-o", "whole.json", cwd=desk, status=1)
     assert "is incomplete: " in told.stderr
     assert "--incomplete" in told.stderr
+    # A report and a search for sites are of finished files; they say what to use instead.
+    for line in (
+        ("mdgan-report", "--md", "run1.h5", "--generated", "growing.h5", "-o", "report"),
+        ("mdgan-sites", "growing.h5", "-o", "sites.json"),
+    ):
+        told = run(*line, cwd=desk, status=1)
+        assert told.stderr.count("\n") == 1, told.stderr
+        assert "use mdgan-msd --incomplete" in told.stderr
+    assert not (desk / "report").exists()
     told = run("mdgan-msd", "growing.h5", "-o", "part.json", "--incomplete", cwd=desk)
     assert f"{rows} complete records of {len(particles)} particles" in told.stderr
     with Trajectory(desk / "growing.h5", incomplete_ok=True) as growing:

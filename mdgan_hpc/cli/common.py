@@ -43,9 +43,10 @@ def command(name: str) -> Callable[[Callable[..., None]], click.Command]:
 
     def decorate(function: Callable[..., None]) -> click.Command:
         def guarded(debug: bool, **arguments: object) -> None:
-            from mdgan_hpc.cli.messages import messages_shown
+            from mdgan_hpc.cli.messages import any_name_shown, messages_shown
             from mdgan_hpc.stopping import ended_by_signals
 
+            any_name_shown()
             with messages_shown(first=_launch().rank == 0), ended_by_signals():
                 run_together(lambda: function(**arguments), debug=debug)
 

@@ -1,5 +1,6 @@
 """What the package logs and warns of, on standard error; loaded when a command begins to work."""
 
+import io
 import logging
 import sys
 import warnings
@@ -40,6 +41,13 @@ def messages_shown(*, first: bool) -> Iterator[None]:
         warnings.showwarning = show
         logger.setLevel(level)
         logger.removeHandler(handler)
+
+
+def any_name_shown() -> None:
+    """Let names of files that are no text in the terminal's encoding be printed, with escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _one_line_warning(

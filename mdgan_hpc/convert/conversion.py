@@ -309,7 +309,7 @@ def _in_range(frames: Iterator[Frames], records: str) -> Iterator[Frames]:
         rows = (piece.record >= start) & (piece.record < stop)
         if rows.any():
             yield piece[rows]
-        if piece.record[-1] >= stop:
+        if piece.record[-1] >= stop - 1:
             return
 
 

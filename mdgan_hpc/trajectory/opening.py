@@ -16,6 +16,8 @@ from mdgan_hpc.errors import DataError
 from mdgan_hpc.inputs import parse_json
 from mdgan_hpc.trajectory import layout
 
+#: Rows of what should not change with time that are looked at.
+_ROWS_COMPARED = 64
 _MADE_BY = "a trajectory made by mdgan-convert or mdgan-generate is needed"
 
 
@@ -90,12 +92,12 @@ class Elements:
         return hdf5.numbers(self.group, f"{element}/value", shape)
 
     def first_row(self, element: str) -> np.ndarray | None:
-        """Return the first record [N] of an element that all particles have, or None.
+        """Return the first record [N] of an element that all particles keep, or None.
 
         Raises
         ------
         DataError
-            If it is not of N numbers, or one of them is not finite.
+            If it is not of N numbers, one of them is not finite, or they change with time.
         """
         found, n = hdf5.find(self.group, element), self.n_atoms
         if found is None:
@@ -103,6 +105,7 @@ class Elements:
         if isinstance(found, h5py.Group):
             dataset = hdf5.numbers(found, "value", (self.n_records, n))
             row = hdf5.read(dataset, 0)
+            _require_constant(dataset, row)
         else:
             dataset = hdf5.numbers(self.group, element, (n,))
             row = hdf5.read(dataset)
@@ -246,6 +249,25 @@ class Elements:
         if not isinstance(found, str):
             raise DataError("is no text", where=where)
         return parse_json(found, where)
+
+
+def _require_constant(dataset: h5py.Dataset, first: np.ndarray) -> None:
+    """Compare rows from all over a dataset [T, N] with its first.
+
+    Raises
+    ------
+    DataError
+    """
+    with hdf5.damage_told(dataset):
+        if dataset.is_virtual or dataset.id.get_storage_size() == 0:
+            return  # written as one row for all records
+    for record in np.unique(np.linspace(0, len(dataset) - 1, _ROWS_COMPARED).astype(int)):
+        if not np.array_equal(hdf5.read(dataset, int(record)), first):
+            raise DataError(
+                f"differs between records 0 and {record}: the particles change, or their order",
+                where=hdf5.place(dataset),
+                remedy="write them sorted, and cut the trajectory where a particle changes",
+            )
 
 
 def _has_positions(particles: h5py.Group, name: str) -> bool:

@@ -76,6 +76,7 @@ class Trajectory:
                 )
             self._length = layout.length_factor(self._position, units[0])
             self._length_unit = layout.unit_of(self._position) or units[0]
+            self._elements.first_row("id")  # raises where particles change places
             self._selection: Selection | None = None
             if species is not None:
                 self._selection = Selection.of_species(

@@ -75,6 +75,17 @@ def require_replicas(
     _refuse_same_motion(trajectories)
 
 
+def require_different(trajectories: Sequence[Trajectory]) -> None:
+    """Refuse a run that is given twice: under another name, by a link, or as a copy.
+
+    Raises
+    ------
+    UsageError
+    """
+    _refuse_same_file(trajectories)
+    _refuse_same_motion(trajectories)
+
+
 def _told(trajectory: Trajectory) -> str:
     repeats = repeats_of(trajectory)
     return f"{' x '.join(map(str, repeats))} cells" if repeats.prod() > 1 else "one cell"

@@ -357,3 +357,32 @@ def test_provenance_of_an_input_by_absolute_path_lies_in_its_place(commands, mat
     assert any(str(material.run) in str(i) for i in load_results(out)["provenance"]["inputs"])
     with h5py.File(out) as file:
         assert material.run.parts[1] not in file
+
+
+@pytest.mark.parametrize("share", [0.01, 0.5, 0.999])
+def test_a_file_that_was_cut_is_called_damaged(commands, material, share):
+    """Not locked: HDF5 speaks of a superblock."""
+    content = material.run.read_bytes()
+    material.run.write_bytes(content[: int(share * len(content))])
+    told = commands("msd", material.run, "-o", material.folder / "new.json")
+    refused(told, "is not an HDF5 file, or is damaged")
+    assert "locked" not in told.told
+
+
+def test_names_that_are_no_text(commands, material):
+    """A name of a file system may hold any bytes; what is printed has escapes in their place."""
+    odd = material.folder / os.fsdecode(b"l\xe4uf 1 %s\n\xff")
+    odd.mkdir()
+    run = shutil.copy(material.run, odd / "run.h5")
+    for name in ("msd.json", "msd.h5"):
+        done = commands("msd", run, "-o", odd / name)
+        assert done.status == 0, done.told
+        assert "\\udcff" in done.told
+        assert "curves" in load_results(odd / name)
+    refused(commands("msd", odd / "none.h5", "-o", odd / "b.json"), "\\udcff/none.h5")
+
+
+def test_md_given_as_generated_is_refused(commands, material):
+    copy = shutil.copy(material.run, material.folder / "copy.h5")
+    line = ("--md", material.run, "--generated", copy, "-o", material.folder / "new")
+    refused(commands("report", *line), "is the same run as")

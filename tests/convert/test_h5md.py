@@ -164,3 +164,40 @@ def test_a_locked_file_is_called_locked(tmp_path):
             [sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=False
         )
     assert "is locked by another program" in done.stderr
+
+
+@pytest.mark.parametrize("element", ["id", "species", "mass"])
+def test_particles_that_change_with_time_are_refused(tmp_path, element):
+    """Rows in another order, or atoms of another kind, would be followed as if nothing were."""
+    x = walk(200, 4)
+    path = foreign(tmp_path / "a.h5", x, species=element != "species")
+    rows = np.tile([3, 8, 11, 19], (len(x), 1))
+    with h5py.File(path, "r+") as file:
+        file[f"particles/all/{element}/value"] = rows
+    with Trajectory(path) as t:
+        assert t.n_records == len(x)
+    with h5py.File(path, "r+") as file:
+        file[f"particles/all/{element}/value"][100:] = rows[100:, ::-1]
+    for read in (
+        lambda: Trajectory(path).masses if element == "mass" else Trajectory(path).species,
+        lambda: converted(path, tmp_path / "o.h5", format="h5md"),
+    ):
+        with pytest.raises(DataError, match="particles change, or their order"):
+            read()
+
+
+@pytest.mark.parametrize("units", ["nm,ps", "Angstrom,fs"])
+def test_units_that_the_file_contradicts_are_refused(tmp_path, units):
+    path = foreign(tmp_path / "a.h5", walk(20, 4))
+    with pytest.raises(UsageError, match="leave --units away"):
+        converted(path, tmp_path / "o.h5", format="h5md", units=units)
+    converted(path, tmp_path / "o.h5", format="h5md", units="Angstrom,ps")
+
+
+def test_positions_that_are_no_numbers_are_not_converted(tmp_path):
+    path = foreign(tmp_path / "a.h5", walk(20, 4))
+    with h5py.File(path, "r+") as file:
+        file["particles/all/position/value"][17:] = np.nan
+    with pytest.raises(DataError, match="record 17 has a position that is not a number"):
+        converted(path, tmp_path / "o.h5", format="h5md")
+    assert converted(path, tmp_path / "o.h5", format="h5md", records="0:17")[0].n_records == 17

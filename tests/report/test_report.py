@@ -178,7 +178,7 @@ def test_advice_and_report_count_hops_by_one_rule(tmp_path):
 def test_md_that_tells_nothing_is_refused_in_one_line(tmp_path, frames, speed, message):
     positions = speed * np.random.default_rng(0).normal(size=(frames, 4, 3)).cumsum(0)
     file = str(write(tmp_path / "md.h5", positions))
-    generated = str(write(tmp_path / "gen.h5", positions))
+    generated = str(write(tmp_path / "gen.h5", -positions))
     with pytest.raises(DataError, match=message):
         compare(ReportConfig((file,), (generated,)), SingleProcess())
 

@@ -33,7 +33,7 @@ from mdgan_hpc.convert.sources.foreign import (
     stated_times,
 )
 from mdgan_hpc.convert.streams import Files
-from mdgan_hpc.errors import DataWarning, UsageError
+from mdgan_hpc.errors import DataError, DataWarning, UsageError
 from mdgan_hpc.trajectory import Trajectory
 from mdgan_hpc.trajectory.layout import unit_of
 from mdgan_hpc.trajectory.opening import Elements
@@ -72,6 +72,7 @@ class _H5mdFile:
             self.of_lammps = str(told).lower() == "lammps"
             length, time, self._force_unit = self._units(config)
             self._trajectory = Trajectory(path, units=(length, time))
+            self._refuse_other_units(length, time)
         except BaseException:
             self._elements.file.close()
             raise
@@ -81,6 +82,20 @@ class _H5mdFile:
         self._has_velocities = self._in_step("velocity")
         self._forces = next(filter(self._in_step, ("forces", "force")), "")
         self._force_factor = self._factor_of_forces()
+
+    def _refuse_other_units(self, length: str, time: str) -> None:
+        """Refuse units on the command line that the file contradicts."""
+        for given, dataset in (
+            (length, self._elements.position),
+            (time, self._elements.of_records("time")),
+        ):
+            stated = "" if dataset is None else unit_of(dataset)
+            if given and stated and given != stated:
+                raise UsageError(
+                    f"--units says {given}, the file {stated}",
+                    where=self.path,
+                    remedy="leave --units away",
+                )
 
     def close(self) -> None:
         self._trajectory.close()
@@ -195,20 +210,36 @@ class _H5mdFile:
                 yield from self._trajectory.cells(rows)
 
     def frames(self) -> Iterator[Frames]:
-        """Yield the records in pieces."""
+        """Yield the records in pieces.
+
+        Raises
+        ------
+        DataError
+            At the first record with a position that is no number.
+        """
         source = self._trajectory
         steps, times = self.steps(), self._times_ps()
         for rows in self._slices():
             positions = source.positions(rows).astype(np.float64)
-            yield Frames(
-                np.arange(source.n_records)[rows],
-                positions,
-                steps[rows],
-                source.velocities(rows).astype(np.float64) if self._has_velocities else None,
-                source.cells(rows) if source.has_cell else None,
-                self._forces_of(rows),
-                times_ps=None if times is None else times[rows],
-            )
+            whole = np.isfinite(positions).all(axis=(1, 2))
+            bad = len(whole) if whole.all() else int(np.argmin(whole))
+            rows = slice(rows.start, rows.start + bad)
+            if bad:
+                yield Frames(
+                    np.arange(source.n_records)[rows],
+                    positions[:bad],
+                    steps[rows],
+                    source.velocities(rows).astype(np.float64) if self._has_velocities else None,
+                    source.cells(rows) if source.has_cell else None,
+                    self._forces_of(rows),
+                    times_ps=None if times is None else times[rows],
+                )
+            if bad < len(whole):
+                raise DataError(
+                    f"record {rows.stop} has a position that is not a number",
+                    where=self.path,
+                    remedy=f"leave it out: --records 0:{rows.stop}",
+                )
 
     def _forces_of(self, rows: slice) -> np.ndarray | None:
         """Return forces [t, N, 3] in eV/Angstrom, or None."""

@@ -32,6 +32,7 @@ from tests.support.chaos.texts import damage_json, damage_options, damage_text, 
 #: Shares of the stages: a report takes seconds, a training one, others a moment.
 _WEIGHTS = {
     "msd": 14,
+    "sites": 4,
     "convert": 14,
     "train": 2,
     "advise": 3,
@@ -116,7 +117,14 @@ class InputChaos:
         done = self._trajectory(path, rng)
         target = m.generated if "part" in path.name else path
         out = m.folder / rng.choice(["o.json", "o.h5"])
-        return f"{target.name}: {done}", self.commands("msd", target, "-o", out, "--species", "Li")
+        line = (target, "-o", out, "--species", "Li", *rng.choice([(), ("--incomplete",)]))
+        return f"{target.name}: {done}", self.commands("msd", *line)
+
+    def _sites(self, m: Material, rng: random.Random) -> tuple[str, Outcome]:
+        path = rng.choice([m.run, m.generated])
+        done = self._trajectory(path, rng)
+        line = (path, "-o", m.folder / rng.choice(["o.json", "o.h5"]), "--species", "Li")
+        return f"{path.name}: {done}", self.commands("sites", *line)
 
     def _convert(self, m: Material, rng: random.Random) -> tuple[str, Outcome]:
         path = rng.choice([m.run, m.mixed, m.generated])

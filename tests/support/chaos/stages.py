@@ -36,7 +36,7 @@ TRAIN = (
     *("generator.calibration_burn_in=8", "generator.calibration_records=16"),
 )
 #: Disturbances of a kind in the long suite.
-COUNT = int(os.environ.get("MDGAN_CHAOS", "25"))
+COUNT = int(os.environ.get("MDGAN_CHAOS", "50"))
 #: Of the dice: another one disturbs at other moments.
 SEED = os.environ.get("MDGAN_CHAOS_SEED", "1")
 GENERATE = ("--particles", 150, "--records", 600, "--block-particles", 64, "--seed", 1)
