@@ -221,7 +221,7 @@ class _H5mdFile:
         steps, times = self.steps(), self._times_ps()
         for rows in self._slices():
             positions = source.positions(rows).astype(np.float64)
-            whole = np.isfinite(positions).all(axis=(1, 2))
+            whole: np.ndarray = np.asarray(np.isfinite(positions).all(axis=(1, 2)))
             bad = len(whole) if whole.all() else int(np.argmin(whole))
             rows = slice(rows.start, rows.start + bad)
             if bad:
