@@ -17,7 +17,7 @@ help:
 	@echo "make demo          set up .venv, then SIESTA runs -> model -> trajectories -> D, with figures"
 	@echo "make test          set up .venv, then all tests but the long ones; JOBS=8 for eight at once"
 	@echo "make test-slow     known answers: processes whose D is known (a quarter of an hour)"
-	@echo "make test-chaos    damaged inputs, kills, two writers: thousands of each (half an hour)"
+	@echo "make test-chaos    damaged inputs, kills, two writers: thousands (over a quarter of an hour)"
 	@echo "make test-gpu      on a GPU, numbers and speed of each part (PYTHON with PyTorch, nothing installed); PIECE=training"
 	@echo "make zoo           worlds of many kinds, simulated, learned and compared (hours; docs/zoo.md)"
 	@echo "make test-cluster  every job script on a real Slurm (root, Debian)"
@@ -79,7 +79,7 @@ test: .venv/installed
 test-slow: .venv/installed
 	$(TEST) --dist load -m slow tests/training/test_known_answers.py
 
-# Inputs damaged by chance, kills, writers at once: less than half an hour of two cores. More inputs:
+# Inputs damaged by chance, kills, writers at once: more than a quarter of an hour. More inputs:
 # MDGAN_DAMAGED_INPUTS=5000 make test-chaos. Others: MDGAN_CHAOS_SEED=2
 test-chaos: .venv/installed
 	$(TEST) --dist worksteal -rP --show-capture stdout -m chaos tests/chaos

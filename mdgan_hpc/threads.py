@@ -1,9 +1,10 @@
 """How many threads a process computes on.
 
 One, unless another number is wished for: by an option, by OMP_NUM_THREADS, or by the cores of a
-task of Slurm. Steps of a small network are hundreds of operations of some microseconds: threads
-wait for each other at the end of each, and for milliseconds where others use their cores. The
-number is a rule and no measurement, so that the bits of a result do not depend on what else ran.
+task of Slurm. Steps of a small network are many operations of some microseconds: threads wait for
+each other at the end of each, and for milliseconds where others use their cores. On idle cores two
+are quicker than one, on busy ones much slower. The number is a rule and no measurement, so that the
+bits of a result do not depend on what else ran.
 """
 
 import os
@@ -61,7 +62,7 @@ def chosen_threads(
         if env.get(name):
             # OpenMP takes a list too, for nested regions: the first is ours.
             return Threads(_number(name, env[name].partition(",")[0]), name)
-    return Threads(1, "quickest for small matrices; --threads sets another number")
+    return Threads(1, "safe beside other programs; --threads sets another number")
 
 
 def _number(name: str, text: str) -> int:

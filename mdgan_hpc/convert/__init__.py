@@ -49,13 +49,14 @@ def convert(
     --------
     >>> convert("run1", "run1.h5", select="Li")  # doctest: +SKIP
     """
-    import logging  # here, as below: every start of mdgan-convert loads this module
+    options = dict(locals())
+    for name in ("source", "output", "force", "silent"):
+        del options[name]
+
+    import logging  # here: every start of mdgan-convert loads this module
 
     from mdgan_hpc.convert.conversion import convert_run
 
-    options = locals()
-    for name in ("source", "output", "force", "silent", "convert_run", "logging"):
-        del options[name]
     config = ConvertConfig(source=options.pop("source_kind"), **options)
     summary = convert_run(source, output, config, force=force, silent=silent)
     for note in summary.notes:

@@ -30,7 +30,7 @@ class Adversarial(Objective):
     ----------
     settings : AdversarialSettings
     generator : Generator
-    real : Batches
+    batches : Batches
         Windows of `particles_per_sample` of the generator: those that the critics judge, and those
         from whose ends free runs begin.
     records : int
@@ -47,7 +47,7 @@ class Adversarial(Objective):
         self,
         settings: AdversarialSettings,
         generator: Generator,
-        real: Batches,
+        batches: Batches,
         *,
         records: int,
         covariances: dict[int, np.ndarray],
@@ -55,16 +55,16 @@ class Adversarial(Objective):
     ) -> None:
         self.weight = settings.weight
         self._settings, self._generator, self._processes = settings, generator, processes
-        self._real, self._records = real, records
+        self._batches, self._records = batches, records
         view = generator.neighbour_view()
         # Critics judge each ion of a whole cell, or a sample of ions together.
-        self._ions = 1 if view is None else real.windows.k
+        self._ions = 1 if view is None else batches.windows.k
         self._loss = LOSSES[settings.loss](settings.penalty)
         self._critics: list[Critic] = [
             CRITICS[settings.critic](
                 records=records,
                 covariance=covariances[stride],
-                particles=real.windows.k // self._ions,
+                particles=batches.windows.k // self._ions,
                 view=view,
                 width=settings.width,
                 stride=stride,
@@ -73,7 +73,7 @@ class Adversarial(Objective):
             for stride in settings.strides
         ]
         # Of the data as many windows as of the free runs.
-        self._judged = [real.times(self._cuts(stride)) for stride in settings.strides]
+        self._judged = [batches.times(self._cuts(stride)) for stride in settings.strides]
         self.critics = nn.ModuleList(self._critics).to(processes.device)
         self._optimiser = torch.optim.Adam(
             self.critics.parameters(), settings.critic_learning_rate, betas=_BETAS
@@ -107,7 +107,7 @@ class Adversarial(Objective):
         loss = fake.new_zeros((), dtype=torch.float32)
         mix = torch.rand(
             max(b.size * self._ions for b in self._judged),
-            generator=self._real.rng(step, purpose + " mix"),
+            generator=self._batches.rng(step, purpose + " mix"),
         )
         pairs = self._pairs(step, purpose, fake)
         for critic, batches, (real, made) in zip(self._critics, self._judged, pairs, strict=True):
@@ -162,15 +162,15 @@ class Adversarial(Objective):
 
     def _fake(self, step: int, purpose: str) -> Tensor:
         """Return free-run positions [B, n + 1, k, 3]; the gradient flows through the last n."""
-        generator, starts = self._generator, self._real
-        rng = starts.rng(step, purpose)
+        generator, batches = self._generator, self._batches
+        rng = batches.rng(step, purpose)
         state, start = self._begin(step, purpose, rng)
         per_step = generator.records_per_step
         # As long as the longest window of a critic.
         wanted = self._records * max(self._settings.strides)
 
         def noise(steps: int, part: str) -> Tensor:
-            drawn = starts.normals(step, f"{purpose} {part}", steps, generator.noise_size)
+            drawn = batches.normals(step, f"{purpose} {part}", steps, generator.noise_size)
             return drawn.swapaxes(0, 1)
 
         unseen = int(torch.randint(_UNSEEN_RECORDS // per_step + 1, (1,), generator=rng))
@@ -184,10 +184,10 @@ class Adversarial(Objective):
 
     def _begin(self, step: int, purpose: str, rng: torch.Generator) -> tuple[State, Tensor]:
         """Return start states and positions [B, k, 3]."""
-        generator, starts = self._generator, self._real
+        generator, batches = self._generator, self._batches
         if not generator.history_records:
-            uniform = torch.rand(starts.size, generator.start_size, generator=rng)
-            return generator.start(starts.mine(uniform))
-        history = starts.draw(step, purpose + " history", generator.history_records)
+            uniform = torch.rand(batches.size, generator.start_size, generator=rng)
+            return generator.start(batches.mine(uniform))
+        history = batches.draw(step, purpose + " history", generator.history_records)
         with torch.no_grad():
             return generator.condition(history), history.positions[:, -1]
