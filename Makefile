@@ -61,11 +61,12 @@ $(DEMO)/run%.h5: | .venv/installed
 $(DEMO)/model/model.pt: $(RUNS) configs/demo.toml
 	@echo "== train"
 	@$(RUN) $(BIN)/mdgan-train configs/demo.toml $(addprefix --data ,$(RUNS)) --out $(DEMO)/model \
-	    --replicas 3 --set phase.steps=400 --set train.evaluate_every=0 --set generator.calibration_ions=256
+	    --replicas 3 --set phase.steps=340 --set train.evaluate_every=0 \
+	    --set generator.calibration_ions=256 --set generator.calibration_records=1000
 
 $(DEMO)/generated.done: $(DEMO)/model/model.pt
 	@echo "== generate"
-	@$(RUN) $(BIN)/mdgan-generate $(DEMO)/model -o $(DEMO)/generated.h5 --particles 512 --records 20000 --seed 1
+	@$(RUN) $(BIN)/mdgan-generate $(DEMO)/model -o $(DEMO)/generated.h5 --particles 512 --records 10000 --seed 1
 	@touch $@
 
 $(DEMO)/msd.json: $(DEMO)/generated.done

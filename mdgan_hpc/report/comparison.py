@@ -15,7 +15,7 @@ import numpy as np
 from mdgan_hpc.analysis.baselines import block_bootstrap, gaussian_process, linear_extrapolation
 from mdgan_hpc.analysis.dynamics import dynamics, dynamics_of_arrays, measure_dynamics, open_runs
 from mdgan_hpc.analysis.fidelity import Fidelity, FidelityResult
-from mdgan_hpc.analysis.fidelity.critic import CriticResult
+from mdgan_hpc.analysis.fidelity.critic import CriticResult, train_share
 from mdgan_hpc.analysis.fidelity.intervals import common_strides
 from mdgan_hpc.analysis.fidelity.judge import judge
 from mdgan_hpc.analysis.fit.diffusion import fit_diffusion
@@ -118,6 +118,8 @@ def compare(config: ReportConfig, communicator: Communicator) -> Comparison | No
     sites = _sites(config, label, communicator)
     others = _other_cells(cells, label, config, at_generated, communicator)
     if md is None or generated is None:
+        if config.critic:
+            train_share(communicator)
         return None
     _refuse_other_species(md, generated)
     # As many ions of both over the same time, side by side in the pictures.
@@ -156,7 +158,7 @@ def compare(config: ReportConfig, communicator: Communicator) -> Comparison | No
         density=whole.density(),
         pairs=compare_pairs(whole.md.positions, whole.md.cell, config.generated, config.species),
         verdict=generated.verdict,
-        critic=whole.critic() if config.critic else None,
+        critic=whole.critic(communicator) if config.critic else None,
     )
 
 
@@ -310,10 +312,14 @@ class _WholePaths:
             config.generated, config.species, self.records * self.md.interval_ps
         )
 
-    def critic(self) -> CriticResult:
+    def critic(self, communicator: Communicator) -> CriticResult:
         """Return whether a classifier can tell the generated ions from the MD."""
         return self.reference.critic(
-            self.free, self.free_interval_ps, ions_per_cell=self.ions_per_cell, cell=self.cell
+            self.free,
+            self.free_interval_ps,
+            ions_per_cell=self.ions_per_cell,
+            cell=self.cell,
+            communicator=communicator,
         )
 
     def baselines(

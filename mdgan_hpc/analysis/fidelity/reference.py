@@ -27,6 +27,7 @@ from mdgan_hpc.analysis.sites.lattice import Lattice
 from mdgan_hpc.analysis.sites.network import Sites
 from mdgan_hpc.crystal import Crystal
 from mdgan_hpc.errors import DataError, UsageError
+from mdgan_hpc.parallel import Communicator
 
 #: Lags (log-spaced), from one record to this share of a run.
 LAGS = 24
@@ -167,6 +168,7 @@ class Fidelity:
         ions_per_cell: int = 1,
         cell: np.ndarray | None = None,
         seed: int = 0,
+        communicator: Communicator | None = None,
     ) -> CriticResult:
         """Train critics to tell generated ions from the MD runs, judged on runs they never saw.
 
@@ -182,6 +184,8 @@ class Fidelity:
             Of the generated ions; files tell it.
         seed : int
             Of the weights and the batches of the critics.
+        communicator : Communicator, optional
+            Ranks that share the trainings; see `judge_by_critic`.
 
         Raises
         ------
@@ -205,7 +209,12 @@ class Fidelity:
         cells = [a[::own, i : i + k] for a in arrays for i in range(0, a.shape[1] - k + 1, k)]
         md = Motion([run[::stride] for run in self.runs], self.cell)
         return judge_by_critic(
-            md, Motion(cells, cell), stride * self.interval_ps, self.lattice, seed=seed
+            md,
+            Motion(cells, cell),
+            stride * self.interval_ps,
+            self.lattice,
+            seed=seed,
+            communicator=communicator,
         )
 
 

@@ -1,7 +1,13 @@
 """The area under the receiver operating characteristic curve, and its error."""
 
 import numpy as np
-from scipy.stats import rankdata
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """Return the ranks of values; ties share theirs."""
+    from scipy.stats import rankdata  # slow to load, and few commands come here
+
+    return np.asarray(rankdata(values))
 
 
 def auc_of(low: np.ndarray, high: np.ndarray) -> float:
@@ -9,7 +15,7 @@ def auc_of(low: np.ndarray, high: np.ndarray) -> float:
 
     J. A. Hanley, B. J. McNeil, Radiology 143, 29 (1982).
     """
-    ranks = rankdata(np.concatenate([low, high]))
+    ranks = _ranks(np.concatenate([low, high]))
     above = ranks[len(low) :].sum() - len(high) * (len(high) + 1) / 2
     return float(above / (len(low) * len(high)))
 
@@ -31,9 +37,9 @@ def auc_error(
     E. R. DeLong, D. M. DeLong, D. L. Clarke-Pearson, Biometrics 44, 837 (1988); with groups N. A.
     Obuchowski, Biometrics 53, 567 (1997).
     """
-    every = rankdata(np.concatenate([low, high]))
-    below = (every[len(low) :] - rankdata(high)) / len(low)  # of `low`, for each of `high`
-    above = 1 - (every[: len(low)] - rankdata(low)) / len(high)  # of `high`, for each of `low`
+    every = _ranks(np.concatenate([low, high]))
+    below = (every[len(low) :] - _ranks(high)) / len(low)  # of `low`, for each of `high`
+    above = 1 - (every[: len(low)] - _ranks(low)) / len(high)  # of `high`, for each of `low`
     total = float(below.mean())
     return float(
         np.sqrt(_variance(above - total, low_groups) + _variance(below - total, high_groups))

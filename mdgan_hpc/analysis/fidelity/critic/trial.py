@@ -17,6 +17,7 @@ from mdgan_hpc.analysis.fidelity.critic.result import CriticResult, Examples
 from mdgan_hpc.analysis.fidelity.critic.scalars import Scalars
 from mdgan_hpc.analysis.fidelity.critic.windows import Motion, Span, Windows, cut_all
 from mdgan_hpc.analysis.sites.lattice import Lattice
+from mdgan_hpc.parallel import Communicator, SingleProcess
 from mdgan_hpc.progress import Progress
 
 #: Lengths of the windows that are asked for, ps.
@@ -43,6 +44,7 @@ def judge_by_critic(
     *,
     seed: int = 0,
     silent: bool = False,
+    communicator: Communicator | None = None,
 ) -> CriticResult:
     """Train critics to tell generated from MD windows and judge them on what they never saw.
 
@@ -59,35 +61,70 @@ def judge_by_critic(
     seed : int
     silent : bool
         Show no progress.
+    communicator : Communicator, optional
+        Ranks that share the trainings: this is rank 0, the others call `train_share`.
     """
+    ranks = communicator or SingleProcess()
     runs = list(md.cells) if len(md.cells) > 1 else _halves(md.cells[0])
     spans = _spans(runs, interval_ps)
     folds = min(_FOLDS, len(runs))
-    if not spans:
-        return CriticResult(refused="too few MD ions or records for a critic")
-    if not all(np.isfinite(cell).all() for cell in made.cells):
-        return CriticResult(refused="the generated ions diverge: no critic is needed")
-    if len(made.cells) < 2 * folds or min(map(len, made.cells)) <= 2 * spans[0].records:
-        return CriticResult(refused="too few generated cells or records for a critic")
+    if refused := _refused(spans, folds, made):
+        train_share(ranks, [])
+        return CriticResult(refused=refused)
     spans = [s for s in spans if min(map(len, made.cells)) > 2 * s.records]
     sides = [Motion(runs, md.cell), _some(made, _MORE_IONS * sum(r.shape[1] for r in runs))]
     together = min(cell.shape[1] for side in sides for cell in side.cells)
     known = md.cell is not None and made.cell is not None
     scalars = Scalars(spans[-1].lags(), lattice, together - 1 if known else 0)
     seen = cut_all(sides, scalars, spans, silent=silent)
-    several = len(md.cells) > 1
+    between = min(map(len, runs)) if len(md.cells) > 1 else 0
+    trials = [
+        _Trial(windows, backward, span, folds, seed, between)
+        for span, (windows, backward) in zip(spans, seen, strict=True)
+    ]
+    scores = train_share(ranks, trials, silent=silent)
     columns, examples = [], {}
-    count = len(spans) * folds * (3 if several else 1)
-    with Progress("Critics", count, "trainings", silent=silent) as progress:
-        for span, (windows, backward) in zip(spans, seen, strict=True):
-            trial = _Trial(windows, backward, span, folds, seed, progress)
-            told, scores = trial.against_generated()
-            if several:
-                told |= trial.between_runs(min(map(len, runs)))
-            columns.append(told)
-            examples[f"{span.ps:.2g}"] = _examples(windows, scores, sides, span)
+    for trial, own in zip(trials, scores, strict=True):
+        told, of_windows = trial.result(own)
+        columns.append(told)
+        examples[f"{trial.span.ps:.2g}"] = _examples(
+            (trial.md, trial.made), of_windows, sides, trial.span
+        )
     fields: dict[str, Any] = {key: np.array([c[key] for c in columns]) for key in columns[0]}
     return CriticResult(np.array([s.ps for s in spans]), **fields, examples=examples)
+
+
+def train_share(
+    ranks: Communicator, trials: "Sequence[_Trial]" = (), *, silent: bool = False
+) -> list[list["Pair"]]:
+    """Train all critics, each rank as many; every rank must call it, rank 0 with the trials.
+
+    Returns
+    -------
+    list of list of (array, array)
+        For each trial what each of its critics says of the two sides that it is tested on.
+    """
+    trials = ranks.bcast(list(trials))
+    trainings = [(t, n) for t in range(len(trials)) for n in range(trials[t].trainings)]
+    own = trainings[ranks.rank :: ranks.size]
+    found: dict[tuple[int, int], Pair] = {}
+    with Progress("Critics", len(own), "trainings", silent=silent or ranks.rank > 0) as progress:
+        for t, n in own:
+            found[t, n] = trials[t].train(n)
+            progress.update()
+    every = {key: pair for part in ranks.allgather(found) for key, pair in part.items()}
+    return [[every[t, n] for n in range(trial.trainings)] for t, trial in enumerate(trials)]
+
+
+def _refused(spans: Sequence[Span], folds: int, made: Motion) -> str:
+    """Return why there can be no critic, if so."""
+    if not spans:
+        return "too few MD ions or records for a critic"
+    if not all(np.isfinite(cell).all() for cell in made.cells):
+        return "the generated ions diverge: no critic is needed"
+    if len(made.cells) < 2 * folds or min(map(len, made.cells)) <= 2 * spans[0].records:
+        return "too few generated cells or records for a critic"
+    return ""
 
 
 def _halves(run: np.ndarray) -> list[np.ndarray]:
@@ -114,8 +151,12 @@ def _some(made: Motion, ions: int) -> Motion:
     return Motion(made.cells[:count], made.cell)
 
 
+#: What a critic says of the windows of two sides.
+Pair = tuple[np.ndarray, np.ndarray]
+
+
 class _Trial:
-    """Critics of windows of one length.
+    """Critics of windows of one length: each fold against the generated, then between MD runs.
 
     Parameters
     ----------
@@ -123,6 +164,8 @@ class _Trial:
         Of the MD runs, and generated.
     backward : Windows
         Those of the MD runs with time reversed: window by window the same pieces of the runs.
+    between : int
+        Records of the shortest MD run; 0 of a single run, which is not compared with others.
     """
 
     def __init__(
@@ -132,57 +175,69 @@ class _Trial:
         span: Span,
         folds: int,
         seed: int,
-        progress: Progress,
+        between: int,
     ) -> None:
         self.md, self.made = windows
         self.backward = backward
-        self.span, self.folds, self.seed, self.progress = span, folds, seed, progress
+        self.span, self.folds, self.seed, self.between = span, folds, seed, between
 
-    def against_generated(self) -> tuple[dict[str, float], list[np.ndarray]]:
-        """Return what critics tell of each length, and their scores of windows they never saw."""
-        scores = [np.zeros(len(w)) for w in (self.md, self.made)]
-        each, of_cells = [], []
-        for fold in range(self.folds):
-            out = [w.source % self.folds == fold for w in (self.md, self.made)]
-            critic = self._trained(self._either_way(~out[0], fold), self.made[~out[1]], fold)
-            tested = self.md[out[0]], self.made[out[1]]
-            for own, where, part in zip(scores, out, tested, strict=True):
-                own[where] = critic(part.rows)
-            both = [s[o] for s, o in zip(scores, out, strict=True)]
-            each.append(_judged(tested, both, self._group))
-            of_cells.append(_of_cells(tested, both, self._group))
-        told = {"windows": self._independent(), **_mean(each, "auc", "error")}
-        if self._same_cells():
-            told |= _mean(of_cells, "cell_auc", "cell_error")
-        return told, scores
+    @property
+    def trainings(self) -> int:
+        """Number of critics."""
+        return self.folds * (3 if self.between else 1)
 
-    def between_runs(self, records: int) -> dict[str, float]:
-        """Return what critics tell of one run, or a few, against the others."""
-        gap = self.span.records // 2
-        halves = (
-            self.md.start + self.span.records <= records // 2 - gap,
-            self.md.start >= records // 2 + gap,
-        )
-        each = []
-        for fold in range(self.folds):
-            one = self.md.source % self.folds == fold
-            for learned, judged in (halves, halves[::-1]):
-                both = [self._either_way(learned & which, fold) for which in (~one, one)]
-                critic = self._trained(both[0], both[1], fold)
-                tested = self.md[judged & ~one], self.md[judged & one]
-                each.append(_judged(tested, [critic(t.rows) for t in tested], self._group))
-        # R runs have R - 1 differences, of which both halves of the time tell the same.
-        return _mean(each, "md_auc", "md_error", independent=self.folds - 1)
-
-    def _trained(self, low: Windows, high: Windows, fold: int) -> Scores:
-        """Return a critic that says how much more like `high` than like `low` windows are."""
+    def train(self, number: int) -> Pair:
+        """Return what a critic says of both sides it is tested on."""
+        fold, low, high, tested = self._training(number)
         rng = np.random.default_rng([self.seed, fold])
         kept = np.concatenate([_kept_back(side, rng) for side in (low, high)])
         label = np.arange(len(kept)) >= len(low)
         rows = np.concatenate([low.rows, high.rows])
         critic = train_critic(rows, label, kept, seed=1000 * self.seed + fold)
-        self.progress.update()
-        return critic
+        return critic(tested[0].rows), critic(tested[1].rows)
+
+    def _training(self, number: int) -> tuple[int, Windows, Windows, tuple[Windows, Windows]]:
+        """Return the fold, the windows learned from, and both sides tested on."""
+        if number < self.folds:
+            of_md, of_made = self._kept_out(number)
+            learned = self._either_way(~of_md, number), self.made[~of_made]
+            return number, *learned, (self.md[of_md], self.made[of_made])
+        fold, half = divmod(number - self.folds, 2)
+        one = self.md.source % self.folds == fold
+        gap, records = self.span.records // 2, self.between
+        halves = (
+            self.md.start + self.span.records <= records // 2 - gap,
+            self.md.start >= records // 2 + gap,
+        )
+        learns, judged = halves[half], halves[1 - half]
+        both = [self._either_way(learns & which, fold) for which in (~one, one)]
+        return fold, both[0], both[1], (self.md[judged & ~one], self.md[judged & one])
+
+    def _kept_out(self, fold: int) -> list[np.ndarray]:
+        """Return which MD and which generated windows a fold keeps out."""
+        return [w.source % self.folds == fold for w in (self.md, self.made)]
+
+    def result(self, pairs: Sequence[Pair]) -> tuple[dict[str, float], list[np.ndarray]]:
+        """Return what all critics together tell, and the scores of windows they never saw."""
+        scores = [np.zeros(len(w)) for w in (self.md, self.made)]
+        each, of_cells = [], []
+        for fold, both in enumerate(pairs[: self.folds]):
+            for own, where, said in zip(scores, self._kept_out(fold), both, strict=True):
+                own[where] = said
+            tested = self._training(fold)[3]
+            each.append(_judged(tested, both, self._group))
+            of_cells.append(_of_cells(tested, both, self._group))
+        told = {"windows": self._independent(), **_mean(each, "auc", "error")}
+        if self._same_cells():
+            told |= _mean(of_cells, "cell_auc", "cell_error")
+        if self.between:
+            between = [
+                _judged(self._training(number)[3], pairs[number], self._group)
+                for number in range(self.folds, self.trainings)
+            ]
+            # R runs have R - 1 differences, of which both halves of the time tell the same.
+            told |= _mean(between, "md_auc", "md_error", independent=self.folds - 1)
+        return told, scores
 
     def _either_way(self, chosen: np.ndarray, fold: int) -> Windows:
         """Return MD windows, half of them backward."""
