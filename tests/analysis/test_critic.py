@@ -1,7 +1,11 @@
 """A critic as a judge, on motion whose answer is known."""
 
 import itertools
+import os
+import subprocess
+import sys
 from dataclasses import fields
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -158,6 +162,37 @@ def test_a_seed_gives_the_same_result_that_goes_to_a_tree_and_back(md):
             np.testing.assert_array_equal(getattr(first, item.name), getattr(again, item.name))
             np.testing.assert_array_equal(getattr(first, item.name), getattr(back, item.name))
     assert back.examples.keys() == first.examples.keys()
+
+
+MPIEXEC = Path(sys.executable).parent / "mpiexec"
+SHARED = """
+import numpy as np
+from mdgan_hpc.analysis.fidelity.critic import train_share
+from mdgan_hpc.parallel import world
+from tests.analysis.test_critic import judged, process
+if world().rank == 0:
+    md, made = (process(np.random.default_rng(n), n) for n in (2, 4))
+    found = judged(md, made, communicator=world())
+    assert not (alone := judged(md, made)).refused
+    for name in ("auc", "error", "cell_auc", "md_auc", "md_error"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(alone, name))
+    print("the same")
+else:
+    assert len(train_share(world())[0]) == 6
+"""
+
+
+@pytest.mark.skipif(not MPIEXEC.exists(), reason=f"no {MPIEXEC}")
+def test_ranks_that_share_the_trainings_find_the_same():
+    done = subprocess.run(
+        [MPIEXEC, "-n", "2", sys.executable, "-c", SHARED],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[2],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, "the same"), done.stderr
 
 
 def test_a_single_run_is_cut_in_two():

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from mdgan_hpc.analysis.fidelity.critic.auc import auc_error, auc_of
-from mdgan_hpc.analysis.fidelity.critic.network import Scores, train_critic
+from mdgan_hpc.analysis.fidelity.critic.network import train_critic
 from mdgan_hpc.analysis.fidelity.critic.result import CriticResult, Examples
 from mdgan_hpc.analysis.fidelity.critic.scalars import Scalars
 from mdgan_hpc.analysis.fidelity.critic.windows import Motion, Span, Windows, cut_all
