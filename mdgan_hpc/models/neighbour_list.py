@@ -36,8 +36,8 @@ class Neighbours:
 
     def apart(self, positions: Tensor) -> Tensor:
         """Return the vectors [3, n, M] from ions at `positions` [3, n], Angstrom, to neighbours."""
-        there = positions.index_select(1, self.index.flatten()).view(3, *self.index.shape)
-        return there + self.shifts - positions[:, :, None]
+        there = _columns(positions, self.index.flatten()).view(3, *self.index.shape)
+        return there.add_(self.shifts).sub_(positions[:, :, None])
 
 
 class BinnedSearch:
@@ -91,15 +91,15 @@ class BinnedSearch:
         other = torch.repeat_interleave(begin, found)
         other += torch.arange(len(other), device=device)
         search = torch.repeat_interleave(torch.arange(len(found), device=device), found)
-        apart = positions[:, by_bin].index_select(1, other)
-        apart += (shift - positions[:, :, None]).flatten(1).index_select(1, search)
+        apart = _columns(positions[:, by_bin], other)
+        apart += _columns((shift - positions[:, :, None]).flatten(1), search)
         near = torch.nonzero(apart.square().sum(0) < self.radius**2)[:, 0]
         other, search = by_bin[other[near]], search[near]
-        here, image = search // offsets.shape[2], images.index_select(1, search)
+        here, image = search // offsets.shape[2], _columns(images, search)
         others = torch.nonzero((other != here) | (image != 0).any(0))[:, 0]
-        other, here, image = other[others], here[others], image.index_select(1, others)
+        other, here, image = other[others], here[others], _columns(image, others)
         # The ions may be outside the cell: the images beside the ion itself.
-        image += turns.index_select(1, here) - turns.index_select(1, other)
+        image += _columns(turns, here) - _columns(turns, other)
         return self._table(n, here, other, cell.T @ image)
 
     def _table(self, n: int, here: Tensor, other: Tensor, shift: Tensor) -> Neighbours:
@@ -157,6 +157,11 @@ class TrackedNeighbours:
         positions, neighbours = self.cell.T @ places.flatten(1), self._search(places)
         self._found = places, positions, neighbours
         return neighbours.apart(positions), neighbours.index
+
+
+def _columns(table: Tensor, numbers: Tensor) -> Tensor:
+    """Return columns of a table [r, n]; on a CPU in a third of the time of index_select."""
+    return table.gather(1, numbers.expand(len(table), -1))
 
 
 def _bin_number(place: Tensor, bins: Tensor) -> Tensor:

@@ -24,6 +24,8 @@ from mdgan_hpc.verdict import Verdict, worst_of
 _log = logging.getLogger(__name__)
 #: Ions in free runs: to show how a training goes, to choose the model, and to judge it.
 _SHOWN_IONS, _SELECTING_IONS, _JUDGED_IONS = 256, 1024, 1024
+#: For each ion of the MD, whose own noise is then four times as large.
+_JUDGED_PER_ION = 16
 _BURN_IN_PS = 1.0
 
 
@@ -115,6 +117,7 @@ class Evaluation:
     ) -> None:
         self._interval_ps, self._processes = interval_ps, processes
         self._records = max(map(len, md)) // round(interval_ps / md_interval_ps)
+        self._judged = min(_JUDGED_IONS, _JUDGED_PER_ION * sum(run.shape[1] for run in md))
         self._levels = []
         told = None if temperatures is None else run_k
         for kelvin in [None] if told is None else sorted(set(told)):
@@ -172,7 +175,7 @@ class Evaluation:
             Which MD it is, in words.
         """
         verdicts = []
-        for level, path in self._free_runs(generator, _JUDGED_IONS, rng):
+        for level, path in self._free_runs(generator, self._judged, rng):
             verdict = None
             if level.reference is not None:
                 told = against + level.name

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mdgan_hpc.models.base import Generator
+from mdgan_hpc.optimisers import AdamW
 from mdgan_hpc.training.distributed import Processes
 from mdgan_hpc.training.objectives.base import Objective, only_finite
 from mdgan_hpc.training.settings import PhaseSettings
@@ -57,7 +58,7 @@ class Step:
         named = dict(generator.named_parameters())
         biases = [p for name, p in named.items() if name.endswith("bias")]
         weights = [p for name, p in named.items() if not name.endswith("bias")]
-        self._optimiser = torch.optim.AdamW(
+        self._optimiser = AdamW(
             [{"params": weights, "weight_decay": decay}, {"params": biases, "weight_decay": 0.0}],
             settings.learning_rate,
             betas=(momentum, _SECOND_MOMENT),

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mdgan_hpc.models.base import Generator, State
+from mdgan_hpc.optimisers import Adam
 from mdgan_hpc.training.batches import Batches
 from mdgan_hpc.training.distributed import Processes
 from mdgan_hpc.training.objectives.base import Objective, only_finite
@@ -75,7 +76,7 @@ class Adversarial(Objective):
         # Of the data as many windows as of the free runs.
         self._judged = [batches.times(self._cuts(stride)) for stride in settings.strides]
         self.critics = nn.ModuleList(self._critics).to(processes.device)
-        self._optimiser = torch.optim.Adam(
+        self._optimiser = Adam(
             self.critics.parameters(), settings.critic_learning_rate, betas=_BETAS
         )
 

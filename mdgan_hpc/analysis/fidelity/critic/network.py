@@ -34,6 +34,8 @@ def train_critic(rows: np.ndarray, label: np.ndarray, kept: np.ndarray, seed: in
     """
     import torch
 
+    from mdgan_hpc.optimisers import AdamW
+
     mean = rows[~kept].mean((0, 2), keepdims=True)
     scale = np.maximum(rows[~kept].std((0, 2), keepdims=True), 1e-6)
 
@@ -47,7 +49,7 @@ def train_critic(rows: np.ndarray, label: np.ndarray, kept: np.ndarray, seed: in
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = _network(rows.shape[1])
-        optimizer = torch.optim.AdamW(network.parameters(), lr=_RATE, weight_decay=_DECAY)
+        optimizer = AdamW(network.parameters(), lr=_RATE, weight_decay=_DECAY)
         loss_of = torch.nn.functional.binary_cross_entropy_with_logits
         best, state, without = float("inf"), network.state_dict(), 0
         for step in range(_STEPS):
@@ -81,6 +83,7 @@ def train_critic(rows: np.ndarray, label: np.ndarray, kept: np.ndarray, seed: in
 def _network(channels: int) -> Any:
     import torch
     from torch import nn
+
 
     class Network(nn.Module):
         def __init__(self) -> None:
