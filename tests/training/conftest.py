@@ -17,6 +17,6 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         path = folder / f"run{number}.h5"
         with TrajectoryWriter(path, species=np.full(4, 3), cell=5 * np.eye(3)) as writer:
             steps = np.arange(600)
-            writer.append(underdamped(600, 4, number), steps, 0.001 * steps)
+            writer.append(underdamped(600, 4, number), steps, 0.01 * steps)
         paths.append(path)
     return paths

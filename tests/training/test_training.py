@@ -114,7 +114,7 @@ def test_threads_are_chosen_told_and_recorded(runs, tmp_path, monkeypatch, words
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.delenv("SLURM_CPUS_PER_TASK", raising=False)
     before = torch.get_num_threads()
-    done = run(TRAIN, *command(runs, tmp_path / "run", QUICK | {"phase.steps": 2}), *words)
+    done = run(TRAIN, *command(runs, tmp_path / "run", LATENT | {"phase.steps": 2}), *words)
     assert done.returncode == 0, done.stderr
     assert f"{number} thread" in done.stderr
     assert json.loads((tmp_path / "run/config.json").read_text())["threads"] == number
