@@ -12,6 +12,7 @@ from mdgan_hpc.analysis.sites.network import names
 from mdgan_hpc.analysis.sites.results import SitesResult
 from mdgan_hpc.plotting import GENERATED, MD
 from mdgan_hpc.report.figures.panels import Drawn, draw
+from mdgan_hpc.report.numbers import measured
 from mdgan_hpc.report.sites import matching
 
 #: A result and its style.
@@ -123,7 +124,7 @@ def _network(found: SitesResult, cell: np.ndarray, busiest: float) -> _Network:
         np.stack([every[inside], every[inside] + ways], 1),
         0.3 + 1.7 * np.sqrt(rates[shown][which] / busiest),
         dots[held],
-        8 + 60 * table.share[site] / float(table.share.max()),
+        8 + 60 * table.share[site] / (float(table.share.max()) or 1.0),
         table.kind[site].astype(int),
     )
 
@@ -252,7 +253,7 @@ def correlation(sides: Sequence[Side], folder: Path) -> Drawn:
                 ms=4,
                 capsize=3,
                 color=style["color"],
-                label=f"{found.label}: f = {f.value:.2f} ± {f.error:.2f}",
+                label=f"{found.label}: f = {measured(f.value, f.error)}",
             )
             ax.axhline(f.value, lw=0.8, color=style["color"], linestyle=style["linestyle"])
         ax.axhline(1, color="black", lw=0.5)
