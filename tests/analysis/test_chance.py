@@ -1,15 +1,16 @@
 """Chains beside those that happen by chance, and results where nothing jumps."""
 
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import mdgan_hpc
-from mdgan_hpc.analysis.sites.results import SitesResult
+from mdgan_hpc.analysis.sites.results import JumpGraph, JumpKinds, SitesResult
 from mdgan_hpc.report.figures.sites import draw_both
 from mdgan_hpc.report.numbers import plain_text
-from mdgan_hpc.report.sites import lines, side_by_side
+from mdgan_hpc.report.sites import lines, matching, side_by_side
 from tests.support.commands import run
 from tests.support.lattices import write_cubic, write_poscar
 from tests.support.motion import write
@@ -105,3 +106,18 @@ def test_a_site_that_no_ion_visits(tmp_path, rng):
     told = "\n".join(lines(found))
     assert "no ion gets there" in told
     assert not NO_NUMBER.search(told), told
+
+
+def test_kinds_of_one_length_are_told_apart():
+    def seen(kind):
+        one, none = np.ones(2), np.zeros(2)
+        shift = np.array([[1, 0, 0], [0, 1, 0]])
+        rows = (none, none, 4.6 * one, *(one,) * 6)  # both lead from S1 to S1
+        kinds = JumpKinds(*rows)
+        graph = JumpGraph(none, none, shift, kind, one, np.eye(1), none, none)
+        return SimpleNamespace(kinds=kinds, graph=graph)
+
+    md, generated = seen(np.array([0, 1])), seen(np.array([1, 0]))
+    assert md.kinds.names == ["S1-S1 (a) 4.60", "S1-S1 (b) 4.60"]
+    assert [matching(md, generated, k) for k in (0, 1)] == [1, 0]
+    assert [matching(md, md, k) for k in (0, 1)] == [0, 1]

@@ -1,7 +1,9 @@
 """What is found of sites and jumps, as typed objects that go to a file and come back from it."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from string import ascii_lowercase
 from typing import Any, Self
 
 import numpy as np
@@ -129,9 +131,14 @@ class JumpKinds(_WithNumbers):
 
     @property
     def names(self) -> list[str]:
-        """What the kinds are called: S1-S2 2.91."""
-        ends = zip(self.begin, self.end, self.length, strict=True)
-        return [f"S{int(b) + 1}-S{int(e) + 1} {length:.2f}" for b, e, length in ends]
+        """What the kinds are called: S1-S2 2.91; S1-S2 (a) 2.91 where several are called so."""
+        words = [
+            (f"S{int(b) + 1}-S{int(e) + 1}", f"{length:.2f}")
+            for b, e, length in zip(self.begin, self.end, self.length, strict=True)
+        ]
+        times = Counter(words)
+        letters = {word: (f" ({c})" for c in ascii_lowercase) for word in times if times[word] > 1}
+        return [f"{w[0]}{next(letters.get(w, iter(())), '')} {w[1]}" for w in words]
 
 
 @dataclass(frozen=True)
