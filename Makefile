@@ -39,7 +39,7 @@ venv: .venv/installed
 # Newer versions: installed into an environment of its own without the lock, then written down.
 lock:
 	$(PYTHON) -m venv .venv-lock
-	.venv-lock/bin/pip install --quiet --disable-pip-version-check '.[mpi,zstd,tensorboard,test,zoo]'
+	.venv-lock/bin/pip install --quiet --disable-pip-version-check '.[mpi,zstd,tensorboard,test,ovito,zoo]'
 	{ sed -n '/^#/p' requirements.lock; .venv-lock/bin/pip list --format=freeze \
 	    --exclude mdgan-hpc --exclude pip --exclude setuptools --exclude wheel | sed 's/+.*//' | sort -f; } \
 	    >requirements.new
@@ -73,7 +73,12 @@ $(DEMO)/msd.json: $(DEMO)/generated.done
 	@echo "== msd"
 	@$(RUN) $(BIN)/mdgan-msd $(DEMO)/generated.h5 -o $@ --force
 
-test: .venv/installed
+# OVITO opens exported files. Where there is no wheel of it, its test is skipped and says so.
+.venv/ovito: .venv/installed
+	-$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock --editable '.[ovito]'
+	@touch $@
+
+test: .venv/ovito
 	$(TEST) --dist loadfile -m "not benchmark and not slow and not chaos"
 
 # Processes whose D and alpha2 are known, learned and generated: about a quarter of an hour of two cores.

@@ -58,12 +58,16 @@ class Result:
         """
         if not isinstance(tree, Mapping):
             raise DataError(f"is a {type(tree).__name__}, not a {cls.__name__} result")
-        missing = cls._required().difference(tree)
+        required = cls._required()
+        missing = required.difference(tree)
         if missing:
             raise DataError(f"holds no {', '.join(sorted(missing))}: not a {cls.__name__} result")
         hints, values = typing.get_type_hints(cls), {}
         for item in dataclasses.fields(cls):  # type: ignore[arg-type]
-            value = tree.get(item.metadata.get("stored", item.name))
+            name = item.metadata.get("stored", item.name)
+            value = tree.get(name)
+            if value is None and name in required and hints[item.name] is float:
+                value = math.nan  # JSON has no word for a number that is not known
             if value is not None:
                 try:
                     values[item.name] = _as_type(hints[item.name], value)
@@ -271,7 +275,8 @@ def _as_csv(tree: Tree, table: str) -> str:
                 }
     lines = [f"# {line}" for line in _facts(tree)]
     lines.append(",".join(columns))
-    lines += [",".join(f"{v:.17g}" for v in row) for row in zip(*columns.values(), strict=True)]
+    for row in zip(*columns.values(), strict=True):
+        lines.append(",".join(f"{v:.17g}" if np.isfinite(v) else "" for v in row))
     return "\n".join(lines) + "\n"
 
 
@@ -280,6 +285,6 @@ def _facts(tree: Tree, prefix: str = "") -> list[str]:
     for name, value in tree.items():
         if isinstance(value, Mapping):
             facts += _facts(value, f"{prefix}{name}.")
-        elif isinstance(value, str | int | float | np.generic):
+        elif isinstance(value, str | int | float | np.generic) and plain(value) is not None:
             facts.append(f"{prefix}{name} = {value}")
     return facts

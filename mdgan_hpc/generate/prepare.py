@@ -41,6 +41,7 @@ from mdgan_hpc.trajectory.blocks.plan import (
     parts_folder,
     plan_parts,
     read_plan,
+    require_own_parts,
 )
 from mdgan_hpc.trajectory.layout import GENERATION_TIME, MODELS, SUPERCELL, VERDICT
 from mdgan_hpc.trajectory.opening import read_provenance
@@ -234,7 +235,7 @@ class Preparation:
         self._tell_storage(plan)
         if storage == "shards":
             for part in plan.parts:
-                make_part(config.output, plan, part, {}, config.placement)
+                make_part(config.output, plan, part, {}, config.placement, settings)
         make_master(config.output, plan, self.describe(settings), config.placement)
         remove_other_parts(config.output, plan)
         return plan, settings
@@ -315,6 +316,7 @@ class Preparation:
         except DataError:
             check_output(output, force=False)
             raise
+        require_own_parts(output, plan, found)
         libraries = found.pop("libraries", {})
         settings = self.settings(found)
         for name, value in settings.items():
@@ -398,7 +400,7 @@ class Preparation:
         progress = read_progress(output, plan)
         states = {b: (p.completed, p.state) for b, p in enumerate(progress) if p.state}
         for part in longer.parts[len(plan.parts) :]:
-            make_part(output, longer, part, states, placement)
+            make_part(output, longer, part, states, placement, settings)
         make_master(output, longer, description, placement)
         return longer
 

@@ -13,6 +13,8 @@ _PLAIN = (
     ("×", "x"),
     ("α₂", "alpha2"),
 )
+#: In place of a number that could not be found.
+UNKNOWN = "unknown"
 #: Values outside this range are written with a power of ten.
 _LEAST, _MOST = 1e-3, 1e5
 
@@ -37,8 +39,15 @@ def rounded(value: float, places: int) -> str:
 
 
 def measured(value: float, error: float) -> str:
-    """Return ``2.000 ± 0.006``, or ``(2.000 ± 0.006) × 10⁻⁴`` where a power of ten is shorter."""
-    if not (math.isfinite(value) and math.isfinite(error) and error > 0):
+    """Return ``2.000 ± 0.006``, or ``(2.000 ± 0.006) × 10⁻⁴`` where a power of ten is shorter.
+
+    What is not known is said: a jackknife has no error where all that counts is in one block.
+    """
+    if not math.isfinite(value):
+        return UNKNOWN
+    if not math.isfinite(error):
+        return f"{value:.3g} ± {UNKNOWN}"
+    if not error > 0:
         return f"{value:.3g} ± {error:.2g}"
     size = max(abs(value), error)
     power = 0 if _LEAST <= size < _MOST else math.floor(math.log10(size))

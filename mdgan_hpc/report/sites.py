@@ -24,42 +24,55 @@ def lines(found: SitesResult) -> list[str]:
         f"{len(s.kind)} {'site' if len(s.kind) == 1 else 'sites'} {where}, {found.n_ions} ions, "
         f"{found.ions_time_ps:.4g} ps of all ions together"
     )
-    for kind in range(int(s.kind.max()) + 1):
-        of = s.kind == kind
-        energy = ""
-        if s.free_energy_ev is not None:
-            energy = f", free energy {s.free_energy_ev[of].mean():.3f} eV"
-        residence = s.residence_ps[of]
-        out.append(
-            f"  {names([kind])[0]} ({of.sum()} in the cell): {s.share[of].sum():.1%} of the time, "
-            f"{s.in_core[of].sum():.1%} in the core; residence "
-            f"{measured(residence.mean(), _together(s.residence_error_ps[of]))} ps{energy}"
-        )
+    out += [_of_kind(found, kind) for kind in range(int(s.kind.max()) + 1)]
     if not found.given:
         out.append("  a place that ions only pass through is no maximum: give it by --sites")
     for i in range(min(len(k.begin), _SHOWN)):
         barrier = ""
         if k.barrier_ev is not None and k.barrier_error_ev is not None:
             barrier = f", barrier {measured(k.barrier_ev[i], k.barrier_error_ev[i])} eV"
+        count = f"{k.count[i]:.0f} {'jump' if k.count[i] == 1 else 'jumps'}"
         out.append(
-            f"  {k.names[i]} Å: {measured(k.rate_per_ps[i], k.rate_error_per_ps[i])} /ps, "
-            f"{k.count[i]:.0f} jumps, back {measured(k.back[i], k.back_error[i])}{barrier}"
+            f"  {k.names[i]} Å: {measured(k.rate_per_ps[i], k.rate_error_per_ps[i])} /ps, {count}, "
+            f"{_back('back', k.back[i], k.back_error[i])}{barrier}"
         )
     if len(k.begin) > _SHOWN:
         out.append(f"  and {len(k.begin) - _SHOWN} rarer kinds of jumps")
-    return [*out, *_of_all(found)]
+    return [*out, *(_of_jumps(found) if len(k.begin) else [_NO_JUMPS]), *_of_all(found)]
 
 
-def _together(errors: np.ndarray) -> float:
-    """Return the error of a mean of values with these errors."""
-    return float(np.sqrt((errors**2).sum()) / len(errors))
+_NO_JUMPS = "No ion jumps: none gets from the core of one site into that of another"
 
 
-def _of_all(found: SitesResult) -> list[str]:
+def _of_kind(found: SitesResult, kind: int) -> str:
+    s = found.sites
+    of = s.kind == kind
+    begin = f"  {names([kind])[0]} ({of.sum()} in the cell): "
+    if not s.share[of].sum() > 0:
+        return f"{begin}no ion gets there"
+    time, error = s.residence_of(kind)
+    residence = f"residence {measured(time, error)} ps" if math.isfinite(time) else "no ion leaves"
+    energy = ""
+    if s.free_energy_ev is not None and np.isfinite(s.free_energy_ev[of]).all():
+        energy = f", free energy {s.free_energy_ev[of].mean():.3f} eV"
+    return (
+        f"{begin}{s.share[of].sum():.1%} of the time, {s.in_core[of].sum():.1%} in the core; "
+        f"{residence}{energy}"
+    )
+
+
+def _back(word: str, value: float, error: float) -> str:
+    """Return how often jumps lead back; no number where none has a follower."""
+    if math.isfinite(value):
+        return f"{word} {measured(value, error)}"
+    return "none of them with a jump after it"
+
+
+def _of_jumps(found: SitesResult) -> list[str]:
+    back = _back("next one leads back with probability", found.back, found.back_error)
     out = [
         f"Jumps of an ion: {measured(found.jump_rate_per_ps, found.jump_rate_error_per_ps)} /ps of "
-        f"{found.jump_length:.3g} Å; next one leads back with probability "
-        f"{measured(found.back, found.back_error)}"
+        f"{found.jump_length:.3g} Å; {back}"
     ]
     if found.correlation is not None:
         f = found.correlation
@@ -69,29 +82,36 @@ def _of_all(found: SitesResult) -> list[str]:
         )
     else:
         out.append("Correlation factor: too few jumps")
-    if found.vibration is not None:
-        v = found.vibration
-        out.append(
-            f"Attempt frequency {v.attempt_frequency_per_ps:.3g} /ps, vibration amplitude "
-            f"{v.amplitude:.3g} Å"
-        )
     if found.chains is not None:
         c = found.chains
+        jumps = measured(100 * c.jump_share, 100 * c.jump_share_error)
+        charge = measured(100 * c.charge_share, 100 * c.charge_share_error)
         out.append(
             f"In chains (into the site that another ion leaves within {c.window_ps:.2g} ps): "
-            f"{_percent(c.jump_share, c.jump_share_error)} of the jumps, "
-            f"{_percent(c.charge_share, c.charge_share_error)} of the squared charge displacement"
+            f"{jumps} % of the jumps ({_by_chance(c.jump_chance, c.jump_chance_error)}), "
+            f"{charge} % of the squared charge displacement "
+            f"({_by_chance(c.charge_chance, c.charge_chance_error)})"
         )
     reach = found.graph.dimensions
-    if len(reach):
-        needed = int(np.argmax(reach == reach[-1])) + 1
-        of = ", ".join(found.kinds.names[i] for i in found.graph.order[:needed][:_SHOWN])
-        out.append(f"The network leads through the crystal in {reach[-1]} directions, by {of}")
+    needed = int(np.argmax(reach == reach[-1])) + 1
+    of = ", ".join(found.kinds.names[i] for i in found.graph.order[:needed][:_SHOWN])
+    ways = f"{reach[-1]} {'direction' if reach[-1] == 1 else 'directions'}"
+    out.append(f"The network leads through the crystal in {ways}, by {of}")
     return out
 
 
-def _percent(value: float, error: float) -> str:
-    return f"{measured(100 * value, 100 * error)} %"
+def _by_chance(value: float, error: float) -> str:
+    return f"{measured(100 * value, 100 * error)} % by chance"
+
+
+def _of_all(found: SitesResult) -> list[str]:
+    if found.vibration is None:
+        return []
+    v = found.vibration
+    return [
+        f"Attempt frequency {v.attempt_frequency_per_ps:.3g} /ps, vibration amplitude "
+        f"{v.amplitude:.3g} Å"
+    ]
 
 
 def side_by_side(md: SitesResult, generated: SitesResult, crystal: str) -> list[Table]:
@@ -104,11 +124,15 @@ def side_by_side(md: SitesResult, generated: SitesResult, crystal: str) -> list[
             "Jump rate of an ion (1/ps)",
             *(_m(f.jump_rate_per_ps, f.jump_rate_error_per_ps) for f in both),
         ],
-        ["Jump length, rms (Å)", *(f"{f.jump_length:.3g}" for f in both)],
+        [
+            "Jump length, rms (Å)",
+            *(f"{f.jump_length:.3g}" if f.jump_length else _NONE for f in both),
+        ],
         ["Back-jump probability", *(_m(f.back, f.back_error) for f in both)],
         ["Correlation factor", *(_factor(f) for f in both)],
         ["Attempt frequency (1/ps)", *(_swings(f) for f in both)],
-        ["Jumps in chains (%)", *(_chains(f) for f in both)],
+        ["Jumps in chains (%)", *(_chains(f, "jump_share") for f in both)],
+        ["Jumps in chains by chance (%)", *(_chains(f, "jump_chance") for f in both)],
         ["Jumps seen", *(f"{f.kinds.count.sum():.0f}" for f in both)],
     ]
     for kind in range(int(md.sites.kind.max()) + 1):
@@ -119,8 +143,10 @@ def side_by_side(md: SitesResult, generated: SitesResult, crystal: str) -> list[
     whole = Table(
         "Sites and jumps",
         f"{n} {'site' if n == 1 else 'sites'} in the primitive cell ({crystal}). An ion jumps when "
-        "it reaches the core of another site; ± is the standard error. The nearer both columns are "
-        "to each other, the better.",
+        "it reaches the core of another site. Jumps are a chain where an ion moves into the site "
+        "that another one leaves; by chance so many would be that jump as often and know nothing "
+        "of each other. ± is the standard error. The nearer both columns are to each other, the "
+        "better.",
         columns,
         rows,
     )
@@ -143,15 +169,33 @@ def _kinds(md: SitesResult, generated: SitesResult, columns: Sequence[str]) -> T
 
 
 def matching(one: SitesResult, other: SitesResult, kind: int) -> int | None:
-    """Return the kind of jump of another result with the same sites, by ends and length."""
+    """Return the kind of jump of another result with the same sites: the one with the same jumps.
+
+    Where both saw few, none may be the same: then by ends and length, if these name one kind alone.
+    """
+    mine = {jump for jump, k in _kinds_of_jumps(one).items() if k == kind}
+    shared = [k for jump, k in _kinds_of_jumps(other).items() if jump in mine]
+    if shared:
+        return shared[0]
     a, b = one.kinds, other.kinds
-    same = (b.begin == a.begin[kind]) & (b.end == a.end[kind])
-    same &= np.abs(b.length - a.length[kind]) < 0.05
-    return int(np.argmax(same)) if same.any() else None
+    like = (b.begin == a.begin[kind]) & (b.end == a.end[kind])
+    like &= np.abs(b.length - a.length[kind]) < 0.05
+    return int(np.argmax(like)) if like.sum() == 1 else None
+
+
+def _kinds_of_jumps(found: SitesResult) -> dict[tuple[int, ...], int]:
+    """Return the kind of each jump that was seen, by its sites and cells."""
+    g = found.graph
+    jumps = np.column_stack([g.begin, g.end, g.shift])
+    return dict(zip(map(tuple, jumps.tolist()), g.kind.tolist(), strict=True))
 
 
 def _m(value: float, error: float) -> str:
-    return measured(value, error) if math.isfinite(value) else ""
+    return measured(value, error) if math.isfinite(value) else _NONE
+
+
+#: In place of what follows from jumps, where there are none.
+_NONE = "no jumps"
 
 
 def _rate(found: SitesResult, kind: int) -> str:
@@ -167,13 +211,11 @@ def _swings(found: SitesResult) -> str:
     return "" if found.vibration is None else f"{found.vibration.attempt_frequency_per_ps:.3g}"
 
 
-def _chains(found: SitesResult) -> str:
+def _chains(found: SitesResult, name: str) -> str:
     c = found.chains
-    return (
-        "ions do not see each other"
-        if c is None
-        else _m(100 * c.jump_share, 100 * c.jump_share_error)
-    )
+    if c is None:
+        return "ions do not see each other"
+    return _m(100 * getattr(c, name), 100 * getattr(c, f"{name}_error"))
 
 
 def _share(found: SitesResult, kind: int) -> str:
@@ -183,7 +225,5 @@ def _share(found: SitesResult, kind: int) -> str:
 
 
 def _residence(found: SitesResult, kind: int) -> str:
-    of = found.sites.kind == kind
-    return _m(
-        float(found.sites.residence_ps[of].mean()), _together(found.sites.residence_error_ps[of])
-    )
+    time, error = found.sites.residence_of(kind)
+    return measured(time, error) if math.isfinite(time) else "no ion leaves"

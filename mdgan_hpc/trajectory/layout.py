@@ -24,12 +24,13 @@ Reference: P. de Buyl, P. H. Colberg, F. Höfling, Comput. Phys. Commun. 185, 15
 
 import json
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Any
 
 import h5py
 import numpy as np
 
-from mdgan_hpc import __version__, hdf5
+from mdgan_hpc import __version__, digests, hdf5
 from mdgan_hpc.errors import DataError
 
 GROUP = "particles/trajectory"
@@ -37,6 +38,8 @@ LINK = "particles/all"
 LEDGER = "parameters/ledger"
 PROVENANCE = "parameters/provenance"
 FRAMEWORK = "parameters/framework"
+#: Attribute of the ledger of a part file: which generation it is a part of, and which part.
+GENERATION = "generation"
 #: Seconds of wall time of a generation, all sessions together; a killed one has not told its time.
 GENERATION_TIME = "generation_time_s"
 #: What a file being written still changes: too large to be read as constants, and small. All else
@@ -201,6 +204,20 @@ def write_parameters(group: h5py.Group, values: Mapping[str, Any]) -> None:
                 data=json.dumps(value, sort_keys=True, default=str),
                 dtype=h5py.string_dtype(),
             )
+
+
+def generation_of(settings: Mapping[str, Any], part: str) -> str:
+    """Return what tells a part file from those of other generations, and from the other parts.
+
+    Parameters
+    ----------
+    settings : mapping
+        What decides every bit of the generation; versions of libraries may change on the way.
+    part : str
+        Path of the part file, of which the name counts.
+    """
+    deciding = {name: value for name, value in settings.items() if name != "libraries"}
+    return digests.of_tree([deciding, PurePath(part).name])
 
 
 def chunk_shape(n_particles: int, n_records: int | None = None) -> tuple[int, int, int]:

@@ -131,6 +131,21 @@ class Elements:
             )
         return found
 
+    def require_ids(self) -> None:
+        """Raise where the ids, if there are any, change with time or name a particle twice.
+
+        Raises
+        ------
+        DataError
+        """
+        ids = self.first_row("id")
+        if ids is not None and len(np.unique(ids)) < self.n_atoms:
+            raise DataError(
+                "names several particles by one id",
+                where=f"{self.path}:{self.group.name}/id",
+                remedy="write the id of each particle, or no ids",
+            )
+
     def edges(self) -> h5py.Dataset | None:
         """Return the dataset of the cell: [T, 3, 3], [T, 3], [3, 3], [3], or None.
 
@@ -281,7 +296,7 @@ def _require_parts(positions: h5py.Dataset, path: Path) -> None:
     Raises
     ------
     DataError
-        Naming the file that is missing, or was not written to its end.
+        Naming the file that is missing, was not written to its end, or is of another generation.
     """
     with hdf5.damage_told(positions):
         sources = positions.virtual_sources()
@@ -291,6 +306,8 @@ def _require_parts(positions: h5py.Dataset, path: Path) -> None:
                 f"claims {positions.size} numbers, its parts hold {mapped}",
                 where=hdf5.place(positions),
             )
+    stored = hdf5.find(positions.file["/"], f"{layout.LEDGER}/settings")
+    settings = parse_json(hdf5.text(stored), path) if isinstance(stored, h5py.Dataset) else {}
     for name, dataset in hdf5.sources(positions):
         part = path.parent / name if name != "." else path
         if not part.exists():
@@ -300,9 +317,28 @@ def _require_parts(positions: h5py.Dataset, path: Path) -> None:
                 remedy="move a file together with the folder of its parts",
             )
         with hdf5.open_file(part) as file:
+            if settings:
+                require_generation(file, settings)
             found = hdf5.find(file["/"], dataset)
             assert isinstance(found, h5py.Dataset)  # as `hdf5.numbers` made sure of
             hdf5.require_stored(found)
+
+
+def require_generation(part: h5py.File, settings: Mapping[str, Any]) -> None:
+    """Raise unless a part file is of the generation with these settings; old ones do not tell.
+
+    Raises
+    ------
+    DataError
+    """
+    path, ledger = Path(part.filename), hdf5.group(part["/"], layout.LEDGER)
+    told = None if ledger is None else hdf5.attribute(ledger, layout.GENERATION)
+    if told is not None and told != layout.generation_of(settings, path.name):
+        raise DataError(
+            "is a part of another generated file, or another part of this one",
+            where=path,
+            remedy="bring back the part that was generated for it, or generate the file again",
+        )
 
 
 def files_of(path: str | Path) -> list[Path]:

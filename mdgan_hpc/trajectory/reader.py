@@ -12,6 +12,7 @@ from mdgan_hpc import hdf5
 from mdgan_hpc.errors import DataError, TruncatedError, UsageError
 from mdgan_hpc.inputs import require_memory
 from mdgan_hpc.trajectory import layout
+from mdgan_hpc.trajectory.cells import cells_of, require_whole
 from mdgan_hpc.trajectory.framework import Framework, FrameworkAverage, framework_of
 from mdgan_hpc.trajectory.opening import Elements
 from mdgan_hpc.trajectory.species import (
@@ -76,7 +77,7 @@ class Trajectory:
                 )
             self._length = layout.length_factor(self._position, units[0])
             self._length_unit = layout.unit_of(self._position) or units[0]
-            self._elements.first_row("id")  # raises where particles change places
+            self._elements.require_ids()
             self._selection: Selection | None = None
             if species is not None:
                 self._selection = Selection.of_species(
@@ -244,12 +245,7 @@ class Trajectory:
 
     def _as_cells(self, edges: h5py.Dataset, rows: np.ndarray) -> np.ndarray:
         """Return stored edges [t, 3, 3], or [t, 3] of orthorhombic boxes, as cells [t, 3, 3]."""
-        known = ~np.isnan(rows).all(tuple(range(1, rows.ndim)))  # a frame may tell no cell
-        if not np.isfinite(rows[known]).all() or (self._fixed_cell and not known.all()):
-            raise DataError("has cell vectors that are no numbers", where=hdf5.place(edges))
-        cells = np.asarray(rows, np.float64)
-        if cells.ndim == 2:
-            cells = cells[:, :, None] * np.eye(3)
+        cells = cells_of(edges, rows, constant=self._fixed_cell)
         return layout.length_factor(edges, self._length_unit) * cells
 
     @property
@@ -286,10 +282,11 @@ class Trajectory:
             values = values * self._length
         if not self._elements.has("image"):
             return values
-        image = _read(self._elements.vectors("image"), selection, records, particles)
+        flags = self._elements.vectors("image")
+        image = require_whole(flags, _read(flags, selection, records, particles))
         constant = self.constant_cell
         cells = self.cells(records) if constant is None else constant
-        return np.asarray(values + image.astype(np.float64) @ cells)
+        return np.asarray(values + image @ cells)
 
     def _bytes(self, selection: Selection | None, records: slice, particles: slice) -> int:
         """Return the memory that records of particles take."""

@@ -61,7 +61,7 @@ def written(folder, storage, segments):
     plan = replace(plan, parts=tuple(parts))
     if COMM.rank == 0:
         for part in plan.parts if storage == "shards" else ():
-            make_part(master, plan, part, {}, Placement())
+            make_part(master, plan, part, {}, Placement(), {})
         description = Description(3, None, 0.008, 1, {}, {}, {})
         make_master(master, plan, description, Placement())
     source = np.random.default_rng(COMM.rank).random((R, P, 3)).astype(np.float32)

@@ -186,6 +186,27 @@ def test_particles_that_change_with_time_are_refused(tmp_path, element):
             read()
 
 
+@pytest.mark.parametrize(
+    ("element", "value", "told"),
+    [
+        ("image/value", np.full((200, 4, 3), 0.5), "image flags that are no whole numbers"),
+        ("id", np.array([1, 2, 2, 4]), "names several particles by one id"),
+        ("box/edges", np.array([9.0, -8.0, 10.0]), "a length below zero"),
+        ("box/edges/value", np.full((200, 3), -9.0), "a length below zero"),
+    ],
+)
+def test_what_no_file_can_mean_is_refused(tmp_path, element, value, told):
+    path = foreign(tmp_path / "a.h5", walk(200, 4))
+    with h5py.File(path, "r+") as file:
+        if element.startswith("box") and "box/edges" in file["particles/all"]:
+            del file["particles/all/box/edges"]
+        file[f"particles/all/{element}"] = value
+        if "edges" in element:
+            file["particles/all"][element].attrs["unit"] = "Angstrom"
+    with pytest.raises(DataError, match=told):
+        converted(path, tmp_path / "o.h5", format="h5md")
+
+
 @pytest.mark.parametrize("units", ["nm,ps", "Angstrom,fs"])
 def test_units_that_the_file_contradicts_are_refused(tmp_path, units):
     path = foreign(tmp_path / "a.h5", walk(20, 4))

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from launch import environment, generate, here, model_file, naive, needs_mpi, needs_mpio, stored
 
 from mdgan_hpc.cli.generate import main
+from mdgan_hpc.errors import DataError
 from mdgan_hpc.generate import run
 from mdgan_hpc.generate.rng import BURN_IN, block_rng
 from mdgan_hpc.generate.rollout import Rollout
@@ -218,6 +219,23 @@ def test_a_block_whose_ledger_is_damaged_is_told_and_computed_again(model, refer
     assert "of 1 of 3 particle blocks it is not known how far they got" in said
     assert stored(tmp_path / "g.h5").tobytes() == reference.tobytes()
     assert "not known" not in here(model, "-o", tmp_path / "g.h5", *SMALL).stderr
+
+
+def test_a_part_of_another_generation_or_place_is_refused(model, tmp_path):
+    for name, seed in (("g", 0), ("h", 1)):
+        here(model, "-o", tmp_path / f"{name}.h5", *SMALL, "--seed", seed, "--files", 2)
+    first, second = (tmp_path / f"g.shards/part-0000{k}.h5" for k in (0, 1))
+    own = first.read_bytes()
+    for wrong in (tmp_path / "h.shards/part-00000.h5", second):
+        first.write_bytes(wrong.read_bytes())
+        with pytest.raises(DataError, match="another generated file, or another part of this one"):
+            Trajectory(tmp_path / "g.h5")
+        told = here(model, "-o", tmp_path / "g.h5", *SMALL, "--files", 2, expect=1).stderr
+        assert "part-00000.h5: is a part of another" in told
+    first.write_bytes(own)
+    here(model, "-o", tmp_path / "g.h5", *SMALL, "--files", 2)
+    with Trajectory(tmp_path / "g.h5") as t:
+        assert t.complete
 
 
 def test_a_full_disk_is_one_clear_error_and_the_run_goes_on_later(tmp_path):

@@ -33,7 +33,8 @@ CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
         (2e-4, 6.2e-7, "(2.000 ± 0.006) × 10⁻⁴"),
         (1361.0, 43.0, "1360 ± 40"),
         (2.5e7, 1.2e6, "(2.50 ± 0.12) × 10⁷"),
-        (1.5, float("nan"), "1.5 ± nan"),
+        (1.5, float("nan"), "1.5 ± unknown"),
+        (float("nan"), 0.1, "unknown"),
     ],
 )
 def test_numbers_are_rounded_by_their_errors(value, error, printed):

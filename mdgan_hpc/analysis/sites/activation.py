@@ -83,7 +83,7 @@ def _residence(temperatures: Sequence[float], tables: Sequence[SiteTable]) -> Re
     if len({tuple(table.kind) for table in tables}) > 1:
         return None  # other sites at other temperatures: no number says which are the same
     for kind in np.unique(tables[0].kind):
-        each = np.array([_time_of_kind(table, table.kind == kind) for table in tables])
+        each = np.array([table.residence_of(kind) for table in tables])
         time, error = each.T
         if not (np.isfinite(each).all() and (each > 0).all()):
             continue
@@ -103,20 +103,3 @@ def _residence(temperatures: Sequence[float], tables: Sequence[SiteTable]) -> Re
         np.array([1 / f.d0 for f in fits]),
         np.array([f.log_d0_error for f in fits]),
     )
-
-
-def _time_of_kind(table: SiteTable, mine: np.ndarray) -> tuple[float, float]:
-    """Return the mean time of a visit to sites of a kind, and its standard error, ps.
-
-    All their time over all their visits; those of a site are its share of the time over its mean.
-    """
-    share, time, error = (
-        x[mine] for x in (table.share, table.residence_ps, table.residence_error_ps)
-    )
-    visits = share / time
-    if not visits.sum() > 0:
-        return float("inf"), float("inf")
-    weight = visits / visits.sum()
-    mean = float(share.sum() / visits.sum())
-    seen = visits > 0  # a site that no ion left counts its time alone
-    return mean, mean * float(np.sqrt(np.sum((weight[seen] * error[seen] / time[seen]) ** 2)))

@@ -1,6 +1,6 @@
 """Jumps that belong together: an ion moves into the site that another one leaves."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -78,13 +78,13 @@ class ChainCounts:
         """Return counts of nothing."""
         return cls(np.zeros((n_blocks, LONGEST)), np.zeros((n_blocks, LONGEST)))
 
-    def add(self, chained: Chained, block: np.ndarray) -> None:
+    def add(self, chained: Chained, block: np.ndarray, weight: float = 1.0) -> None:
         """Add chains of jumps [n] that belong to blocks [n]; a chain to that of its first."""
         of_chain = np.zeros(len(chained.size), int)
         of_chain[chained.chain[::-1]] = block[::-1]
         at = of_chain, np.minimum(chained.size, LONGEST) - 1
-        np.add.at(self.number, at, 1)
-        np.add.at(self.square, at, chained.square)
+        np.add.at(self.number, at, weight)
+        np.add.at(self.square, at, weight * chained.square)
 
     def merge(self, other: "ChainCounts") -> None:
         """Add the counts of another rank."""
@@ -92,47 +92,76 @@ class ChainCounts:
         self.square += other.square
 
 
-def find_chains(
-    visits: Visits, jump: np.ndarray, cell: np.ndarray, sites: Sites, box: Cell, window: int
-) -> Chained:
-    """Find chains: two jumps are linked if one ends where the other began, soon before or after.
+@dataclass(frozen=True)
+class Moves:
+    """The n jumps of the ions of some cells.
 
-    Parameters
+    Attributes
     ----------
-    visits : Visits
-    jump : array of int, [n]
-        Visits that end with a jump; it happens when the next visit begins.
-    cell : array of int, [N]
-        Cell of each ion: ions of different cells do not see each other.
-    sites : Sites
-    box : Cell
-    window : int
-        Records between two linked jumps, at most.
+    ion, record : array of int, [n]
+        Who jumps, and when it is there.
+    left, reached : array of int, [n]
+        Numbers of sites of the simulation cells: ions of different cells do not see each other.
+    vector : array, [n, 3]
+        Angstrom.
+    n_records : int
+        T.
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
 
-    ion = visits.particle[jump]
-    record = visits.record[jump + 1]
-    place = box.sites(sites, visits.label)
-    place = place + (place.max(initial=0) + 1) * cell[visits.particle]
-    left, reached = place[jump], place[jump + 1]
-    # In order of place and time, those that reached a place near a time follow each other.
-    span = visits.n_records + 2 * window + 1
-    arrival = reached * span + record
-    order = np.argsort(arrival)
-    departure = left * span + record
-    ordered = arrival[order]
-    # Of all who reach the place, the nearest in time: one of two is the ion itself, at most.
-    at = np.searchsorted(ordered, departure)[:, None] + np.arange(-_NEAR, _NEAR)
-    at = np.clip(at, 0, max(len(order) - 1, 0))
-    near = np.abs(ordered[at] - departure[:, None]) <= window
-    one, column = np.nonzero(near)
-    other = order[at[one, column]]
-    apart = ion[one] != ion[other]
-    one, other = one[apart], other[apart]
-    links = coo_array((np.ones(len(one)), (one, other)), shape=(len(jump), len(jump)))
-    n_chains, chain = connected_components(links, directed=False)
-    vector = sites.places(visits.label[jump + 1]) - sites.places(visits.label[jump])
-    total = np.stack([np.bincount(chain, vector[:, k], n_chains) for k in range(3)], 1)
-    return Chained(chain, np.bincount(chain, minlength=n_chains), (total**2).sum(1))
+    ion: np.ndarray
+    record: np.ndarray
+    left: np.ndarray
+    reached: np.ndarray
+    vector: np.ndarray
+    n_records: int
+
+    @classmethod
+    def of_visits(
+        cls, visits: Visits, jump: np.ndarray, cell: np.ndarray, sites: Sites, box: Cell
+    ) -> "Moves":
+        """Return the jumps that end the visits `jump` [n] of ions in the cells [N]."""
+        place = box.sites(sites, visits.label)
+        place = place + (place.max(initial=0) + 1) * cell[visits.particle]
+        return cls(
+            visits.particle[jump],
+            visits.record[jump + 1],
+            place[jump],
+            place[jump + 1],
+            sites.places(visits.label[jump + 1]) - sites.places(visits.label[jump]),
+            visits.n_records,
+        )
+
+    def shifted(self, rng: np.random.Generator) -> "Moves":
+        """Return the jumps as of ions that know nothing of each other.
+
+        The jumps of each ion are moved by a time of its own, and those that leave the end come in
+        at the begin: what it does itself, how often and where to, stays.
+        """
+        numbers, index = np.unique(self.ion, return_inverse=True)
+        shift = rng.integers(0, self.n_records, len(numbers))
+        return replace(self, record=(self.record + shift[index]) % self.n_records)
+
+    def chains(self, window: int) -> Chained:
+        """Link two jumps if one ends where the other began, at most `window` records apart."""
+        from scipy.sparse import coo_array
+        from scipy.sparse.csgraph import connected_components
+
+        # In order of place and time, those that reached a place near a time follow each other.
+        span = self.n_records + 2 * window + 1
+        arrival = self.reached * span + self.record
+        order = np.argsort(arrival)
+        departure = self.left * span + self.record
+        ordered = arrival[order]
+        # Of all who reach the place, the nearest in time: one of two is the ion itself, at most.
+        at = np.searchsorted(ordered, departure)[:, None] + np.arange(-_NEAR, _NEAR)
+        at = np.clip(at, 0, max(len(order) - 1, 0))
+        near = np.abs(ordered[at] - departure[:, None]) <= window
+        one, column = np.nonzero(near)
+        other = order[at[one, column]]
+        apart = self.ion[one] != self.ion[other]
+        one, other = one[apart], other[apart]
+        n = len(self.ion)
+        links = coo_array((np.ones(len(one)), (one, other)), shape=(n, n))
+        n_chains, chain = connected_components(links, directed=False)
+        total = np.stack([np.bincount(chain, self.vector[:, k], n_chains) for k in range(3)], 1)
+        return Chained(chain, np.bincount(chain, minlength=n_chains), (total**2).sum(1))

@@ -9,6 +9,8 @@ from mdgan_hpc.analysis.sites.chains import LONGEST
 from mdgan_hpc.analysis.sites.jumps import (
     BACK,
     CHAINED,
+    CHANCE,
+    COLUMNS,
     COUNT,
     FOLLOWED,
     JUMP_LAGS,
@@ -145,7 +147,7 @@ def jump_kinds(
     number = np.bincount(kind, table.counts[..., COUNT].sum(0), n_kinds)
     rank = np.argsort(-number, kind="stable")
     kind = np.argsort(rank)[kind]
-    counts = np.zeros((len(table.counts), n_kinds, 4))
+    counts = np.zeros((len(table.counts), n_kinds, COLUMNS))
     np.add.at(counts.swapaxes(0, 1), kind, table.counts.swapaxes(0, 1))
     example = np.unique(kind, return_index=True)[1]
     begin, end = symmetry.kind[table.begin[example]], symmetry.kind[table.end[example]]
@@ -158,10 +160,11 @@ def jump_kinds(
     )
     rate = jackknife(_ratio, counts[..., COUNT], time)
     back = jackknife(_ratio, counts[..., BACK], counts[..., FOLLOWED])
-    chained = jackknife(_ratio, counts[..., CHAINED], counts[..., COUNT])
-    if not together:
-        chained = (np.full(n_kinds, np.nan),) * 2
     more = {}
+    if together:
+        for name, column in (("chained", CHAINED), ("chance", CHANCE)):
+            share = jackknife(_ratio, counts[..., column], counts[..., COUNT])
+            more[name], more[f"{name}_error"] = share
     if temperature_k is not None and swings is not None:
         kt, tries = BOLTZMANN_EV_PER_K * temperature_k, swings.attempt_frequency_per_ps
         more["barrier_ev"], more["barrier_error_ev"] = jackknife(
@@ -177,8 +180,6 @@ def jump_kinds(
         rate_error_per_ps=rate[1],
         back=back[0],
         back_error=back[1],
-        chained=chained[0],
-        chained_error=chained[1],
         **more,
     )
     return kinds, _graph(table, kind, np.argsort(-rate[0] / ways, kind="stable"), sites.count)
@@ -238,18 +239,24 @@ def correlation_factor(walk: np.ndarray) -> CorrelationFactor | None:
 
 
 def chains_of(sums: JumpSums, window_ps: float) -> Chains:
-    """Return jumps alone and in chains."""
-    number, square = sums.chains.number, sums.chains.square
-    size = np.arange(1, LONGEST + 1)
-    chained = sums.table().counts.sum(1)  # [G, 4]
-    jumps = jackknife(lambda c: c[:, CHAINED] / c[:, COUNT], chained)
-    charge = jackknife(lambda s: s[:, 1:].sum(1) / s.sum(1), square)
+    """Return jumps alone and in chains, as seen and by chance."""
+    counts = sums.table().counts.sum(1)  # [G, 5]
+    shares: dict[str, float] = {}
+    for name, column, chains in (
+        ("share", CHAINED, sums.chains),
+        ("chance", CHANCE, sums.by_chance),
+    ):
+        of_jumps = jackknife(_ratio, counts[:, column], counts[:, COUNT])
+        of_charge = jackknife(lambda s: s[:, 1:].sum(1) / s.sum(1), chains.square)
+        for kind, (value, error) in (("jump", of_jumps), ("charge", of_charge)):
+            shares[f"{kind}_{name}"] = float(value)
+            shares[f"{kind}_{name}_error"] = float(error)
     return Chains(
         window_ps,
-        size,
-        number.sum(0),
-        *(float(v) for v in jumps),
-        *(float(v) for v in charge),
+        np.arange(1, LONGEST + 1),
+        sums.chains.number.sum(0),
+        sums.by_chance.number.sum(0),
+        **shares,
     )
 
 

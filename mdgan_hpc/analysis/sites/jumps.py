@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mdgan_hpc.analysis.sites.chains import Cell, ChainCounts, find_chains
+from mdgan_hpc.analysis.sites.chains import Cell, ChainCounts, Moves
 from mdgan_hpc.analysis.sites.network import Sites
 from mdgan_hpc.analysis.sites.visits import Visits
 from mdgan_hpc.errors import DataError
@@ -16,7 +16,10 @@ JUMP_LAGS = 2 ** np.arange(13)
 #: Cells between the two ends of a jump are fewer than this.
 _FAR = 64
 #: Columns of the table of jumps.
-COUNT, FOLLOWED, BACK, CHAINED = range(4)
+COLUMNS = 5
+COUNT, FOLLOWED, BACK, CHAINED, CHANCE = range(COLUMNS)
+#: Times that the jumps of all ions are shifted, to find how many are chained by chance.
+_SHIFTS = 16
 
 
 @dataclass(frozen=True)
@@ -60,9 +63,9 @@ class JumpTable:
         Sites of the cell.
     shift : array, [J, 3]
         Cells from the one to the other.
-    counts : array, [G, J, 4]
+    counts : array, [G, J, 5]
         Jumps; those that are followed by another one; those whose follower leads back; those of
-        chains.
+        chains; those that would be by chance.
     """
 
     begin: np.ndarray
@@ -93,7 +96,8 @@ class JumpSums:
     walk : array, [G, M, 2]
         Numbers of stretches of so many jumps (`JUMP_LAGS`), and sums of their squared
         displacements, Angstrom^2.
-    chains : ChainCounts
+    chains, by_chance : ChainCounts
+        Those that are seen, and those of ions that know nothing of each other.
     """
 
     blocks: Blocks
@@ -104,14 +108,15 @@ class JumpSums:
     ions: np.ndarray = field(init=False)
     walk: np.ndarray = field(init=False)
     chains: ChainCounts = field(init=False)
+    by_chance: ChainCounts = field(init=False)
 
     def __post_init__(self) -> None:
         n, s = self.blocks.count, self.sites.count
         self.time, self.core, self.ions = np.zeros((n, s)), np.zeros((n, s)), np.zeros(n)
         self.walk = np.zeros((n, len(JUMP_LAGS), 2))
-        self.chains = ChainCounts.empty(n)
+        self.chains, self.by_chance = ChainCounts.empty(n), ChainCounts.empty(n)
         self._code = np.zeros(0, np.int64)
-        self._counts = np.zeros((0, 4))
+        self._counts = np.zeros((0, COLUMNS))
 
     def add_cores(self, counts: np.ndarray, cell: np.ndarray, record: int, n_records: int) -> None:
         """Add the records [N, S] of ions in cores, all of one block in time from `record` on."""
@@ -151,7 +156,7 @@ class JumpSums:
         for k in range(3):
             code = code * 2 * _FAR + shift[:, k] + _FAR
         code = ((code * n_sites + site[jump]) * n_sites + site[jump + 1]) * self.blocks.count
-        rows = np.zeros((len(jump), 4))
+        rows = np.zeros((len(jump), COLUMNS))
         rows[:, COUNT] = 1
         follower = np.append(np.diff(jump) == 1, False)[: len(jump)]
         rows[:, FOLLOWED] = follower
@@ -159,10 +164,21 @@ class JumpSums:
         rows[:, BACK] = follower & (there == visits.label[jump])
         self._add_walk(visits, group)
         if box is not None and self.window is not None:
-            chained = find_chains(visits, jump, cell, self.sites, box, self.window)
-            rows[:, CHAINED] = chained.together
-            self.chains.add(chained, group[jump])
+            moves = Moves.of_visits(visits, jump, cell, self.sites, box)
+            rows[:, CHAINED], rows[:, CHANCE] = self._chained(moves, group[jump], int(cell[0]))
         self._add_table(code + group[jump], rows)
+
+    def _chained(self, moves: Moves, group: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Add chains; return which jumps [n] are in one, and how often each would be by chance."""
+        assert self.window is not None
+        seen = moves.chains(self.window)
+        self.chains.add(seen, group)
+        rng, chance = np.random.default_rng(seed), np.zeros(len(group))
+        for _ in range(_SHIFTS):
+            shifted = moves.shifted(rng).chains(self.window)
+            self.by_chance.add(shifted, group, 1 / _SHIFTS)
+            chance += shifted.together / _SHIFTS
+        return seen.together, chance
 
     def _add_walk(self, visits: Visits, group: np.ndarray) -> None:
         place = self.sites.places(visits.label)
@@ -180,7 +196,7 @@ class JumpSums:
         self._code, index = np.unique(every, return_inverse=True)
         counts = np.concatenate([self._counts, rows])
         self._counts = np.stack(
-            [np.bincount(index, counts[:, k], len(self._code)) for k in range(4)], axis=1
+            [np.bincount(index, counts[:, k], len(self._code)) for k in range(COLUMNS)], axis=1
         )
 
     def merge(self, other: "JumpSums") -> None:
@@ -188,6 +204,7 @@ class JumpSums:
         for name in ("time", "core", "ions", "walk"):
             getattr(self, name).__iadd__(getattr(other, name))
         self.chains.merge(other.chains)
+        self.by_chance.merge(other.by_chance)
         self._add_table(other._code, other._counts)
 
     def table(self) -> JumpTable:
@@ -195,7 +212,7 @@ class JumpSums:
         n_sites, n_blocks = self.sites.count, self.blocks.count
         code, group = np.divmod(self._code, n_blocks)
         types, index = np.unique(code, return_inverse=True)
-        counts = np.zeros((n_blocks, len(types), 4))
+        counts = np.zeros((n_blocks, len(types), COLUMNS))
         counts[group, index] = self._counts
         rest, end = np.divmod(types, n_sites)
         rest, begin = np.divmod(rest, n_sites)

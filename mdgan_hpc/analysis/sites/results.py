@@ -1,7 +1,9 @@
 """What is found of sites and jumps, as typed objects that go to a file and come back from it."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from string import ascii_lowercase
 from typing import Any, Self
 
 import numpy as np
@@ -62,6 +64,25 @@ class SiteTable(_WithNumbers):
     def __post_init__(self) -> None:
         self._as_integers("kind")
 
+    def residence_of(self, kind: int) -> tuple[float, float]:
+        """Return the mean time of a visit to sites of a kind, and its standard error, ps.
+
+        All their time over all their visits; those of a site are its share of the time over its
+        mean. Infinite where no visit ends.
+        """
+        mine = (self.kind == kind) & (self.share > 0)  # a site that no ion was at has no visits
+        share, time, error = (
+            x[mine] for x in (self.share, self.residence_ps, self.residence_error_ps)
+        )
+        # A file of JSON has no infinite times, and gives back what is no number.
+        visits = np.nan_to_num(share / time)
+        if not visits.sum() > 0:
+            return float("inf"), float("inf")
+        weight = visits / visits.sum()
+        mean = float(share.sum() / visits.sum())
+        seen = visits > 0  # a site that no ion left counts its time alone
+        return mean, mean * float(np.sqrt(np.sum((weight[seen] * error[seen] / time[seen]) ** 2)))
+
 
 @dataclass(frozen=True)
 class JumpKinds(_WithNumbers):
@@ -81,8 +102,10 @@ class JumpKinds(_WithNumbers):
         Of an ion at a site, over all ways.
     back, back_error : array, [K]
         Probability that the next jump leads back.
-    chained, chained_error : array, [K]
-        Share of the jumps that are part of a chain; NaN where ions do not see each other.
+    chained, chained_error : array, [K], optional
+        Share of the jumps that are part of a chain, where ions see each other.
+    chance, chance_error : array, [K], optional
+        The same of ions that jump as often but know nothing of each other.
     barrier_ev, barrier_error_ev : array, [K], optional
         Free energy: kT log(attempt frequency / rate of one way).
     """
@@ -96,8 +119,10 @@ class JumpKinds(_WithNumbers):
     rate_error_per_ps: np.ndarray
     back: np.ndarray
     back_error: np.ndarray
-    chained: np.ndarray
-    chained_error: np.ndarray
+    chained: np.ndarray | None = None
+    chained_error: np.ndarray | None = None
+    chance: np.ndarray | None = None
+    chance_error: np.ndarray | None = None
     barrier_ev: np.ndarray | None = None
     barrier_error_ev: np.ndarray | None = None
 
@@ -106,9 +131,14 @@ class JumpKinds(_WithNumbers):
 
     @property
     def names(self) -> list[str]:
-        """What the kinds are called: S1-S2 2.91."""
-        ends = zip(self.begin, self.end, self.length, strict=True)
-        return [f"S{int(b) + 1}-S{int(e) + 1} {length:.2f}" for b, e, length in ends]
+        """What the kinds are called: S1-S2 2.91; S1-S2 (a) 2.91 where several are called so."""
+        words = [
+            (f"S{int(b) + 1}-S{int(e) + 1}", f"{length:.2f}")
+            for b, e, length in zip(self.begin, self.end, self.length, strict=True)
+        ]
+        times = Counter(words)
+        letters = {word: (f" ({c})" for c in ascii_lowercase) for word in times if times[word] > 1}
+        return [f"{w[0]}{next(letters.get(w, iter(())), '')} {w[1]}" for w in words]
 
 
 @dataclass(frozen=True)
@@ -144,6 +174,7 @@ class JumpGraph(_WithNumbers):
 
     def __post_init__(self) -> None:
         self._as_integers("begin", "end", "shift", "kind", "dimensions", "order")
+        object.__setattr__(self, "shift", self.shift.reshape(-1, 3))  # of no jumps, too
 
 
 @dataclass(frozen=True)
@@ -201,20 +232,30 @@ class Chains(Result):
         Jumps of a chain; the last number stands for all longer ones.
     number : array, [C]
         Chains seen.
+    number_by_chance : array, [C]
+        Chains of ions that jump as often but know nothing of each other: the jumps of each ion are
+        moved by a time of its own, several times.
     jump_share, jump_share_error : float
         Share of the jumps that are part of a chain of two or more.
     charge_share, charge_share_error : float
         Share of chains of two or more in the squared displacement of charge: of the sum over
-        chains of |sum of the displacements of its ions|^2.
+        chains of the square of the summed displacement of their ions.
+    jump_chance, jump_chance_error, charge_chance, charge_chance_error : float
+        The same shares by chance.
     """
 
     window_ps: float
     size: np.ndarray
     number: np.ndarray
+    number_by_chance: np.ndarray
     jump_share: float
     jump_share_error: float
     charge_share: float
     charge_share_error: float
+    jump_chance: float
+    jump_chance_error: float
+    charge_chance: float
+    charge_chance_error: float
 
 
 @dataclass(frozen=True)

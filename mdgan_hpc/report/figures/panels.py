@@ -69,23 +69,31 @@ def draw(
     narrow_height : float, optional
         Height of one on small screens, inches; as on wide ones if not given.
     heights : sequence of float
-        Of the rows of one column, relative; equal where not given.
+        Of the panels, relative; equal where not given. A row is as high as its highest panel.
     **subplots
         Further options of ``Figure.subplots``.
     """
     columns = min(columns, panels)
     rows = -(-panels // columns)
-    if heights:
-        subplots["gridspec_kw"] = {"height_ratios": heights}
+    ratios = list(heights) or [1.0] * panels
+    of_rows = [max(ratios[k : k + columns]) for k in range(0, panels, columns)]
     width, height = panel
     with figure(
-        columns * width, rows * height, nrows=rows, ncols=columns, squeeze=False, **subplots
+        columns * width,
+        rows * height,
+        nrows=rows,
+        ncols=columns,
+        squeeze=False,
+        height_ratios=of_rows,
+        **subplots,
     ) as (fig, axes):
         plot(fig, list(axes.flat)[:panels])
         _hide_rest(axes, panels)
         save(fig, folder, name)
     tall = panels * (narrow_height or height)
-    with figure(NARROW_INCHES, tall, nrows=panels, squeeze=False, **subplots) as (fig, axes):
+    with figure(
+        NARROW_INCHES, tall, nrows=panels, squeeze=False, height_ratios=ratios, **subplots
+    ) as (fig, axes):
         plot(fig, list(axes.flat))
         picture = io.BytesIO()
         fig.savefig(picture, format="png")

@@ -12,6 +12,7 @@ from mdgan_hpc.analysis.sites.network import names
 from mdgan_hpc.analysis.sites.results import SitesResult
 from mdgan_hpc.plotting import GENERATED, MD
 from mdgan_hpc.report.figures.panels import Drawn, draw
+from mdgan_hpc.report.numbers import measured
 from mdgan_hpc.report.sites import matching
 
 #: A result and its style.
@@ -50,8 +51,8 @@ def site_network(sides: Sequence[Side], folder: Path) -> Drawn:
     cell = next((f.cell for f, _ in sides if f.cell is not None), sides[0][0].lattice)
     busiest = max(float(_rates(found).max(initial=0)) for found, _ in sides) or 1.0
     corners = np.array(list(product((0, 1), repeat=3))) @ cell
-    shape = np.mean([np.ptp(corners[:, j]) / np.ptp(corners[:, i]) for i, j in _VIEWS])
-
+    shapes = [np.ptp(corners[:, j]) / np.ptp(corners[:, i]) for i, j in _VIEWS]
+    heights = [min(0.9 + 2.8 * float(shape), 5.0) for shape in shapes]  # words, and the cell
     networks = [_network(found, cell, busiest) for found, _ in sides]
 
     def plot(fig: Any, axes: Sequence[Any]) -> None:
@@ -61,6 +62,7 @@ def site_network(sides: Sequence[Side], folder: Path) -> Drawn:
             ax.set_xlabel(f"{'xyz'[i]} (Å)")
             ax.set_ylabel(f"{'xyz'[j]} (Å)")
             ax.set_aspect("equal")
+            ax.margins(0.06)
             ax.set_title(sides[index][0].label)
         handles = [
             _dot(axes[0], _SITE_COLOURS[k % len(_SITE_COLOURS)])
@@ -79,8 +81,9 @@ def site_network(sides: Sequence[Side], folder: Path) -> Drawn:
         "time at the site, the width of a line with the rate of the jumps along it; lines that "
         "leave the cell end at its border. The cell is outlined.",
         panels=2 * len(sides),
-        columns=len(sides) if len(sides) > 1 else 2,
-        panel=(3.5, min(0.9 + 2.8 * float(shape), 4.5)),
+        columns=len(sides),
+        panel=(3.5, float(np.mean(heights))),
+        heights=np.repeat(heights, len(sides)).tolist(),
     )
 
 
@@ -123,7 +126,7 @@ def _network(found: SitesResult, cell: np.ndarray, busiest: float) -> _Network:
         np.stack([every[inside], every[inside] + ways], 1),
         0.3 + 1.7 * np.sqrt(rates[shown][which] / busiest),
         dots[held],
-        8 + 60 * table.share[site] / float(table.share.max()),
+        8 + 60 * table.share[site] / (float(table.share.max()) or 1.0),
         table.kind[site].astype(int),
     )
 
@@ -149,6 +152,7 @@ def _draw_network(ax: Any, network: _Network, view: tuple[int, int]) -> None:
         edgecolors="black",
         linewidths=0.5,
         zorder=2,
+        clip_on=False,
     )
 
 
@@ -217,8 +221,8 @@ def jump_rates(sides: Sequence[Side], folder: Path) -> Drawn:
             ax.set_yticks(range(shown), [f"{name} Å" for name in first.kinds.names[:shown]])
             ax.set_ylim(shown - 0.5, -0.5)
         axes[0].set_xlabel("rate (1/ps)")
-        axes[0].set_xlim(left=0)
-        axes[1].set_xlabel("probability that the next jump leads back")
+        _set_scale(axes[0], np.concatenate([found.kinds.rate_per_ps for found, _ in sides]))
+        axes[1].set_xlabel("back-jump probability")
         axes[1].set_xlim(0, 1)
         if len(sides) > 1:
             axes[0].legend()
@@ -229,10 +233,19 @@ def jump_rates(sides: Sequence[Side], folder: Path) -> Drawn:
         "jump_rates",
         "Rates of the kinds of jumps, and how many lead back",
         "Of an ion at a site of the first kind to one of the second, with the length of the jump; "
-        "bars are standard errors.",
+        "back-jump probability: that the next jump leads back. Bars are standard errors.",
         panels=2,
         panel=(3.5, 1.4 + 0.35 * shown),
     )
+
+
+def _set_scale(ax: Any, rates: np.ndarray) -> None:
+    """Choose the scale of the rates: rare kinds would all lie at zero of a linear one."""
+    seen = rates[rates > 0]
+    if len(seen) and seen.max() > 10 * seen.min():
+        ax.set_xscale("log")
+    else:
+        ax.set_xlim(0, 1.15 * float(seen.max(initial=0)) or None)
 
 
 def correlation(sides: Sequence[Side], folder: Path) -> Drawn:
@@ -252,7 +265,7 @@ def correlation(sides: Sequence[Side], folder: Path) -> Drawn:
                 ms=4,
                 capsize=3,
                 color=style["color"],
-                label=f"{found.label}: f = {f.value:.2f} ± {f.error:.2f}",
+                label=f"{found.label}: f = {measured(f.value, f.error)}",
             )
             ax.axhline(f.value, lw=0.8, color=style["color"], linestyle=style["linestyle"])
         ax.axhline(1, color="black", lw=0.5)

@@ -105,8 +105,21 @@ def make_part(
     part: Part,
     states: Mapping[int, tuple[int, bytes]],
     placement: Placement,
+    settings: Mapping[str, Any],
 ) -> None:
-    """Make one part file; `states` maps a block to completed records and rollout state so far."""
+    """Make one part file.
+
+    Parameters
+    ----------
+    master : path
+    plan : BlockPlan
+    part : Part
+    states : mapping
+        Of a block to completed records and rollout state so far.
+    placement : Placement
+    settings : mapping
+        Those of the master (`Description`).
+    """
     blocks = range(part.first_block, part.first_block + part.n_blocks)
     with (
         written_whole(master.parent / part.name) as partial,
@@ -116,6 +129,8 @@ def make_part(
         known = [states.get(block, (0, b"")) for block in blocks]
         slots = [pack_slot(1, done, state) if state else b"" for done, state in known]
         _make_ledger(file, plan, [done for done, _ in known], slots)
+        told = layout.generation_of(settings, part.name)
+        file[layout.LEDGER].attrs[layout.GENERATION] = told
 
 
 def make_master(

@@ -2,6 +2,7 @@
 
 import itertools
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from mdgan_hpc import hdf5
 from mdgan_hpc.errors import DataError
 from mdgan_hpc.inputs import parse_json
 from mdgan_hpc.trajectory import layout
-from mdgan_hpc.trajectory.opening import read_parameters
+from mdgan_hpc.trajectory.opening import read_parameters, require_generation
 
 POSITION = f"{layout.GROUP}/position/value"
 VELOCITY = f"{layout.GROUP}/velocity/value"
@@ -168,7 +169,7 @@ def read_plan(path: str | Path) -> tuple[BlockPlan, dict[str, Any]]:
     try:
         with hdf5.open_file(Path(path)) as file:
             ledger = read_parameters(file["/"]).get("ledger", {})
-        return plan_of(ledger, path), parse_json(ledger["settings"], path)
+        plan, settings = plan_of(ledger, path), parse_json(ledger["settings"], path)
     except (DataError, KeyError, TypeError, AttributeError) as error:
         told = f" ({error.what})" if isinstance(error, DataError) else ""
         raise DataError(
@@ -176,6 +177,23 @@ def read_plan(path: str | Path) -> tuple[BlockPlan, dict[str, Any]]:
             where=path,
             remedy=remedy,
         ) from error
+    return plan, settings
+
+
+def require_own_parts(path: Path, plan: BlockPlan, settings: Mapping[str, Any]) -> None:
+    """Raise where a part of the file `path` is of another one, or in the place of another.
+
+    Raises
+    ------
+    DataError
+    """
+    for part in plan.parts if plan.storage != "mpio" else ():
+        try:
+            file = hdf5.open_file(path.parent / part.name)
+        except DataError:
+            continue  # missing or damaged, which is told where it is read
+        with file:
+            require_generation(file, settings)
 
 
 def plan_of(ledger: Any, where: object) -> BlockPlan:
