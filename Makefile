@@ -73,12 +73,7 @@ $(DEMO)/msd.json: $(DEMO)/generated.done
 	@echo "== msd"
 	@$(RUN) $(BIN)/mdgan-msd $(DEMO)/generated.h5 -o $@ --force
 
-# OVITO opens exported files. Where there is no wheel of it, its test is skipped and says so.
-.venv/ovito: .venv/installed
-	-$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock --editable '.[ovito]'
-	@touch $@
-
-test: .venv/ovito
+test: .venv/installed
 	$(TEST) --dist loadfile -m "not benchmark and not slow and not chaos"
 
 # Processes whose D and alpha2 are known, learned and generated: about a quarter of an hour of two cores.

@@ -269,7 +269,7 @@ def test_command(source, tmp_path):
     assert (magic, n_atoms) == (1995, 2)
 
 
-OVITO = "OVITO's module does not run here; `make test` installs it, .ci/run the libraries it needs"
+OVITO = "OVITO's module does not run here: .ci/run installs it and the libraries it needs"
 
 
 @pytest.fixture(scope="module")

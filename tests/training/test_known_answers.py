@@ -46,7 +46,7 @@ def lattice() -> dict:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("process", MAKE)
-def test_trained_model_moves_as_the_process_does(process, tmp_path, caplog):
+def test_a_model_of_one_process_moves_as_it_does(process, tmp_path, caplog):
     random = np.random.default_rng(4)
     paths = MAKE[process](5000, 512, random)
     more = lattice() if process == "cosine potential" else {}

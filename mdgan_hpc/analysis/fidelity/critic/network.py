@@ -84,7 +84,6 @@ def _network(channels: int) -> Any:
     import torch
     from torch import nn
 
-
     class Network(nn.Module):
         def __init__(self) -> None:
             super().__init__()
