@@ -118,9 +118,7 @@ def compare(config: ReportConfig, communicator: Communicator) -> Comparison | No
     sites = _sites(config, label, communicator)
     others = _other_cells(cells, label, config, at_generated, communicator)
     if md is None or generated is None:
-        if config.critic:
-            train_share(communicator)
-        return None
+        return _helping(config, communicator)
     _refuse_other_species(md, generated)
     # As many ions of both over the same time, side by side in the pictures.
     ions = min(DRAWN, int(md.n_particles.sum()), int(generated.n_particles.sum()))
@@ -160,6 +158,13 @@ def compare(config: ReportConfig, communicator: Communicator) -> Comparison | No
         verdict=generated.verdict,
         critic=whole.critic(communicator) if config.critic else None,
     )
+
+
+def _helping(config: ReportConfig, communicator: Communicator) -> Comparison | None:
+    """Do the share of another rank than the first, which alone has the result: return None."""
+    if config.critic:
+        train_share(communicator)
+    return None
 
 
 def _sites(config: ReportConfig, label: str, communicator: Communicator) -> SitesCompared | None:
