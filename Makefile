@@ -66,7 +66,7 @@ $(DEMO)/model/model.pt: $(RUNS) configs/demo.toml
 
 $(DEMO)/generated.done: $(DEMO)/model/model.pt
 	@echo "== generate"
-	@$(RUN) $(BIN)/mdgan-generate $(DEMO)/model -o $(DEMO)/generated.h5 --particles 512 --records 10000 --seed 1
+	@$(RUN) $(BIN)/mdgan-generate $(DEMO)/model -o $(DEMO)/generated.h5 --particles 256 --records 10000 --seed 1
 	@touch $@
 
 $(DEMO)/msd.json: $(DEMO)/generated.done

@@ -122,7 +122,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("desk")
     for number in (1, 2):
         motion = underdamped(400, 4, number)
-        write(folder / f"run{number}.h5", motion, interval=0.02, cell=CELL)
+        write(folder / f"run{number}.h5", motion, interval=0.002, cell=CELL)
     (folder / "short.toml").write_text(SHORT)
     run(
         "mdgan-train",

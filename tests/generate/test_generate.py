@@ -22,7 +22,7 @@ from mdgan_hpc.generate.rollout import Rollout
 from mdgan_hpc.models.file import Model, load_model, save_model
 from mdgan_hpc.models.transition.config import TransitionConfig
 from mdgan_hpc.models.transition.generator import TransitionGenerator
-from mdgan_hpc.trajectory import Trajectory
+from mdgan_hpc.trajectory import Trajectory, layout
 from mdgan_hpc.trajectory.blocks.plan import SETTINGS
 from mdgan_hpc.trajectory.opening import seal_parameters
 
@@ -366,6 +366,10 @@ def change_settings(path, **changes):
         del file[SETTINGS]
         file[SETTINGS] = json.dumps(settings)
         seal_parameters(file)
+    for part in path.with_suffix(".shards").glob("*.h5"):
+        with h5py.File(part, "r+") as file:
+            told = layout.generation_of(settings, part.name)
+            file[layout.LEDGER].attrs[layout.GENERATION] = told
 
 
 def test_an_output_of_another_behaviour_is_refused_and_of_another_version_told(model, tmp_path):
