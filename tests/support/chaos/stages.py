@@ -91,7 +91,7 @@ def run(stage: str, *arguments: object, folder: Path, **options: Any) -> tuple[i
 def trajectory(path: Path, seed: int, frames: int = 600) -> Path:
     with TrajectoryWriter(path, species=np.full(4, 3), cell=5 * np.eye(3)) as writer:
         steps = np.arange(frames)
-        writer.append(underdamped(frames, 4, seed), steps, 0.001 * steps)
+        writer.append(underdamped(frames, 4, seed), steps, 0.01 * steps)
     return path
 
 
