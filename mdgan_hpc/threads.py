@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 from mdgan_hpc.errors import UsageError
 
+#: Of a process: more than any machine has cores.
+MOST = 1024
 #: Variables by which a number is wished for, the first that is set.
 _WISHES = ("OMP_NUM_THREADS", "SLURM_CPUS_PER_TASK")
 
@@ -53,7 +55,7 @@ def chosen_threads(
     Raises
     ------
     UsageError
-        If a wish is no number above 0.
+        If a wish is no number from 1 to `MOST`.
     """
     if asked is not None:
         return Threads(_number("--threads", str(asked)), "--threads")
@@ -66,8 +68,8 @@ def chosen_threads(
 
 
 def _number(name: str, text: str) -> int:
-    if not text.strip().isdecimal() or int(text) < 1:
-        raise UsageError(f"{name}: {text!r} is no number of threads", remedy="use 1 or more")
+    if not text.strip().isdecimal() or not 1 <= int(text) <= MOST:
+        raise UsageError(f"{name}: {text!r} is no number of threads", remedy=f"use 1 to {MOST}")
     return int(text)
 
 

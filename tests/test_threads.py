@@ -22,7 +22,7 @@ def test_a_wish_is_obeyed_and_one_thread_is_the_rule(asked, environment, number)
     assert chosen_threads(asked, environment).number == number
 
 
-@pytest.mark.parametrize("text", ["0", "-1", "many", "1.5"])
+@pytest.mark.parametrize("text", ["0", "-1", "many", "1.5", "18446744073709551616"])
 def test_a_wish_that_is_no_number_is_refused(text):
     with pytest.raises(UsageError, match="OMP_NUM_THREADS"):
         chosen_threads(None, {"OMP_NUM_THREADS": text})

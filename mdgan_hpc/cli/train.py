@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mdgan_hpc.cli.common import PATH, FiniteRange, command
+from mdgan_hpc.threads import MOST
 
 if TYPE_CHECKING:
     from mdgan_hpc.training.settings import TrainingConfig
@@ -68,7 +69,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--threads",
-    type=click.IntRange(min=1),
+    type=click.IntRange(min=1, max=MOST),
     help="Of each process.  [default: OMP_NUM_THREADS, the cores of a task of Slurm, or 1]",
 )
 @click.option(
