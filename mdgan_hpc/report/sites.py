@@ -194,8 +194,8 @@ def _m(value: float, error: float) -> str:
     return measured(value, error) if math.isfinite(value) else _NONE
 
 
-#: In place of what follows from jumps, where there are none.
-_NONE = "no jumps"
+#: In place of what follows from jumps, where there are none, or none with a jump after it.
+_NONE = "too few jumps"
 
 
 def _rate(found: SitesResult, kind: int) -> str:

@@ -24,7 +24,7 @@ from mdgan_hpc.verdict import Verdict, worst_of
 _log = logging.getLogger(__name__)
 #: Ions in free runs: to show how a training goes, to choose the model, and to judge it.
 _SHOWN_IONS, _SELECTING_IONS, _JUDGED_IONS = 256, 1024, 1024
-#: For each ion of the MD, whose own noise is then four times as large.
+#: At most, for each ion of the MD, whose own noise is then four times as large.
 _JUDGED_PER_ION = 16
 _BURN_IN_PS = 1.0
 

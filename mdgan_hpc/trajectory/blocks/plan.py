@@ -169,7 +169,7 @@ def read_plan(path: str | Path) -> tuple[BlockPlan, dict[str, Any]]:
     try:
         with hdf5.open_file(Path(path)) as file:
             ledger = read_parameters(file["/"]).get("ledger", {})
-        plan, settings = plan_of(ledger, path), parse_json(ledger["settings"], path)
+        return plan_of(ledger, path), parse_json(ledger["settings"], path)
     except (DataError, KeyError, TypeError, AttributeError) as error:
         told = f" ({error.what})" if isinstance(error, DataError) else ""
         raise DataError(
@@ -177,7 +177,6 @@ def read_plan(path: str | Path) -> tuple[BlockPlan, dict[str, Any]]:
             where=path,
             remedy=remedy,
         ) from error
-    return plan, settings
 
 
 def require_own_parts(path: Path, plan: BlockPlan, settings: Mapping[str, Any]) -> None:

@@ -188,30 +188,40 @@ class _Trial:
 
     def train(self, number: int) -> Pair:
         """Return what a critic says of both sides it is tested on."""
-        fold, low, high, tested = self._training(number)
+        fold, low, high = self._learned_from(number)
         rng = np.random.default_rng([self.seed, fold])
         kept = np.concatenate([_kept_back(side, rng) for side in (low, high)])
         label = np.arange(len(kept)) >= len(low)
         rows = np.concatenate([low.rows, high.rows])
         critic = train_critic(rows, label, kept, seed=1000 * self.seed + fold)
-        return critic(tested[0].rows), critic(tested[1].rows)
+        low, high = self._tested_on(number)
+        return critic(low.rows), critic(high.rows)
 
-    def _training(self, number: int) -> tuple[int, Windows, Windows, tuple[Windows, Windows]]:
-        """Return the fold, the windows learned from, and both sides tested on."""
+    def _learned_from(self, number: int) -> tuple[int, Windows, Windows]:
+        """Return the fold of a critic, and the windows of both sides that it learns from."""
         if number < self.folds:
             of_md, of_made = self._kept_out(number)
-            learned = self._either_way(~of_md, number), self.made[~of_made]
-            return number, *learned, (self.md[of_md], self.made[of_made])
-        fold, half = divmod(number - self.folds, 2)
-        one = self.md.source % self.folds == fold
+            return number, self._either_way(~of_md, number), self.made[~of_made]
+        fold, one, half, _ = self._one_run(number)
+        return fold, self._either_way(half & ~one, fold), self._either_way(half & one, fold)
+
+    def _tested_on(self, number: int) -> tuple[Windows, Windows]:
+        """Return the windows of both sides that a critic is tested on."""
+        if number < self.folds:
+            of_md, of_made = self._kept_out(number)
+            return self.md[of_md], self.made[of_made]
+        _, one, _, half = self._one_run(number)
+        return self.md[half & ~one], self.md[half & one]
+
+    def _one_run(self, number: int) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
+        """Return the fold, and which MD windows are of it, learned from and tested on in time."""
+        fold, second = divmod(number - self.folds, 2)
         gap, records = self.span.records // 2, self.between
         halves = (
             self.md.start + self.span.records <= records // 2 - gap,
             self.md.start >= records // 2 + gap,
         )
-        learns, judged = halves[half], halves[1 - half]
-        both = [self._either_way(learns & which, fold) for which in (~one, one)]
-        return fold, both[0], both[1], (self.md[judged & ~one], self.md[judged & one])
+        return fold, self.md.source % self.folds == fold, halves[second], halves[1 - second]
 
     def _kept_out(self, fold: int) -> list[np.ndarray]:
         """Return which MD and which generated windows a fold keeps out."""
@@ -224,7 +234,7 @@ class _Trial:
         for fold, both in enumerate(pairs[: self.folds]):
             for own, where, said in zip(scores, self._kept_out(fold), both, strict=True):
                 own[where] = said
-            tested = self._training(fold)[3]
+            tested = self._tested_on(fold)
             each.append(_judged(tested, both, self._group))
             of_cells.append(_of_cells(tested, both, self._group))
         told = {"windows": self._independent(), **_mean(each, "auc", "error")}
@@ -232,7 +242,7 @@ class _Trial:
             told |= _mean(of_cells, "cell_auc", "cell_error")
         if self.between:
             between = [
-                _judged(self._training(number)[3], pairs[number], self._group)
+                _judged(self._tested_on(number), pairs[number], self._group)
                 for number in range(self.folds, self.trainings)
             ]
             # R runs have R - 1 differences, of which both halves of the time tell the same.
