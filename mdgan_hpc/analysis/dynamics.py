@@ -31,6 +31,7 @@ from mdgan_hpc.parallel import Communicator, SingleProcess, share
 from mdgan_hpc.progress import Progress
 from mdgan_hpc.trajectory import Trajectory
 from mdgan_hpc.trajectory.complete import CompletePart, complete_extent
+from mdgan_hpc.trajectory.layout import IN_SOLID
 from mdgan_hpc.trajectory.origin import verdict_of
 from mdgan_hpc.trajectory.replicas import require_replicas
 from mdgan_hpc.verdict import worst_of
@@ -287,7 +288,8 @@ def _in_solid(trajectory: Trajectory) -> bool:
     was taken off as drift.
     """
     if trajectory.generated:
-        return trajectory.ions_per_cell > 1
+        told = trajectory.parameter(IN_SOLID)  # files of before are of crystals
+        return trajectory.ions_per_cell > 1 and (told is None or bool(told))
     return stays_in_place(trajectory.framework)
 
 

@@ -43,7 +43,7 @@ from mdgan_hpc.trajectory.blocks.plan import (
     read_plan,
     require_own_parts,
 )
-from mdgan_hpc.trajectory.layout import GENERATION_TIME, MODELS, SUPERCELL, VERDICT
+from mdgan_hpc.trajectory.layout import GENERATION_TIME, IN_SOLID, MODELS, SUPERCELL, VERDICT
 from mdgan_hpc.trajectory.opening import read_provenance
 from mdgan_hpc.trajectory.temperature import TARGET
 
@@ -274,6 +274,7 @@ class Preparation:
                 "start_state": start,
                 "burn_in_records": config.burn_in,
                 "simulated_together": model.generator.ions_per_cell,
+                IN_SOLID: int(model.generator.in_solid),
                 **({SUPERCELL: np.array(repeats, np.int32)} if repeats else {}),
                 "generator_label": model.label,
                 "training_span_ps": model.training_span_ps,

@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from mdgan_hpc.crystal import Symmetry
 from mdgan_hpc.errors import UsageError
 from mdgan_hpc.models.condition import Temperatures
-from mdgan_hpc.models.neighbours import NeighbourDescriptor, NeighbourView
+from mdgan_hpc.models.media import Medium, Surroundings
+from mdgan_hpc.models.neighbours import NeighbourView
 from mdgan_hpc.models.supercell import Supercell
 
 #: Everything a sample must carry from one step to the next; first dimension is the sample.
@@ -50,14 +51,17 @@ class Window:
     positions : Tensor, [B, L, k, 3]
         Angstrom, float64.
     neighbours : Described, [B, L, k, A, 4], or None
-        Neighbour descriptor of each particle (`NeighbourDescriptor`), where the generator uses it.
+        What each particle sees around it (`Surroundings`), where the generator uses it.
     temperature_k : Tensor, [B], or None
         Of each window, where the generator is told it; float32.
+    medium : Tensor, [B], or None
+        Number of the medium, where ions see it.
     """
 
     positions: Tensor
     neighbours: Described | None = None
     temperature_k: Tensor | None = None
+    medium: Tensor | None = None
 
 
 #: Draws windows of whole cells of the data, not moved: (number of the draw, windows, records); the
@@ -100,13 +104,18 @@ class DataSummary:
     runs : list of array, [T, N, 3]
         Positions, Angstrom.
     neighbours : list of array [T, N, A, 4], or None
-        Neighbour descriptor over the runs, where the generator asked for one.
+        What ions see around them over the runs, where the generator asked for it.
     temperatures : Temperatures or None
         Where the runs are at several.
     temperature_k : list of float, or None
         Then of each array of displacements.
     step_skip : int
         Frames of the runs in a record.
+    media : list of Medium
+        Atoms that stay in place where there is no lattice, one medium for each run of all data;
+        empty in a crystal and in a liquid.
+    run_medium : list of int
+        Then the medium of each of `runs`.
     """
 
     displacements: list[np.ndarray]
@@ -118,6 +127,8 @@ class DataSummary:
     temperatures: Temperatures | None = None
     temperature_k: list[float] | None = None
     step_skip: int = 1
+    media: list[Medium] = field(default_factory=list)
+    run_medium: list[int] = field(default_factory=list)
 
 
 class DataSettings(Protocol):
@@ -169,6 +180,8 @@ class Generator(nn.Module, ABC):
         Those it was trained at, where they are several.
     temperature_k : float or None
         Of free runs then (`set_temperature`).
+    in_solid : bool
+        Whether the other atoms of the training runs are known to stand still.
     """
 
     kind: ClassVar[str]
@@ -187,6 +200,7 @@ class Generator(nn.Module, ABC):
     start_windows: int = 0
     temperatures: Temperatures | None = None
     temperature_k: float | None = None
+    in_solid: bool = False
 
     # How it is made -------------------------------------------------------------------------
 
@@ -231,8 +245,8 @@ class Generator(nn.Module, ABC):
         return 1, "file"
 
     @classmethod
-    def neighbour_descriptor(cls, config: Any, summary: DataSummary) -> NeighbourDescriptor | None:
-        """Return the descriptor that the data are to bring along; None: ions see no others.
+    def surroundings(cls, config: Any, summary: DataSummary) -> Surroundings | None:
+        """Return what of their surroundings ions see, and data bring along; None: nothing.
 
         Raises
         ------
@@ -244,7 +258,7 @@ class Generator(nn.Module, ABC):
     @classmethod
     @abstractmethod
     def from_data(
-        cls, config: Any, summary: DataSummary, descriptor: NeighbourDescriptor | None
+        cls, config: Any, summary: DataSummary, surroundings: Surroundings | None
     ) -> Self:
         """Build a generator for data, with fresh weights.
 
@@ -252,8 +266,8 @@ class Generator(nn.Module, ABC):
         ----------
         config : Config
         summary : DataSummary
-        descriptor : NeighbourDescriptor or None
-            Of `neighbour_descriptor`; then `summary.neighbours` is there too.
+        surroundings : Surroundings or None
+            Of the method of this name; then `summary.neighbours` is there too.
         """
 
     def prepare(self, history: Window) -> None:

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from mdgan_hpc.config import key, require
 from mdgan_hpc.models.base import DataSettings, DataSummary, Generator, Grouping, State
-from mdgan_hpc.models.neighbours import NeighbourDescriptor
+from mdgan_hpc.models.media import Surroundings
 from mdgan_hpc.models.principal import autocovariance, principal_components
 
 #: Of the leaky rectifiers, as published.
@@ -167,7 +167,7 @@ class LatentGenerator(Generator):
 
     @classmethod
     def from_data(
-        cls, config: LatentConfig, summary: DataSummary, descriptor: NeighbourDescriptor | None
+        cls, config: LatentConfig, summary: DataSummary, surroundings: Surroundings | None
     ) -> Self:
         """Build a generator for data; see `Generator.from_data`."""
         every = np.concatenate([d.reshape(-1, 3) for d in summary.displacements])

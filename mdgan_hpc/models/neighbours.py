@@ -97,7 +97,7 @@ class NeighbourDescriptor:
     ) -> Self:
         """Make the descriptor of a cell [3, 3], in double precision."""
         box = np.array(cell, float)
-        images = torch.from_numpy(_images(box, cutoff))
+        images = torch.from_numpy(images_within(box, cutoff))
         return cls(torch.from_numpy(box), tuple(radii), tuple(widths), cutoff, images)
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Self:
@@ -142,6 +142,25 @@ class NeighbourDescriptor:
         apart = self.cell.T @ apart.flatten(1)
         other = _everyone(batch, k, len(self.images), places.device)
         return apart.view(3, *other.shape), other
+
+    def around(self, apart: Tensor) -> Tensor:
+        """Describe what is at rounded or unrounded fractional differences, images included.
+
+        Parameters
+        ----------
+        apart : Tensor, [3, n, m]
+            From each of n places to m others; nan where there is nothing.
+
+        Returns
+        -------
+        Tensor, [A, 4, n]
+        """
+        apart = apart - apart.round()
+        apart = apart[..., None] + self.images.T[:, None, None, :]
+        apart = (self.cell.T @ apart.flatten(1)).view(3, apart.shape[1], -1)
+        nothing = apart.isnan()
+        apart = apart.masked_fill(nothing, 2 * self.cutoff)
+        return self._weighed(apart, torch.empty(0, dtype=torch.int32)).summed()
 
     def _weighed(self, apart: Tensor, other: Tensor) -> Pairs:
         """Return the pairs of ions with vectors [3, n, M] between them, Angstrom."""
@@ -250,7 +269,7 @@ def _everyone(batch: int, k: int, images: int, device: torch.device) -> Tensor:
         return number.expand(-1, k, images, -1).reshape(batch * k, -1)
 
 
-def _images(cell: np.ndarray, cutoff: float) -> np.ndarray:
+def images_within(cell: np.ndarray, cutoff: float) -> np.ndarray:
     """Return the lattice translations [s, 3] that bring a rounded difference within `cutoff`."""
     from scipy.optimize import lsq_linear
 
@@ -277,7 +296,7 @@ def contact_distance(runs: Sequence[np.ndarray], cell: np.ndarray) -> float:
         If ions lie on each other.
     """
     # Images within half the longest cell vector: the nearest ion is never further.
-    images = _images(np.array(cell, float), float(np.linalg.norm(cell, axis=1).max()) / 2)
+    images = images_within(np.array(cell, float), float(np.linalg.norm(cell, axis=1).max()) / 2)
     inverse, nearest = np.linalg.inv(cell), []
     for run in runs:
         for frame in run[:: max(1, run.shape[0] * run.shape[1] // 12_000)]:

@@ -50,8 +50,8 @@ def build_trainer(
     symmetry, skip = symmetry_of(config, data), config.data.step_skip
     kept, validation = data.split(config.data.validation)
     _require_told(config, kept)
-    descriptor = kind.neighbour_descriptor(options, kept.summary(skip, symmetry))
-    kept = kept.with_neighbours(descriptor, silent=processes.rank != 0)
+    seen = kind.surroundings(options, kept.summary(skip, symmetry))
+    kept = kept.with_neighbours(seen, silent=processes.rank != 0)
     grouping = kind.grouping(options)
     training = kept.bootstrap(replica, config.train.seed, grouping)
     summary = training.summary(skip, symmetry)
@@ -59,7 +59,7 @@ def build_trainer(
     generator = kind.from_data(
         options,
         dataclasses.replace(summary, runs=kept.runs, neighbours=kept.neighbours),
-        descriptor,
+        seen,
     )
     _begin_from(config.phase[0].init_from, generator)
     _require_long_enough(config, generator, max(map(len, training.runs)))
@@ -79,7 +79,7 @@ def build_trainer(
         cells = _Cells(kept, generator, symmetry, skip, processes)
     held_out = None
     if config.data.validation != "none":
-        held_out = shared(windows(validation.with_neighbours(descriptor, silent=True)))
+        held_out = shared(windows(validation.with_neighbours(seen, silent=True)))
     return Trainer(
         config,
         generator,
@@ -193,8 +193,8 @@ class _Cells:
     as_they_are : Windows
         Unmoved: start states.
     moved : Windows
-        Moved by the operations that leave the cell what it is: where free runs begin that critics
-        compare with windows moved by all operations.
+        Moved by the operations that leave the cell and its framework what they are: where free
+        runs begin that critics compare with windows moved by all operations.
     """
 
     def __init__(
@@ -213,7 +213,9 @@ class _Cells:
             grouping=(self.ions, "file"),
         )
         assert data.cell is not None
-        self.moved = self.as_they_are.with_symmetry(operations_of_cell(symmetry, data.cell))
+        lattice = symmetry.primitive is not None
+        kept = operations_of_cell(symmetry if lattice or not data.media else Symmetry(), data.cell)
+        self.moved = self.as_they_are.with_symmetry(kept)
 
 
 def operations_of_cell(symmetry: Symmetry, cell: np.ndarray) -> Symmetry:
@@ -221,7 +223,10 @@ def operations_of_cell(symmetry: Symmetry, cell: np.ndarray) -> Symmetry:
     turned = np.einsum("nij,kj->nki", symmetry.rotations, cell) @ np.linalg.inv(cell)
     kept = np.abs(turned - np.round(turned)).max((1, 2)) < 0.05
     return dataclasses.replace(
-        symmetry, rotations=symmetry.rotations[kept], translations=symmetry.translations[kept]
+        symmetry,
+        rotations=symmetry.rotations[kept],
+        translations=symmetry.translations[kept],
+        isotropic=False,
     )
 
 

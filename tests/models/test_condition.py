@@ -57,7 +57,9 @@ def test_a_temperature_is_asked_for_and_one_far_away_refused():
 def test_a_free_run_at_a_temperature_is_what_the_likelihood_sees_there(told):
     """With one Gaussian, the noise that was drawn is the whitened residual of the likelihood."""
     levels = [(1.0, 0.0)] * 2
-    generator = make(Symmetry(), 1, components=1, temperatures=told, levels=levels)
+    scales = [[0.3, 0.5], [0.6, 0.8]]
+    more = {"ema_steps": [4.0, 12.0], "ema_scales": [0.4, 0.6], "ema_levels": scales}
+    generator = make(Symmetry(), 1, components=1, temperatures=told, levels=levels, **more)
     generator.noise_levels.copy_(torch.tensor([[0.01, 0.02], [-0.03, 0.01]]))
     generator.set_temperature(1700.0)
     kelvin = torch.full((5,), 1700.0)
@@ -108,6 +110,24 @@ def test_extrapolation_and_whitening_are_of_thermal_displacements():
     torch.testing.assert_close(twice.extrapolation, generator.extrapolation)
     torch.testing.assert_close(twice.whitening, generator.whitening / 2)
     assert generator.capabilities.conditions == ("temperature",)
+    assert np.shape(generator.arguments["ema_levels"]) == (2, len(generator.arguments["ema_steps"]))
+
+
+def test_moving_averages_do_not_tell_the_temperature():
+    """Of one process whose motion is thermal, their inputs are alike at all temperatures."""
+    config = TransitionConfig(hidden=8, head=8, ema_records=[10.0, 30.0], **SMALL_MODEL)
+    generator = TransitionGenerator.from_data(config, summary(1.0), None)
+    row = generator.features.rows["averages"]
+    steps = torch.from_numpy(summary(1.0).displacements[0]).float().swapaxes(0, 1)
+    speeds = [TOLD.speed(k) / TOLD.speed(TOLD.kelvin[0]) for k in TOLD.kelvin]
+    seen = []
+    for kelvin, speed in zip(TOLD.kelvin, speeds, strict=True):
+        told = torch.full((len(steps),), kelvin)
+        offset, activity = row.averages(speed * steps, row._scales(told))
+        seen.append((offset.square().mean(), activity.mean()))
+        scales = generator.arguments["ema_levels"][TOLD.kelvin.index(kelvin)]
+        assert row._scales(told)[0].tolist() == pytest.approx(scales)
+    assert float(seen[1][1] / seen[0][1]) == pytest.approx(1.0, rel=0.3)
 
 
 def test_starts_are_of_the_nearest_temperature_with_rescaled_speeds():

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from mdgan_hpc.config import load_config
-from mdgan_hpc.crystal import isotropic
 from mdgan_hpc.errors import ConfigError, DataError, UsageError
 from mdgan_hpc.models.base import DataSummary, Window, rollout
 from mdgan_hpc.models.neighbours import (
@@ -164,6 +163,7 @@ def test_ions_of_a_crystal_see_each_other_unless_told_otherwise(override, togeth
             "generator.hidden=8",
             "generator.head=8",
             "train.batch=4",
+            "generator.neighbours='on'",  # made up, they go through each other
             override,
         ],
     )
@@ -232,10 +232,9 @@ def summary(**changes) -> DataSummary:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"symmetry": isotropic()}, "the lattice of a crystal"),
-        ({"cell": None}, "the lattice of a crystal"),
+        ({"cell": None}, "the cell of the runs is not known"),
         ({"ions_per_run": None}, "different numbers of ions"),
-        ({"ions_per_run": 65}, "has 65 ions, not from 2 to generator.neighbour_ions = 64"),
+        ({"ions_per_run": 257}, "has 257 ions, not from 2 to generator.neighbour_ions = 256"),
         ({"ions_per_run": 1}, "has 1 ions"),
         ({"cell": 9.0 * np.eye(3)}, "not a whole number of primitive cells"),
     ],
@@ -243,20 +242,30 @@ def summary(**changes) -> DataSummary:
 def test_why_ions_are_alone_is_told_and_refused_where_they_must_not_be(changes, reason, caplog):
     data = summary(**changes)
     caplog.set_level(logging.INFO, "mdgan_hpc")
-    assert TransitionGenerator.neighbour_descriptor(TransitionConfig(), data) is None
+    assert TransitionGenerator.surroundings(TransitionConfig(), data) is None
     assert reason in caplog.text
     caplog.clear()
     off = TransitionConfig(neighbours="off")
-    assert TransitionGenerator.neighbour_descriptor(off, data) is None
+    assert TransitionGenerator.surroundings(off, data) is None
     assert not caplog.text
     with pytest.raises(UsageError, match=re.escape(reason)):
-        TransitionGenerator.neighbour_descriptor(TransitionConfig(neighbours="on"), data)
+        TransitionGenerator.surroundings(TransitionConfig(neighbours="on"), data)
+
+
+def test_ions_that_go_through_each_other_see_none_unless_told_to(caplog):
+    data = summary(runs=[TWO_APART / 5])
+    caplog.set_level(logging.INFO, "mdgan_hpc")
+    assert TransitionGenerator.surroundings(TransitionConfig(), data) is None
+    assert "come within 0.4 Angstrom of each other" in caplog.text
+    assert TransitionGenerator.surroundings(TransitionConfig(neighbours="on"), data) is not None
 
 
 def test_the_descriptor_has_the_radii_of_the_configuration():
     config = TransitionConfig(neighbour_radii=[1.0, 1.5], neighbour_cutoff=2.5, neighbour_ions=4)
-    found = TransitionGenerator.neighbour_descriptor(config, summary())
+    found = TransitionGenerator.surroundings(config, summary())
     assert found is not None
+    assert found.media is None
+    found = found.neighbours
     assert (found.radii, found.widths, found.cutoff) == ((2.0, 3.0), (0.3, 0.15 * 3.0), 5.0)
     with pytest.raises(ConfigError, match="neighbour_width has no effect"):
         TransitionConfig(neighbours="off", neighbour_width=1.0)

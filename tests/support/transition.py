@@ -32,9 +32,8 @@ def make(
     fitted = fit_extrapolation(displacements, records_per_step)
     averages = fit_averages(displacements, records_per_step, [6.0, 18.0], 12)
     config = TransitionConfig(hidden=48, components=components, head=64, start_states=64)
-    return TransitionGenerator.create(
-        config, **fitted, **averages, **group_arguments(symmetry), **arguments
-    )
+    known = {**fitted, **averages, **group_arguments(symmetry), **arguments}
+    return TransitionGenerator.create(config, **known)
 
 
 def windows(generator: TransitionGenerator, records: int, n: int) -> Window:

@@ -237,6 +237,27 @@ def _channels(random: np.random.Generator) -> tuple[Atoms, np.ndarray]:
     return _without(atoms, 1, 36, random), box
 
 
+_MATRIX = """
+pair_style hybrid/overlay morse 5.5 yukawa 0.4 8.0
+pair_coeff 1 1 yukawa 4.0
+pair_coeff 1 2 morse 0.15 1.3 2.3
+pair_coeff 2 2 none
+""" + _TIED.format(tied="2")
+
+
+def _matrix(random: np.random.Generator) -> tuple[Atoms, np.ndarray]:
+    """Anions tied to places without order, ions among them."""
+    anions, box = _apart([0, 90], 12.0, 2.3, random)
+    ions: list[np.ndarray] = []
+    taken = [place for _, place in anions]
+    while len(ions) < 24:
+        new = random.random(3) * box
+        apart = (new - np.array(taken + ions) + box / 2) % box - box / 2
+        if np.linalg.norm(apart, axis=1).min() > 1.7:
+            ions.append(new)
+    return [*((1, place) for place in ions), *anions], box
+
+
 # Supercooled, and polymer -------------------------------------------------------------------------
 
 # Kob and Andersen, Phys. Rev. E 51, 4626 (1995), with sigma 2.3 A, epsilon 0.1 eV, 28 g/mol.
@@ -331,6 +352,12 @@ WORLDS = {
         World(
             *("channels", "ions in channels, 900 K, a third of the sites filled", False),
             *(("Li", "O"), "Li", 900.0, _CHANNELS, _channels),
+        ),
+        World(
+            *("matrix", "ions among anions without order, three such", True, ("Li", "O"), "Li"),
+            *(900.0, _MATRIX, _matrix),
+            frame_fs=5.0,
+            media=3,
         ),
         World(
             *("binary", "supercooled binary liquid, the small particles", True),

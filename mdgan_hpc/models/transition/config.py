@@ -26,8 +26,8 @@ class TransitionConfig:
     components: int = key(48, "Gaussians | in the mixtures of a step, shared by its records")
     neighbours: Literal["auto", "on", "off"] = key(
         "auto",
-        "neighbour descriptor of the mobile ions of a cell; auto: where the data allow it; on: an "
-        "error where they do not; off: each ion is alone",
+        "neighbour descriptor of the mobile ions of a cell; auto: where the data allow it and ions "
+        "keep apart; on: an error where the data do not allow it; off: each ion is alone",
     )
     neighbour_radii: list[float] = key(
         [0.9, 1.06, 1.25, 1.47, 1.74, 2.05, 2.42, 2.85],
@@ -36,7 +36,15 @@ class TransitionConfig:
     )
     neighbour_width: float = key(0.15, "of its radius | Gaussian width of a shell")
     neighbour_cutoff: float = key(3.5, "contact distances | where all shells end")
-    neighbour_ions: int = key(64, "ions | in a cell at most; cost grows with their square")
+    neighbour_ions: int = key(256, "ions | in a cell at most")
+    framework_radii: list[float] = key(
+        [0.95, 1.12, 1.32, 1.56, 1.84, 2.17, 2.56, 3.02],
+        "contact distances | shells around an ion in which it sees the atoms that stay in place, "
+        "where they form no lattice; for each species of these",
+    )
+    framework_cutoff: float = key(
+        3.8, "contact distances of the nearest of these species | where all those shells end"
+    )
     ema_records: list[float] = key(
         [40.0, 120.0, 360.0],
         "records | decay times of the exponential moving averages of the position",
@@ -88,7 +96,8 @@ class TransitionConfig:
             value = getattr(self, name)
             require(value >= 0, f"generator.{name}", value, "at least 0")
         for name in (
-            *("neighbour_width", "neighbour_cutoff", "ema_share", "vector_bound"),
+            *("neighbour_width", "neighbour_cutoff", "framework_cutoff", "ema_share"),
+            "vector_bound",
             *("direction_bound", "activity_floor", "far", "far_width", "calibration_range"),
             *("mean_bound", "calibration_slope", "kinetic_energy_bound"),
         ):
@@ -102,7 +111,7 @@ class TransitionConfig:
         if self.neighbours != "off":
             return
         for field in dataclasses.fields(self):
-            if not field.name.startswith("neighbour_"):
+            if not field.name.startswith(("neighbour_", "framework_")):
                 continue
             default = field.default
             if field.default_factory is not dataclasses.MISSING:
@@ -114,13 +123,15 @@ class TransitionConfig:
                 )
 
     def _check_lists(self) -> None:
-        radii, times = self.neighbour_radii, self.ema_records
-        require(
-            bool(radii) and min(radii) > 0 and max(radii) <= self.neighbour_cutoff,
-            "generator.neighbour_radii",
-            radii,
-            "a list of numbers above 0 and up to generator.neighbour_cutoff",
-        )
+        times = self.ema_records
+        for shells in ("neighbour", "framework"):
+            radii, most = getattr(self, f"{shells}_radii"), getattr(self, f"{shells}_cutoff")
+            require(
+                bool(radii) and min(radii) > 0 and max(radii) <= most,
+                f"generator.{shells}_radii",
+                radii,
+                f"a list of numbers above 0 and up to generator.{shells}_cutoff",
+            )
         require(
             all(t > 0 for t in times) and times == sorted(times),
             "generator.ema_records",

@@ -38,8 +38,8 @@ class History:
     ends : Tensor, [B, n, 3]
         Positions at the end of each step, Angstrom, float64.
     neighbours : Tensor, [B, n, A, 4], or None
-        Neighbour descriptor at the end of each step.
-    temperature_k : Tensor, [B], or None
+        What ions see around them at the end of each step.
+    temperature_k, medium : Tensor, [B], or None
         Where the generator is told it.
     """
 
@@ -49,6 +49,7 @@ class History:
     ends: Tensor
     neighbours: Tensor | None
     temperature_k: Tensor | None = None
+    medium: Tensor | None = None
 
 
 class Step(NamedTuple):

@@ -176,8 +176,8 @@ def fit_averages(
         The arguments `ema_steps` and `ema_scales` of `TransitionGenerator`.
     """
     r = records_per_step
-    longest = max(map(len, displacements)) / decays_per_run
-    steps = [t / r for t in decay_records if t <= longest]
+    longest = max(map(len, displacements))
+    steps = [t / r for t in decay_records if t * decays_per_run <= longest]
     scales = []
     for decay in steps:
         keep, squares, count = math.exp(-1 / decay), 0.0, 0

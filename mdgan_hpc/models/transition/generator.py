@@ -3,10 +3,10 @@
 At each step the network gives the joint density of the next few displacements: a linear
 extrapolation of the last ones leaves a residual, which is whitened, and each whitened residual gets
 a mixture of Gaussians whose weights, means and covariances depend on the slower residuals, on the
-rows of the feature table (`features`), and on a memory (a gated recurrent unit). In a crystal the
-mobile ions of a cell see each other by a neighbour descriptor, and share noise (`shared_noise`).
-The density is tractable: the likelihood holds the rate of rare events (hops) as no game does.
-Turning the past turns the predicted future (`equivariance`).
+rows of the feature table (`features`), and on a memory (a gated recurrent unit). The mobile ions of
+a cell see each other (`surroundings`), and share noise (`shared_noise`). The density is tractable:
+the likelihood holds the rate of rare events (hops) as no game does. Turning the past turns the
+predicted future (`equivariance`).
 """
 
 import math
@@ -26,7 +26,8 @@ from mdgan_hpc.models.base import (
     Window,
 )
 from mdgan_hpc.models.condition import Temperatures
-from mdgan_hpc.models.neighbours import NeighbourDescriptor, NeighbourView, Shells
+from mdgan_hpc.models.media import Surroundings
+from mdgan_hpc.models.neighbours import NeighbourView
 from mdgan_hpc.models.supercell import Supercell
 from mdgan_hpc.models.transition import thermal
 from mdgan_hpc.models.transition.calibrate import calibrated_noise
@@ -41,13 +42,15 @@ from mdgan_hpc.models.transition.likelihood import (
 )
 from mdgan_hpc.models.transition.measured import measured
 from mdgan_hpc.models.transition.mixture import Bounds, Mixture, NoiseByEnergy
-from mdgan_hpc.models.transition.neighbourhood import descriptor_for, repeated, side_by_side
+from mdgan_hpc.models.transition.neighbourhood import repeated, side_by_side, surroundings_for
 from mdgan_hpc.models.transition.network import Weights, network_of
 from mdgan_hpc.models.transition.rows import Place, feature_table
 from mdgan_hpc.models.transition.shared_noise import SharedNoise
 from mdgan_hpc.models.transition.shared_noise_fit import shared_noise_of
 from mdgan_hpc.models.transition.stepper import InferenceKernel
-from mdgan_hpc.models.transition.surroundings import Neighbours
+from mdgan_hpc.models.transition.surroundings import Neighbours, SeenFramework
+
+Matrix = list[list[float]]
 
 
 class TransitionGenerator(Density):
@@ -63,8 +66,6 @@ class TransitionGenerator(Density):
         one, the slowest first.
     mean_bounds : list of float, [r]
         Bound of the means of the mixture of each residual, beside one for a Gaussian residual.
-    combinations : list of list of float, [v, p]
-        Uncorrelated ones of the last displacements, newest first, of variance one (1 / Angstrom).
     one_record : float
         Standard deviation of a displacement of one record along x, y and z, Angstrom.
     one_record_alpha2 : float or None
@@ -73,19 +74,10 @@ class TransitionGenerator(Density):
         The group (`Symmetry`).
     primitive : nested list, [3, 3], or None
         Primitive cell; without it the place is not seen.
-    ema_steps, ema_scales : list of float
-        Decay times of the moving averages (steps, ascending; may be empty), and standard deviations
-        of the position seen from them (Angstrom).
     particles : int
         k, ions of a cell that see each other.
     cell : nested list, [3, 3], or None
         Their cell, whole primitive cells (rows, Angstrom); None: each ion is alone.
-    neighbour_shells : dict or None
-        Radii, widths and cutoff of their neighbour descriptor, Angstrom (`NeighbourDescriptor`).
-    neighbour_scales : nested list, [2, A, 4], or None
-        Mean and deviation of their neighbour descriptor (`neighbours.neighbour_scales`).
-    neighbour_changes : nested list, [A, 4], or None
-        Deviation of its change over a step, where an ion sees that.
     temperatures : dict or None
         Those of the training, where they are several (`Temperatures.to_plain`). Displacements above
         are then thermal ones: over those at the reference temperature.
@@ -93,6 +85,8 @@ class TransitionGenerator(Density):
         `one_record` and `one_record_alpha2` at each of them.
     repeats : list of int, [3], or None
         Free runs are of a supercell: so many of the cells side by side (`in_supercell`).
+    shown : keyword arguments
+        What the network sees of the data's scales and surroundings: those of `feature_table`.
     """
 
     kind = "transition"
@@ -114,39 +108,27 @@ class TransitionGenerator(Density):
         self,
         config: TransitionConfig,
         *,
-        extrapolation: list[list[float]],
-        whitening: list[list[float]],
+        extrapolation: Matrix,
+        whitening: Matrix,
         mean_bounds: list[float],
-        combinations: list[list[float]],
         one_record: float,
-        rotations: list[list[list[float]]],
-        translations: list[list[float]],
-        primitive: list[list[float]] | None,
-        ema_steps: list[float],
-        ema_scales: list[float],
+        rotations: list[Matrix],
+        translations: Matrix,
+        primitive: Matrix | None,
         one_record_alpha2: float | None = None,
         particles: int = 1,
-        cell: list[list[float]] | None = None,
-        neighbour_shells: Shells | None = None,
-        neighbour_scales: list[list[list[float]]] | None = None,
-        neighbour_changes: list[list[float]] | None = None,
+        cell: Matrix | None = None,
         temperatures: dict[str, Any] | None = None,
         levels: list[tuple[float, float | None]] | None = None,
         repeats: list[int] | None = None,
+        **shown: Any,
     ) -> None:
         super().__init__()
         self._ions = particles
         self._supercell, self.particles_per_sample, whole = side_by_side(particles, cell, repeats)
         self.temperatures = None if temperatures is None else Temperatures.from_plain(temperatures)
         self._levels = levels or [(one_record, one_record_alpha2)]
-        self.capabilities = Capabilities(
-            likelihood=True,
-            neighbours=cell is not None and neighbour_scales is not None,
-            conditions=() if temperatures is None else ("temperature",),
-        )
-        self.records_per_step, self.n_lags = r, p = len(extrapolation), len(extrapolation[0])
-        if p < 3 * r:
-            raise ValueError(f"{p} lags are too few for {r} records a step")
+        self.records_per_step, self.n_lags = r, _ = np.shape(extrapolation)
         self.start_size = self.particles_per_sample // self._ions
         self.noise_size = r * (1 + 3) * self.particles_per_sample
         self._set_fitted(extrapolation, whitening, mean_bounds)
@@ -155,31 +137,29 @@ class TransitionGenerator(Density):
         self.features = feature_table(
             config,
             extrapolation=self.extrapolation,
-            combinations=combinations,
-            ema_steps=ema_steps,
-            ema_scales=ema_scales,
             primitive=lattice,
             cell=whole,
-            neighbour_shells=neighbour_shells,
-            neighbour_scales=neighbour_scales,
-            neighbour_changes=neighbour_changes,
             particles=self.particles_per_sample,
             temperatures=self.temperatures,
+            **shown,
+        )
+        self.capabilities = Capabilities(
+            likelihood=True,
+            neighbours=self.features.row(Neighbours) is not None,
+            conditions=() if temperatures is None else ("temperature",),
         )
         self.network = network_of(config, self.features, (rotations, translations), lattice, r)
+        self.in_solid = lattice is not None or self.features.row(SeenFramework) is not None
         self._make_starts(config)
         self._kernel: tuple[int, InferenceKernel] | None = None
 
-    def _set_fitted(
-        self,
-        extrapolation: list[list[float]],
-        whitening: list[list[float]],
-        mean_bounds: list[float],
-    ) -> None:
+    def _set_fitted(self, extrapolation: Matrix, whitening: Matrix, bounds: list[float]) -> None:
+        if self.n_lags < 3 * self.records_per_step:
+            raise ValueError(f"too few lags for {self.records_per_step} records a step")
         self._buffer("extrapolation", extrapolation)
         self._buffer("whitening", whitening)
         self._buffer("inverse_whitening", np.linalg.inv(whitening))
-        self._buffer("mean_bounds", np.array(mean_bounds)[:, None, None])
+        self._buffer("mean_bounds", np.array(bounds)[:, None, None])
 
     def _make_starts(self, config: TransitionConfig) -> None:
         """Make room for the start states and, of several temperatures, what goes with them."""
@@ -201,18 +181,16 @@ class TransitionGenerator(Density):
     # From data ------------------------------------------------------------------------------
 
     @classmethod
-    def neighbour_descriptor(
-        cls, config: TransitionConfig, summary: DataSummary
-    ) -> NeighbourDescriptor | None:
-        """Return the neighbour descriptor; see `Generator.neighbour_descriptor`."""
-        return descriptor_for(config, summary)
+    def surroundings(cls, config: TransitionConfig, summary: DataSummary) -> Surroundings | None:
+        """Return what ions see; see `Generator.surroundings`."""
+        return surroundings_for(config, summary)
 
     @classmethod
     def from_data(
-        cls, config: TransitionConfig, summary: DataSummary, descriptor: NeighbourDescriptor | None
+        cls, config: TransitionConfig, summary: DataSummary, surroundings: Surroundings | None
     ) -> Self:
         """Build a generator for data; see `Generator.from_data`."""
-        arguments, shells = measured(config, summary, descriptor)
+        arguments, shells = measured(config, summary, surroundings)
         generator = cls.create(config, **arguments)
         generator.network.begin_at(shells, far=config.far, far_width=config.far_width)
         return generator
@@ -233,10 +211,7 @@ class TransitionGenerator(Density):
                 self.start_temperature.copy_(history.temperature_k)
 
     def calibrate(self, free_run: FreeRun, cells: Cells) -> None:
-        """Fit the noise that ions share, then calibrate all of it, at each temperature.
-
-        See `shared_noise_of` and `calibrated_noise`; temperatures share the ions.
-        """
+        """Fit the noise that ions share, then calibrate all of it, at each temperature."""
         row = self.features.row(Neighbours)
         if row is not None:
             pairs = self.config.calibration_ions * self.config.calibration_records / 2
@@ -306,7 +281,7 @@ class TransitionGenerator(Density):
     def lattice_phases(self) -> Tensor | None:
         """Return the phases of the lattice; see `Generator.lattice_phases`."""
         place = self.features.row(Place)
-        return (place.inverse_cell.double() @ place.waves.double()).float() if place else None
+        return None if place is None else place.phases()
 
     def neighbour_view(self) -> NeighbourView | None:
         """Return how its ions see each other; see `Generator.neighbour_view`."""

@@ -52,7 +52,10 @@ class Residuals:
         if window.neighbours is not None:
             described = window.neighbours[:, first + p + r :: r].transpose(1, 2).flatten(0, 1)
         ends = positions[:, p + r :: r]
-        return History(past[:, 1:], residual, steps.float(), ends, described, kelvin)
+        medium = window.medium
+        if medium is not None:
+            medium = medium.repeat_interleave(k)
+        return History(past[:, 1:], residual, steps.float(), ends, described, kelvin, medium)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Which ions see each other: the neighbour descriptor that a configuration and data ask for."""
+"""What ions see around them: the descriptors that a configuration and data ask for."""
 
 import logging
 from typing import Any
@@ -7,6 +7,7 @@ import numpy as np
 
 from mdgan_hpc.errors import UsageError
 from mdgan_hpc.models.base import DataSummary
+from mdgan_hpc.models.media import MediaDescriptor, Surroundings
 from mdgan_hpc.models.neighbours import NeighbourDescriptor, contact_distance, neighbour_scales
 from mdgan_hpc.models.supercell import Supercell
 from mdgan_hpc.models.transition import fit
@@ -19,43 +20,64 @@ _TOLD = 0.15
 _EVERY = 7
 #: Ions in a supercell at most: one process moves them all.
 _MOST_IONS = 1_000_000
+#: Contact distance below which ions go through each other, Angstrom.
+_LEAST_CONTACT = 0.5
 
 
-def descriptor_for(config: TransitionConfig, summary: DataSummary) -> NeighbourDescriptor | None:
-    """Return the neighbour descriptor; see `Generator.neighbour_descriptor`."""
+def surroundings_for(config: TransitionConfig, summary: DataSummary) -> Surroundings | None:
+    """Return what ions see; see `Generator.surroundings`."""
     if config.neighbours == "off":
         return None
-    reason = _why_alone(config, summary)
+    reason, contact = _why_alone(config, summary), 0.0
     if reason and config.neighbours == "on":
         raise UsageError(
             f"generator.neighbours = 'on', but {reason}",
             remedy="use 'auto' or 'off', or other data",
         )
+    if not reason:
+        assert summary.cell is not None
+        contact = contact_distance(summary.runs, summary.cell)
+        if contact < _LEAST_CONTACT and config.neighbours == "auto":
+            reason = f"they come within {contact:.2g} Angstrom of each other, as if not there"
     if reason:
         _log.info("Each ion is generated alone, without neighbours: %s.", reason)
         return None
     assert summary.cell is not None
-    contact = contact_distance(summary.runs, summary.cell)
     radii = contact * np.array(config.neighbour_radii)
-    return NeighbourDescriptor.of_cell(
+    neighbours = NeighbourDescriptor.of_cell(
         summary.cell,
         radii=radii.tolist(),
         widths=(config.neighbour_width * radii).tolist(),
         cutoff=config.neighbour_cutoff * contact,
     )
+    if not summary.media:
+        return Surroundings(neighbours)
+    media = MediaDescriptor.of_media(
+        summary.media,
+        list(zip(summary.run_medium, summary.runs, strict=True)),
+        summary.cell,
+        radii=config.framework_radii,
+        width=config.neighbour_width,
+        cutoff=config.framework_cutoff,
+    )
+    atoms = sum(len(kind["places"][0]) for kind in media.kinds)
+    _log.info("Ions see the framework: %d media, %d atoms in the first.", len(summary.media), atoms)
+    return Surroundings(neighbours, media)
 
 
 def neighbour_arguments(
-    summary: DataSummary, descriptor: NeighbourDescriptor | None, per_step: int
+    summary: DataSummary, surroundings: Surroundings | None, per_step: int
 ) -> dict[str, Any]:
-    """Return the arguments of a generator whose ions see each other by `descriptor`.
+    """Return the arguments of a generator whose ions see their surroundings.
 
     Its change over a step is shown where ions are so dense that it tells much of how they move on.
     """
-    if descriptor is None:
+    if surroundings is None:
         return {}
     assert summary.neighbours is not None
-    arguments = {
+    descriptor = surroundings.neighbours
+    mobile = [d[:, :, : len(descriptor.radii)] for d in summary.neighbours]
+    arguments: dict[str, Any] = {
         "particles": summary.ions_per_run,
         "cell": descriptor.cell.tolist(),
         "neighbour_shells": {
@@ -63,14 +85,20 @@ def neighbour_arguments(
             "widths": list(descriptor.widths),
             "cutoff": descriptor.cutoff,
         },
-        "neighbour_scales": neighbour_scales(summary.neighbours).tolist(),
+        "neighbour_scales": neighbour_scales(mobile).tolist(),
     }
-    told = fit.told_by_neighbours(summary.runs, summary.neighbours, summary.step_skip)
+    if surroundings.media is not None:
+        behind = [d[:, :, len(descriptor.radii) :] for d in summary.neighbours]
+        arguments["framework"] = {
+            "kinds": surroundings.media.kinds,
+            "scales": neighbour_scales(behind).tolist(),
+        }
+    told = fit.told_by_neighbours(summary.runs, mobile, summary.step_skip)
     if told > _TOLD:
         share = f"{100 * told:.0f} % of what its own motion leaves open"
         _log.info("Ions see how their neighbours move, which tells %s.", share)
         lag = per_step * summary.step_skip
-        changes = [d[lag::_EVERY] - d[:-lag:_EVERY] for d in summary.neighbours]
+        changes = [d[lag::_EVERY] - d[:-lag:_EVERY] for d in mobile]
         arguments["neighbour_changes"] = neighbour_scales(changes)[1].tolist()
     return arguments
 
@@ -81,8 +109,13 @@ def repeated(arguments: dict[str, Any], ions: int, supercell: Supercell) -> dict
     Raises
     ------
     UsageError
-        If that holds too many ions.
+        If that holds too many ions, or there is a framework without a lattice.
     """
+    if arguments.get("framework") is not None:
+        raise UsageError(
+            "each cell has a disordered framework of its own, which ends at its border",
+            remedy="leave --supercell out",
+        )
     if ions * supercell.n_cells > _MOST_IONS:
         raise UsageError(
             f"a supercell of {supercell} cells holds {ions * supercell.n_cells} ions, more than "
@@ -105,13 +138,15 @@ def side_by_side(
 def _why_alone(config: TransitionConfig, summary: DataSummary) -> str:
     """Return why the ions of the data cannot see each other, or nothing."""
     primitive, ions = summary.symmetry.primitive, summary.ions_per_run
-    if primitive is None or summary.cell is None:
-        return "they need the lattice of a crystal (data.symmetry)"
+    if summary.cell is None:
+        return "the cell of the runs is not known, not constant or not the same"
     if ions is None:
         return "the runs hold different numbers of ions"
     if not 1 < ions <= config.neighbour_ions:
         most = config.neighbour_ions
         return f"a run has {ions} ions, not from 2 to generator.neighbour_ions = {most}"
+    if primitive is None:
+        return ""
     whole = summary.cell @ np.linalg.inv(primitive)
     if np.abs(whole - np.round(whole)).max() >= 0.05:
         return "the cell of the runs is not a whole number of primitive cells"

@@ -10,6 +10,7 @@ from torch.nn import functional
 from mdgan_hpc.crystal.reciprocal import reciprocal_shells
 from mdgan_hpc.models.base import State
 from mdgan_hpc.models.condition import Temperatures
+from mdgan_hpc.models.media import MediaDescriptor
 from mdgan_hpc.models.neighbours import NeighbourDescriptor, Shells
 from mdgan_hpc.models.transition.config import TransitionConfig
 from mdgan_hpc.models.transition.features import (
@@ -21,41 +22,81 @@ from mdgan_hpc.models.transition.features import (
     Step,
     over,
 )
-from mdgan_hpc.models.transition.surroundings import Neighbours
+from mdgan_hpc.models.transition.surroundings import Neighbours, SeenFramework, ToldFramework
 
 
 def feature_table(
     config: TransitionConfig,
     *,
     extrapolation: Tensor,
+    primitive: np.ndarray | None,
+    cell: np.ndarray | None,
+    particles: int,
+    temperatures: Temperatures | None,
     combinations: list[list[float]],
     ema_steps: list[float],
     ema_scales: list[float],
-    primitive: np.ndarray | None,
-    cell: np.ndarray | None,
-    neighbour_shells: Shells | None,
-    neighbour_scales: list[list[list[float]]] | None,
-    neighbour_changes: list[list[float]] | None,
-    particles: int,
-    temperatures: Temperatures | None = None,
+    ema_levels: list[list[float]] | None = None,
+    neighbour_shells: Shells | None = None,
+    neighbour_scales: list[list[list[float]]] | None = None,
+    neighbour_changes: list[list[float]] | None = None,
+    framework: ToldFramework | None = None,
 ) -> FeatureTable:
-    """Return the table of a generator; see `TransitionGenerator` for the arguments."""
+    """Return the table of a generator; see `TransitionGenerator` for the first arguments.
+
+    Parameters
+    ----------
+    config, extrapolation, primitive, cell, particles, temperatures
+        Of the generator; `cell` of the ions that free runs move together.
+    combinations : nested list, [v, p]
+        Uncorrelated ones of the last displacements, newest first, of variance one (1 / Angstrom).
+    ema_steps, ema_scales : list of float, [k]
+        Decay times of the moving averages (steps, ascending; may be empty), and standard deviations
+        of the position seen from them (Angstrom).
+    ema_levels : nested list, [t, k], or None
+        Those at each of several temperatures; in models of before those of all alike.
+    neighbour_shells : dict or None
+        Radii, widths and cutoff of the neighbour descriptor, Angstrom (`NeighbourDescriptor`).
+    neighbour_scales : nested list, [2, A, 4], or None
+        Mean and deviation of it (`neighbours.neighbour_scales`).
+    neighbour_changes : nested list, [A, 4], or None
+        Deviation of its change over a step, where an ion sees that.
+    framework : ToldFramework or None
+        The media that ions see where there is no lattice.
+    """
     r = len(extrapolation)
     rows: list[Feature] = [
         LastDisplacements(combinations, r, temperatures),
         LastResidual(r),
-        MovingAverages(ema_steps, ema_scales, config.activity_floor, config.ema_history),
+        MovingAverages(
+            ema_steps,
+            ema_scales if ema_levels is None else ema_levels,
+            config.activity_floor,
+            config.ema_history,
+            temperatures if ema_levels is not None else None,
+        ),
     ]
-    if primitive is not None:
-        waves = reciprocal_shells(primitive, config.reciprocal_vectors)
-        whole = primitive if cell is None else cell
-        rows.append(Place(primitive, whole, waves, extrapolation.sum(0)))
+    whole = primitive if cell is None else cell
+    if whole is not None:
+        rows.append(Place(whole, _waves_of(config, primitive, whole), extrapolation.sum(0)))
     if cell is not None and neighbour_shells is not None and neighbour_scales is not None:
         descriptor = NeighbourDescriptor.of_cell(cell, **neighbour_shells)
         rows.append(Neighbours(descriptor, neighbour_scales, neighbour_changes, particles))
+    if framework is not None and cell is not None:
+        rows.append(SeenFramework(MediaDescriptor(cell, framework["kinds"]), framework["scales"]))
     if temperatures is not None:
         rows.append(Temperature(temperatures))
     return FeatureTable(rows, config.vector_bound)
+
+
+def _waves_of(
+    config: TransitionConfig, primitive: np.ndarray | None, cell: np.ndarray
+) -> np.ndarray:
+    """Return reciprocal vectors [m, 3] of the lattice in indices of the cell; none without one."""
+    if primitive is None:
+        return np.zeros((0, 3))
+    waves = reciprocal_shells(primitive, config.reciprocal_vectors)
+    return np.asarray(waves @ np.round(cell @ np.linalg.inv(primitive)).T)
 
 
 class LastDisplacements(Feature):
@@ -160,12 +201,16 @@ class MovingAverages(Feature):
     ----------
     decay_steps : list of float
         Ascending; may be empty.
-    scales : list of float
-        Standard deviation of each offset, Angstrom.
+    scales : list of float, or of lists of float
+        Standard deviation of each offset, Angstrom; at each of several temperatures: else how much
+        an ion moved of late would tell its temperature, which the network is told, and what it
+        makes of that would grow from step to step of a free run.
     floor : float
         Added to an activity (mean one) before its logarithm is taken.
     history : float
         Longest decay times of data that fill the averages.
+    temperatures : Temperatures, optional
+        Those that the scales are at.
     """
 
     name = "averages"
@@ -173,10 +218,15 @@ class MovingAverages(Feature):
     scales: Tensor
 
     def __init__(
-        self, decay_steps: list[float], scales: list[float], floor: float, history: float
+        self,
+        decay_steps: list[float],
+        scales: list[float] | list[list[float]],
+        floor: float,
+        history: float,
+        temperatures: Temperatures | None = None,
     ) -> None:
         super().__init__()
-        self.floor = floor
+        self.floor, self._temperatures = floor, temperatures
         self.n_vectors = self.n_scalars = len(decay_steps)
         self.fill_steps = math.ceil(history * max(decay_steps, default=0.0))
         self._buffer("keep", np.exp(-1 / np.array(decay_steps)))
@@ -188,12 +238,27 @@ class MovingAverages(Feature):
 
     def along(self, history: History) -> State:
         """See `Feature.along`."""
-        offset, activity = self.averages(history.steps)
-        first = self.fill_steps
-        return {"ema_offset": offset[:, first:], "ema_activity": activity[:, first:]}
+        scales = self._scales(history.temperature_k)
+        offset, activity = self.averages(history.steps, scales)
+        first, steps = self.fill_steps, history.ends.shape[1]
+        known = {"ema_offset": offset[:, first:], "ema_activity": activity[:, first:]}
+        if self._temperatures is not None:
+            known["ema_scales"] = scales[:, None].expand(-1, steps, -1)
+        return known
 
-    def averages(self, steps: Tensor) -> tuple[Tensor, Tensor]:
-        """Return offsets [B, n, k, 3] and activities [B, n, k] after displacements [B, n, 3]."""
+    def _scales(self, kelvin: Tensor | None) -> Tensor:
+        """Return the scales [k], or at temperatures [...] those [..., k]."""
+        if self._temperatures is None:
+            return self.scales
+        if kelvin is None:
+            raise ValueError("no temperature is told")
+        return self._temperatures.between(kelvin, self.scales.log()).exp()
+
+    def averages(self, steps: Tensor, scales: Tensor) -> tuple[Tensor, Tensor]:
+        """Return offsets [B, n, k, 3] and activities [B, n, k] after displacements [B, n, 3].
+
+        Scales are [k] or [B, k].
+        """
         n = steps.shape[1]
         ages = torch.arange(n - 1, -1, -1, device=steps.device)
         powers = functional.pad(self.keep[:, None] ** ages, (0, n - 1))
@@ -201,7 +266,7 @@ class MovingAverages(Feature):
         offset = torch.einsum("kji,bid->bjkd", power * self.keep[:, None, None], steps)
         if not self.n_vectors:
             return offset, offset[..., 0]
-        squared = offset[:, :, 0].square().sum(-1) / (3 * self.scales[0] ** 2)
+        squared = offset[:, :, 0].square().sum(-1) / (3 * scales[..., :1] ** 2)
         activity = torch.einsum("kji,bi->bjk", power * (1 - self.keep)[:, None, None], squared)
         # Begun at its mean, one.
         return offset, activity + power[:, :, 0].T * self.keep
@@ -210,11 +275,15 @@ class MovingAverages(Feature):
         """See `Feature.inputs`."""
         offset = known["ema_offset"]
         scalars = (known["ema_activity"] + self.floor).log()
+        if "ema_scales" in known:
+            return Inputs(vectors=[offset / known["ema_scales"][:, None]], scalars=[scalars])
         return Inputs(vectors=[offset / over(self.scales, offset)], scalars=[scalars])
 
     def compiled(self, temperature_k: float | None) -> Compiled:
         """Multiply by inverse scales."""
-        shrink, keep, floor = 1 / self.scales[:, None, None], self.keep[:, None], self.floor
+        kelvin = None if temperature_k is None else self.scales.new_tensor(temperature_k)
+        shrink = 1 / self._scales(kelvin)[:, None, None]
+        keep, floor = self.keep[:, None], self.floor
         keep_offset = keep[:, None]
 
         def inputs(known: State) -> Inputs:
@@ -233,13 +302,14 @@ class MovingAverages(Feature):
 class Place(Feature):
     """The place in the primitive cell that the last displacements lead to, as lattice waves.
 
+    Without a lattice there are no waves, and the place is carried for other rows.
+
     Parameters
     ----------
-    primitive : array, [3, 3]
     cell : array, [3, 3]
         Whole primitive cells, in whose fractions places are carried.
     waves : array, [m, 3]
-        Indices of reciprocal vectors of the primitive cell.
+        Indices of reciprocal vectors of this cell.
     extrapolation : Tensor, [p]
         Weights of the last displacements in the extrapolated one over a step.
     """
@@ -250,16 +320,19 @@ class Place(Feature):
     waves: Tensor
     ahead: Tensor
 
-    def __init__(
-        self, primitive: np.ndarray, cell: np.ndarray, waves: np.ndarray, extrapolation: Tensor
-    ) -> None:
+    def __init__(self, cell: np.ndarray, waves: np.ndarray, extrapolation: Tensor) -> None:
         super().__init__()
-        whole = np.round(cell @ np.linalg.inv(primitive))
         self._buffer("inverse_cell", np.linalg.inv(cell))
         self._buffer("cell", cell)
-        self._buffer("waves", 2 * np.pi * whole @ waves.T)
+        self._buffer("waves", 2 * np.pi * waves.T)
         self.register_buffer("ahead", extrapolation, persistent=False)
         self.n_waves = 2 * len(waves)
+
+    def phases(self) -> Tensor | None:
+        """Return the phases of the waves, [3, m] radian per Angstrom; None without a lattice."""
+        if not self.n_waves:
+            return None
+        return (self.inverse_cell.double() @ self.waves.double()).float()
 
     def carried(self) -> dict[str, tuple[int, ...]]:
         """See `Feature.carried`."""
@@ -272,6 +345,8 @@ class Place(Feature):
 
     def inputs(self, known: State) -> Inputs:
         """See `Feature.inputs`."""
+        if not self.n_waves:
+            return Inputs()
         ahead = torch.einsum("p,pi...->...i", self.ahead, known["displacements"])
         there = known["place"].movedim(0, -1) + ahead @ self.inverse_cell
         phase = (there @ self.waves).movedim(-1, 0)
@@ -283,6 +358,8 @@ class Place(Feature):
         p = ahead.shape[1]
 
         def inputs(known: State) -> Inputs:
+            if not self.n_waves:
+                return Inputs()
             moved = (ahead @ known["displacements"].view(p, -1)).view(3, -1)
             phase = waves @ torch.addmm(known["place"], to_fraction, moved)
             return Inputs(waves=[phase.cos(), phase.sin()])

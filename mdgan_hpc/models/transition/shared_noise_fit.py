@@ -57,6 +57,7 @@ def shared_noise_of(
     left_open: list[Tensor] = []
     near: list[Pairs] = []
     records = density.window_records(_WARM_UP + _RECORDS)
+    listed = descriptor.tracked() if descriptor.worth_lists(k) else None
     with torch.no_grad():
         for draw in range(draws):
             left, places = density.left_open(cells(draw, _AT_ONCE, records), _WARM_UP)
@@ -66,7 +67,9 @@ def shared_noise_of(
             left = torch.unflatten(left, 1, (-1, k)).permute(0, 4, 1, 3, 2).flatten(2)
             places = torch.unflatten(places, 0, (-1, k)).permute(3, 0, 2, 1).flatten(1, 2)
             left_open.append(left.contiguous())
-            near.append(descriptor.pairs(places.contiguous()))
+            near.append(descriptor.pairs(places.contiguous(), listed))
+            if listed is not None:
+                listed.forget()
     return fit_shared_noise(left_open, near, k, torch.Generator().manual_seed(_SEED))
 
 

@@ -1,9 +1,12 @@
-"""The row of the feature table that shows an ion the other mobile ions of its cell."""
+"""The rows of the feature table that show an ion what is around it."""
+
+from typing import TypedDict
 
 import torch
 from torch import Tensor
 
 from mdgan_hpc.models.base import State
+from mdgan_hpc.models.media import Kind, MediaDescriptor
 from mdgan_hpc.models.neighbours import NeighbourDescriptor, Pairs
 from mdgan_hpc.models.transition.features import (
     Compiled,
@@ -73,6 +76,7 @@ class Neighbours(Feature):
         now = history.neighbours
         if now is None:
             raise ValueError("the windows bring no neighbour descriptor")
+        now = now[:, :, : self.shells]  # behind them is the framework
         if not self.shows_change:
             return {"neighbours": now}
         # Nothing is known before the first step.
@@ -111,3 +115,67 @@ class Neighbours(Feature):
             vectors.append(change[:, :3])
             scalars.append(change[:, 3])
         return Inputs(vectors=vectors, scalars=scalars)
+
+
+class ToldFramework(TypedDict):
+    """Arguments of `SeenFramework` as a model file holds them.
+
+    Attributes
+    ----------
+    kinds : list of Kind
+        Of `MediaDescriptor`.
+    scales : nested list, [2, F, 4]
+        Mean and deviation of what ions see of it (`neighbour_scales`).
+    """
+
+    kinds: list[Kind]
+    scales: list[list[list[float]]]
+
+
+class SeenFramework(Feature):
+    """The atoms around an ion that stay in place, where there is no lattice.
+
+    Parameters
+    ----------
+    media : MediaDescriptor
+    scales : nested list, [2, F, 4]
+        Mean and standard deviation (`neighbour_scales`).
+    """
+
+    name = "framework"
+    scales: Tensor
+
+    def __init__(self, media: MediaDescriptor, scales: list[list[list[float]]]) -> None:
+        super().__init__()
+        self._media = media
+        self._buffer("scales", scales)
+        self.n_vectors = self.n_scalars = media.n_shells
+
+    def carried(self) -> dict[str, tuple[int, ...]]:
+        """See `Feature.carried`."""
+        return {"medium": ()}
+
+    def along(self, history: History) -> State:
+        """See `Feature.along`."""
+        if history.neighbours is None or history.medium is None:
+            raise ValueError("the windows bring no framework")
+        medium = history.medium.float()[:, None].expand(-1, history.ends.shape[1])
+        return {"framework": history.neighbours[:, :, -self.n_vectors :], "medium": medium}
+
+    def inputs(self, known: State) -> Inputs:
+        """See `Feature.inputs`."""
+        return self._seen(known["framework"])
+
+    def compiled(self, temperature_k: float | None) -> Compiled:
+        """Look at the places of the ions."""
+        around = self._media.on(self.scales.device, self.scales.dtype).around
+
+        def inputs(known: State) -> Inputs:
+            return self._seen(around(known["place"], known["medium"].long()))
+
+        return Compiled(inputs, lambda known, step: {"medium": known["medium"]})
+
+    def _seen(self, now: Tensor) -> Inputs:
+        mean, deviation = (over(s, now) for s in self.scales)
+        scaled = (now - mean) / deviation
+        return Inputs(vectors=[scaled[:, :3]], scalars=[scaled[:, 3]])

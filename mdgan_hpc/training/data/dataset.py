@@ -14,11 +14,20 @@ import numpy as np
 import torch
 
 from mdgan_hpc.analysis.dynamics import open_runs
-from mdgan_hpc.crystal import Crystal, NoCrystal, Symmetry, align_frameworks, isotropic
+from mdgan_hpc.crystal import (
+    LATTICE_RMS,
+    Alignment,
+    Crystal,
+    NoCrystal,
+    Symmetry,
+    align_frameworks,
+    isotropic,
+    stays_in_place,
+)
 from mdgan_hpc.errors import DataError, UsageError
 from mdgan_hpc.models.base import DataSummary, Grouping
 from mdgan_hpc.models.condition import Temperatures
-from mdgan_hpc.models.neighbours import NeighbourDescriptor
+from mdgan_hpc.models.media import Medium, Surroundings
 from mdgan_hpc.models.principal import autocovariance
 from mdgan_hpc.provenance import file_sha256
 from mdgan_hpc.training.data.temperatures import temperatures_of
@@ -52,7 +61,7 @@ class Dataset:
     inputs : mapping of path to SHA-256
         The files.
     neighbours : list of array [T, N, A, 4], or None
-        Neighbour descriptor over the runs; see `with_neighbours`.
+        What ions see around them over the runs; see `with_neighbours`.
     temperature_k : float or None
         Of the runs (`temperature_of`), K; None where they are at several.
     run_k : tuple of float, or None
@@ -61,6 +70,10 @@ class Dataset:
         Those, with their cells.
     system : str
         All atoms of a run (`system_of`); empty if the files do not tell.
+    media : list of Medium
+        The atoms that stay in place, of each file; empty where they do not in all.
+    run_medium : tuple of int
+        Then that of each run.
     """
 
     runs: list[np.ndarray]
@@ -74,6 +87,8 @@ class Dataset:
     run_k: tuple[float, ...] | None = None
     temperatures: Temperatures | None = None
     system: str = ""
+    media: list[Medium] = field(default_factory=list)
+    run_medium: tuple[int, ...] = ()
 
     # From files -------------------------------------------------------------------------------
 
@@ -135,6 +150,8 @@ class Dataset:
             run_k=tuple(levels) if several else None,
             temperatures=temperatures_of(levels, cells, alignment) if several else None,
             system=systems[0] if systems else "",
+            media=(media := _media(read, alignment)),
+            run_medium=tuple(range(len(media))),
         )
 
     # What is known of them ----------------------------------------------------------------------
@@ -211,6 +228,8 @@ class Dataset:
             temperatures=self.temperatures,
             temperature_k=None if self.run_k is None else [self.run_k[i] for i, _ in used],
             step_skip=step_skip,
+            media=self.media if symmetry.primitive is None else [],
+            run_medium=list(self.run_medium),
         )
 
     def displacement_covariance(self, lag: int, rows: int) -> np.ndarray:
@@ -286,6 +305,8 @@ class Dataset:
     def _part(self, numbers: Sequence[int]) -> Self:
         """Return these data with some of the runs."""
         part = self._with([self.runs[i] for i in numbers])
+        if self.run_medium:
+            part = dataclasses.replace(part, run_medium=tuple(self.run_medium[i] for i in numbers))
         if self.run_k is None or self.temperatures is None:
             return part
         kelvin = tuple(self.run_k[i] for i in numbers)
@@ -293,11 +314,11 @@ class Dataset:
             part, run_k=kelvin, temperatures=self.temperatures.some(sorted(set(kelvin)))
         )
 
-    def with_neighbours(
-        self, descriptor: NeighbourDescriptor | None, *, silent: bool = False
-    ) -> Self:
-        """Return these data with the neighbour descriptor of every ion at every frame."""
-        described = None if descriptor is None else descriptor.of_runs(self.runs, silent=silent)
+    def with_neighbours(self, surroundings: Surroundings | None, *, silent: bool = False) -> Self:
+        """Return these data with what every ion sees around it at every frame."""
+        described = None
+        if surroundings is not None:
+            described = surroundings.of_runs(self.runs, self.run_medium, silent=silent)
         return dataclasses.replace(self, neighbours=described)
 
     def bootstrap(self, replica: int, seed: int, grouping: tuple[int, Grouping]) -> Self:
@@ -325,8 +346,8 @@ class Dataset:
         if whole and len(self.runs) < 2:
             raise UsageError("--replica with generator.grouping = 'nearest' needs two runs or more")
         rng = np.random.default_rng([seed, replica])
-        runs, neighbours = [], []
-        for number in self._drawn(rng):
+        runs, neighbours, drawn = [], [], self._drawn(rng)
+        for number in drawn:
             run = self.runs[number]
             ions = np.arange(run.shape[1])
             if not whole:
@@ -337,7 +358,10 @@ class Dataset:
             if self.neighbours is not None:
                 neighbours.append(self.neighbours[number][:, ions])
         return dataclasses.replace(
-            self, runs=runs, neighbours=None if self.neighbours is None else neighbours
+            self,
+            runs=runs,
+            neighbours=None if self.neighbours is None else neighbours,
+            run_medium=tuple(self.run_medium[i] for i in drawn) if self.run_medium else (),
         )
 
     def _drawn(self, rng: np.random.Generator) -> np.ndarray:
@@ -369,6 +393,7 @@ class Dataset:
             cell=self.cell,
             neighbours=self.neighbours,
             temperature_k=self.run_k,
+            medium=self.run_medium,
         )
 
 
@@ -381,6 +406,20 @@ class _Run:
     species: int
     cell: np.ndarray | None
     framework: Framework | None
+
+
+def _media(runs: Sequence[_Run], alignment: Alignment) -> list[Medium]:
+    """Return what stays in place of the framework of each run, in the frame of its ions."""
+    frameworks = [run.framework for run in runs]
+    if alignment.cell is None or not all(map(stays_in_place, frameworks)):
+        return []
+    media = []
+    for number, framework in enumerate(frameworks):
+        assert framework is not None
+        kept = framework.rms_displacement <= LATTICE_RMS
+        place = alignment.apply(number, framework.position[kept].astype(np.float64))
+        media.append(Medium(framework.species[kept], place))
+    return media
 
 
 def _read(trajectory: Trajectory) -> _Run:

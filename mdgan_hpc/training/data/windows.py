@@ -65,9 +65,11 @@ class Windows:
     cell : array [3, 3], optional
         For the distance to the nearest image, Angstrom.
     neighbours : sequence of array, [T, N, A, 4], optional
-        Neighbour descriptor of the particles of each run (`mdgan_hpc.models.neighbours`).
+        What the particles of each run see around them (`mdgan_hpc.models.media`).
     temperature_k : sequence of float, optional
         Of each run, where they are at several.
+    medium : sequence of int
+        Of each run, where there are media.
 
     Raises
     ------
@@ -87,6 +89,7 @@ class Windows:
         cell: np.ndarray | None = None,
         neighbours: Sequence[np.ndarray] | None = None,
         temperature_k: Sequence[float] | None = None,
+        medium: Sequence[int] = (),
     ) -> None:
         k = particles_per_sample
         self.step_skip, self.k, self.device = step_skip, k, device
@@ -115,6 +118,7 @@ class Windows:
         self._kelvin = None
         if temperature_k is not None:
             self._kelvin = torch.tensor(temperature_k, dtype=torch.float32)[self._run].to(device)
+        self._medium = torch.tensor(medium)[self._run].to(device) if medium else None
         self._begin = np.concatenate([[0], np.cumsum([len(p) for p in pieces])[:-1]])[self._run]
         self._move_by(symmetry)
 
@@ -194,9 +198,11 @@ class Windows:
         moved = torch.einsum("bij,blkj->blki", rotation, self.positions[index])
         moved = moved + self._translations[chosen][:, None, None, :]
         kelvin = None if self._kelvin is None else self._kelvin[sample[part]]
-        if self._neighbours is None:
-            return Window(moved, temperature_k=kelvin)
-        return Window(moved, _Described(self._neighbours, index, rotation.float()), kelvin)
+        medium = None if self._medium is None else self._medium[sample[part]]
+        described = None
+        if self._neighbours is not None:
+            described = _Described(self._neighbours, index, rotation.float())
+        return Window(moved, described, kelvin, medium)
 
     def _index(self, sample: np.ndarray, start: np.ndarray, rows: np.ndarray) -> Tensor:
         """Return where in `positions` windows lie [B, L, k] that begin at frames [B].

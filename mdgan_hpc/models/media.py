@@ -1,0 +1,216 @@
+"""What an ion sees where there is no lattice: other mobile ions, and the framework of its run.
+
+The atoms that stay in place in a glass are a medium. In shells of distance, around each of its
+species: how many atoms there are, and the sum of the unit vectors to them, as `neighbours` does it
+for mobile ions. Forces of pairs are sums of such vectors.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Self, TypedDict
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mdgan_hpc.models.neighbours import CONTACT_SHARE, NeighbourDescriptor, Shells, images_within
+
+#: Places of ions that are looked at for the distance to the nearest atom of a species.
+_LOOKED_AT = 12_000
+#: Frames described at once.
+_FRAMES = 500
+
+
+@dataclass(frozen=True)
+class Medium:
+    """Atoms that stay in place, in the frame of the ions.
+
+    Attributes
+    ----------
+    species : array, [M]
+        Atomic numbers.
+    position : array, [M, 3]
+        Mean positions, Angstrom.
+    """
+
+    species: np.ndarray
+    position: np.ndarray
+
+
+class Kind(TypedDict):
+    """One species of the media, in model files: `places` [n][m][3] in the cell, and its shells."""
+
+    species: int
+    places: list[list[list[float]]]
+    shells: Shells
+
+
+@dataclass(frozen=True)
+class MediaDescriptor:
+    """Describes the framework around ions, of several media in one cell.
+
+    Attributes
+    ----------
+    cell : array, [3, 3]
+        Rows are the cell vectors, Angstrom.
+    kinds : list of Kind
+        Of each species the fractional places of its atoms in each medium, and its shells.
+    """
+
+    cell: np.ndarray
+    kinds: list[Kind]
+
+    @classmethod
+    def of_media(
+        cls,
+        media: Sequence[Medium],
+        runs: Sequence[tuple[int, np.ndarray]],
+        cell: np.ndarray,
+        *,
+        radii: Sequence[float],
+        width: float,
+        cutoff: float,
+    ) -> Self:
+        """Make the descriptor of media.
+
+        Parameters
+        ----------
+        media : sequence of Medium
+        runs : sequence of int and array [T, N, 3]
+            Ions, and the medium that they move in.
+        cell : array, [3, 3]
+        radii, width, cutoff : float
+            Of the shells in contact distances, which are measured for each species; the width in
+            radii. All species end at the cutoff of the nearest one; shells beyond are left out.
+        """
+        inverse = np.linalg.inv(cell)
+        every = sorted({int(s) for medium in media for s in medium.species})
+        places = {s: [m.position[m.species == s] @ inverse for m in media] for s in every}
+        contact = {s: _contact_distance(places[s], runs, cell) for s in every}
+        end = cutoff * min(contact.values())
+        kinds: list[Kind] = []
+        for species in every:
+            at = [r for r in (contact[species] * radius for radius in radii) if r < end]
+            shells: Shells = {"radii": at, "widths": [width * r for r in at], "cutoff": end}
+            atoms = [p.tolist() for p in places[species]]
+            kinds.append({"species": species, "places": atoms, "shells": shells})
+        return cls(np.array(cell, float), [kind for kind in kinds if kind["shells"]["radii"]])
+
+    @property
+    def n_shells(self) -> int:
+        """Of all species together."""
+        return sum(len(kind["shells"]["radii"]) for kind in self.kinds)
+
+    def on(self, device: torch.device, dtype: torch.dtype) -> "MediaOnDevice":
+        """Return what describes places on a device and in a precision."""
+        return MediaOnDevice(
+            [_Atoms.of(kind, self.cell, device, dtype) for kind in self.kinds],
+            torch.tensor(self.cell, device=device, dtype=dtype),
+        )
+
+
+@dataclass(frozen=True)
+class _Atoms:
+    """The atoms of one species in all media.
+
+    Attributes
+    ----------
+    places : Tensor, [n, 3, m]
+        Fractional; a medium with fewer atoms has some at nan.
+    shells : NeighbourDescriptor
+    """
+
+    places: Tensor
+    shells: NeighbourDescriptor
+
+    @classmethod
+    def of(cls, kind: Kind, cell: np.ndarray, device: torch.device, dtype: torch.dtype) -> Self:
+        most = max(map(len, kind["places"]))
+        places = torch.full((len(kind["places"]), 3, most), torch.nan, dtype=dtype)
+        for medium, atoms in enumerate(kind["places"]):
+            places[medium, :, : len(atoms)] = torch.tensor(atoms, dtype=dtype).reshape(-1, 3).T
+        shells = NeighbourDescriptor.of_cell(cell, **kind["shells"])
+        return cls(places.to(device), shells.to(device, dtype))
+
+
+@dataclass(frozen=True)
+class MediaOnDevice:
+    """Describes the framework around places, on one device."""
+
+    atoms: list[_Atoms]
+    cell: Tensor
+
+    def around(self, places: Tensor, medium: Tensor) -> Tensor:
+        """Return what ions at fractional places [3, n] in media [n] see, [shells, 4, n]."""
+        seen = []
+        for kind in self.atoms:
+            there = kind.places[medium].movedim(0, 1)  # [3, n, m]
+            seen.append(kind.shells.around(there - places[:, :, None]))
+        return torch.cat(seen)
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What ions of a cell see: each other, and the media that they move in.
+
+    Attributes
+    ----------
+    neighbours : NeighbourDescriptor
+    media : MediaDescriptor or None
+        None in a crystal, where the place tells it, and in a liquid.
+    """
+
+    neighbours: NeighbourDescriptor
+    media: MediaDescriptor | None = None
+
+    @property
+    def n_shells(self) -> int:
+        """Of the mobile ions, and of the media behind them."""
+        framework = 0 if self.media is None else self.media.n_shells
+        return len(self.neighbours.radii) + framework
+
+    def of_runs(
+        self, runs: Sequence[np.ndarray], medium: Sequence[int] = (), *, silent: bool = False
+    ) -> list[np.ndarray]:
+        """Describe what ions of runs [T, N, 3] in media see at all frames, [T, N, shells, 4]."""
+        mobile = self.neighbours.of_runs(runs, silent=silent)
+        if self.media is None:
+            return mobile
+        framework = self.media.on(torch.device("cpu"), torch.float32)
+        inverse = np.linalg.inv(self.media.cell)
+        described = []
+        for run, which, near in zip(runs, medium, mobile, strict=True):
+            found = np.empty((*run.shape[:2], self.n_shells, 4), np.float32)
+            found[:, :, : near.shape[2]] = near
+            for frames, places in _pieces(run @ inverse):
+                every = torch.full((places.shape[1],), which)
+                seen = framework.around(places, every).movedim(2, 0)
+                found[frames, :, near.shape[2] :] = torch.unflatten(seen, 0, (-1, run.shape[1]))
+            described.append(found)
+        return described
+
+
+def _pieces(fractions: np.ndarray) -> Iterator[tuple[slice, Tensor]]:
+    """Yield frames and the places [3, n] of their ions, inside the cell."""
+    for first in range(0, len(fractions), _FRAMES):
+        part = fractions[first : first + _FRAMES].reshape(-1, 3)
+        yield (
+            slice(first, min(first + _FRAMES, len(fractions))),
+            torch.from_numpy((part - np.floor(part)).astype(np.float32)).T.contiguous(),
+        )
+
+
+def _contact_distance(
+    places: Sequence[np.ndarray], runs: Sequence[tuple[int, np.ndarray]], cell: np.ndarray
+) -> float:
+    """Return the distance within which one ion in a thousand has an atom at `places` [m, 3]."""
+    images = images_within(cell, float(np.linalg.norm(cell, axis=1).max()) / 2)
+    inverse, nearest = np.linalg.inv(cell), []
+    for medium, run in runs:
+        if not len(places[medium]):
+            continue
+        for frame in run[:: max(1, run.shape[0] * run.shape[1] // _LOOKED_AT)]:
+            apart = (frame @ inverse)[:, None] - places[medium]
+            apart = (apart - apart.round())[:, :, None] + images
+            nearest.append(((apart @ cell) ** 2).sum(-1).min((1, 2)))
+    return float(np.quantile(np.sqrt(np.concatenate(nearest)), CONTACT_SHARE))
