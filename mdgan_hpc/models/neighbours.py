@@ -24,7 +24,7 @@ from mdgan_hpc.progress import Progress
 #: Frames described at once, and ions where lists of neighbours are kept.
 _FRAMES, _IONS = 500, 1024
 #: Vectors from an ion to others and their images up to which all are looked at.
-_ALL_PAIRS = 256
+_ALL_PAIRS = 128
 #: How far beyond the cutoff neighbours are kept in a list, of the cutoff.
 _SKIN = 0.3
 #: Share of the ions that have a neighbour within the contact distance.

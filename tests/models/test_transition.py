@@ -199,7 +199,7 @@ def test_moving_averages_are_a_naive_loop():
     assert averages is not None
     assert averages.n_vectors == 2
     moved = np.random.default_rng(5).normal(size=(4, 20, 3))
-    offset, activity = averages.averages(torch.from_numpy(moved).float())
+    offset, activity = averages.averages(torch.from_numpy(moved).float(), averages.scales)
     here, mean = np.zeros((4, 3)), np.zeros((2, 4, 3))
     active = np.ones((2, 4))
     keep, scale = averages.keep.numpy(), float(averages.scales[0])
