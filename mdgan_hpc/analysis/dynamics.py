@@ -34,6 +34,7 @@ from mdgan_hpc.trajectory.complete import CompletePart, complete_extent
 from mdgan_hpc.trajectory.layout import IN_SOLID
 from mdgan_hpc.trajectory.origin import verdict_of
 from mdgan_hpc.trajectory.replicas import require_replicas
+from mdgan_hpc.trajectory.species import atomic_numbers_of, composition
 from mdgan_hpc.verdict import worst_of
 
 _log = logging.getLogger(__name__)
@@ -183,6 +184,7 @@ def open_runs(
     extents: Sequence[Extent] | None = None,
     *,
     several_temperatures: bool = False,
+    several_species: bool = False,
 ) -> Iterator[list[Trajectory]]:
     """Give the trajectories in `paths`, each a replica of its own, of one species.
 
@@ -195,6 +197,8 @@ def open_runs(
         given.
     several_temperatures : bool
         They may be at different ones.
+    several_species : bool
+        `species` may name several, such as ``Na,Cl``.
 
     Raises
     ------
@@ -213,7 +217,10 @@ def open_runs(
                 rows, particles = extents[number]
                 opened = CompletePart(path, species or None, records=rows, particles=particles)
             trajectories.append(stack.enter_context(opened))
-        names = [t.require_one_species() for t in trajectories]
+        if several_species and species and len(atomic_numbers_of(species)) > 1:
+            names = [composition(t.species) for t in trajectories]
+        else:
+            names = [t.require_one_species() for t in trajectories]
         for path, name in zip(paths, names, strict=True):
             if name != names[0]:
                 raise UsageError(

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 )
 @click.option("--out", type=PATH, help="Run folder for model and checkpoints.")
 @click.option(
-    "--species", metavar="SYMBOL", help="The ions to learn, where the files hold several species."
+    "--species",
+    metavar="SYMBOL",
+    help="The ions to learn, where the files hold several species; Na,Cl: both together.",
 )
 @click.option(
     "--temperature",

@@ -265,7 +265,7 @@ class Preparation:
         if config.burn_in:
             start += f", then {config.burn_in} records dropped"
         return Description(
-            species=model.species,
+            species=model.species_of(config.particles),
             cell=model.cell,
             record_interval_ps=model.record_interval_ps * config.every,
             step_interval=config.every,

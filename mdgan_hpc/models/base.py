@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from mdgan_hpc.crystal import Symmetry
 from mdgan_hpc.errors import UsageError
-from mdgan_hpc.models.condition import Temperatures
+from mdgan_hpc.models.condition import Kinds, Temperatures
 from mdgan_hpc.models.media import Medium, Surroundings
 from mdgan_hpc.models.neighbours import NeighbourView
 from mdgan_hpc.models.supercell import Supercell
@@ -56,12 +56,15 @@ class Window:
         Of each window, where the generator is told it; float32.
     medium : Tensor, [B], or None
         Number of the medium, where ions see it.
+    kind : Tensor, [B, k], or None
+        Which species each particle is, where there are several.
     """
 
     positions: Tensor
     neighbours: Described | None = None
     temperature_k: Tensor | None = None
     medium: Tensor | None = None
+    kind: Tensor | None = None
 
 
 #: Draws windows of whole cells of the data, not moved: (number of the draw, windows, records); the
@@ -80,7 +83,7 @@ class Capabilities:
     neighbours : bool
         The k particles of a sample are all mobile ions of a cell and see each other.
     conditions : tuple of str
-        What a sample can be told: ``temperature``.
+        What a sample can be told: ``temperature``, ``species``.
     """
 
     likelihood: bool = False
@@ -116,6 +119,10 @@ class DataSummary:
         empty in a crystal and in a liquid.
     run_medium : list of int
         Then the medium of each of `runs`.
+    species : tuple of int
+        Atomic numbers, ascending, where there are several.
+    kinds, run_kinds : list of array, [N]
+        Then which of them the particles of each array of displacements, and of `runs`, are.
     """
 
     displacements: list[np.ndarray]
@@ -129,6 +136,9 @@ class DataSummary:
     step_skip: int = 1
     media: list[Medium] = field(default_factory=list)
     run_medium: list[int] = field(default_factory=list)
+    species: tuple[int, ...] = ()
+    kinds: list[np.ndarray] = field(default_factory=list)
+    run_kinds: list[np.ndarray] = field(default_factory=list)
 
 
 class DataSettings(Protocol):
@@ -182,6 +192,8 @@ class Generator(nn.Module, ABC):
         Of free runs then (`set_temperature`).
     in_solid : bool
         Whether the other atoms of the training runs are known to stand still.
+    kinds : Kinds or None
+        The species that it was trained on, where they are several.
     """
 
     kind: ClassVar[str]
@@ -201,6 +213,7 @@ class Generator(nn.Module, ABC):
     temperatures: Temperatures | None = None
     temperature_k: float | None = None
     in_solid: bool = False
+    kinds: Kinds | None = None
 
     # How it is made -------------------------------------------------------------------------
 

@@ -1,15 +1,18 @@
-"""What a sample is told beside its past: the temperature.
+"""What a sample is told beside its past: the temperature, or the species of each ion.
 
 A generator trained on runs at several temperatures makes free runs at any temperature between.
 Physics does a part of it. Speeds are Maxwell's, so that displacements over one record scale with
 sqrt(T). The lattice expands: all runs are mapped into one frame, in which the network works, and
 what it emits is mapped into the cell at the temperature of the free run.
+
+Where ions of several species are generated together, each is told which it is; displacements are
+measured in those of its species.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 import torch
@@ -40,6 +43,7 @@ class Temperatures:
         were.
     """
 
+    name: ClassVar[str] = "temperature"
     kelvin: tuple[float, ...]
     cells: np.ndarray | None = None
     frame: np.ndarray | None = None
@@ -162,6 +166,59 @@ class Temperatures:
         """Tell whether a temperature is not between those of the training."""
         low, high = self.kelvin[0], self.kelvin[-1]
         return not low * (1 - _SAME) <= kelvin <= high * (1 + _SAME)
+
+
+@dataclass(frozen=True)
+class Kinds:
+    """The species of ions that are generated together, two or more.
+
+    Attributes
+    ----------
+    species : tuple of int, [S]
+        Atomic numbers, ascending.
+    of_ion : tuple of int, [k]
+        Which of them each ion of a cell is.
+    scales : tuple of float, [S]
+        Displacement of one record of each, over the root mean square of these.
+    """
+
+    name: ClassVar[str] = "species"
+    species: tuple[int, ...]
+    of_ion: tuple[int, ...]
+    scales: tuple[float, ...]
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> Self:
+        """Return what `dataclasses.asdict` gave.
+
+        Raises
+        ------
+        ValueError
+            If these are no species of ions.
+        """
+        species, of_ion = (tuple(int(n) for n in plain[name]) for name in ("species", "of_ion"))
+        scales = tuple(float(x) for x in plain["scales"])
+        known = len(species) == len(scales) >= 2 and set(of_ion) == set(range(len(species)))
+        if not known or min(scales) <= 0 or not 0 < min(species) <= max(species) <= 118:
+            raise ValueError("ions have no species, or a species no scale")
+        return cls(species, of_ion, scales)
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """Atomic numbers of the ions of a cell, [k]."""
+        return np.array(self.species)[list(self.of_ion)]
+
+    def speed(self, kind: Tensor) -> Tensor:
+        """Return the displacements of species [...], in their root mean square."""
+        return torch.tensor(self.scales, device=kind.device)[kind.long()]
+
+    def between(self, kind: Tensor, values: Tensor) -> Tensor:
+        """Return the values [S, m] of species [...], [..., m]; compare `Temperatures.between`."""
+        return values[kind.long()]
+
+
+#: What changes from sample to sample, given as a number for each: kelvin, or which species.
+Told = Temperatures | Kinds
 
 
 def _piecewise(at: Tensor, levels: Tensor, values: Tensor) -> Tensor:

@@ -55,7 +55,7 @@ class Model:
     record_interval_ps : float
         Time between two emitted records.
     species : int
-        Atomic number of the particles.
+        Atomic number of the particles; the least where they are of several species.
     cell : array [3, 3] or None
         Cell of the training trajectories, Angstrom.
     training_span_ps : float
@@ -82,6 +82,12 @@ class Model:
 
     def __post_init__(self) -> None:
         self.label = self.label or self.generator.label
+
+    def species_of(self, n_particles: int) -> np.ndarray:
+        """Return the atomic numbers of particles that are generated, [N]."""
+        kinds = self.generator.kinds
+        each = self.species if kinds is None else kinds.numbers
+        return np.resize(each, n_particles).astype(np.int32)
 
     @property
     def generators(self) -> tuple[Generator, ...]:
@@ -228,7 +234,8 @@ def _form(model: Model) -> tuple[Any, ...]:
     """Return what models must share to generate into one file."""
     g = model.generator
     sizes = g.particles_per_sample, g.records_per_step, g.start_size, g.noise_size
-    return g.kind, model.species, model.record_interval_ps, g.ions_per_cell, *sizes
+    species = model.species if g.kinds is None else (g.kinds.species, g.kinds.of_ion)
+    return g.kind, species, model.record_interval_ps, g.ions_per_cell, *sizes
 
 
 def _load_one(path: Path, file: Path) -> Model:

@@ -55,10 +55,17 @@ class MediaDescriptor:
         Rows are the cell vectors, Angstrom.
     kinds : list of Kind
         Of each species the fractional places of its atoms in each medium, and its shells.
+    ahead : tuple of float, [p]
+        Weights of the last displacements, newest first: they lead to where an ion is described,
+        the place that inertia leads to by the end of a step.
+    step_skip : int
+        Frames of the runs from one of these displacements to the next.
     """
 
     cell: np.ndarray
     kinds: list[Kind]
+    ahead: tuple[float, ...] = ()
+    step_skip: int = 1
 
     @classmethod
     def of_media(
@@ -70,6 +77,8 @@ class MediaDescriptor:
         radii: Sequence[float],
         width: float,
         cutoff: float,
+        ahead: Sequence[float] = (),
+        step_skip: int = 1,
     ) -> Self:
         """Make the descriptor of media.
 
@@ -82,6 +91,8 @@ class MediaDescriptor:
         radii, width, cutoff : float
             Of the shells in contact distances, which are measured for each species; the width in
             radii. All species end at the cutoff of the nearest one; shells beyond are left out.
+        ahead, step_skip
+            See the attributes.
         """
         inverse = np.linalg.inv(cell)
         every = sorted({int(s) for medium in media for s in medium.species})
@@ -94,7 +105,17 @@ class MediaDescriptor:
             shells: Shells = {"radii": at, "widths": [width * r for r in at], "cutoff": end}
             atoms = [p.tolist() for p in places[species]]
             kinds.append({"species": species, "places": atoms, "shells": shells})
-        return cls(np.array(cell, float), [kind for kind in kinds if kind["shells"]["radii"]])
+        shown = [kind for kind in kinds if kind["shells"]["radii"]]
+        return cls(np.array(cell, float), shown, tuple(ahead), step_skip)
+
+    def led_to(self, run: np.ndarray) -> np.ndarray:
+        """Return where inertia leads ions of a run [T, N, 3] to, as far as their past is known."""
+        there, skip = run.copy(), self.step_skip
+        for lag, weight in enumerate(self.ahead):
+            last = len(run) - lag * skip
+            if last > skip:
+                there[lag * skip + skip :] += weight * (run[skip:last] - run[: last - skip])
+        return there
 
     @property
     def n_shells(self) -> int:
@@ -167,7 +188,7 @@ class Surroundings:
     def n_shells(self) -> int:
         """Of the mobile ions, and of the media behind them."""
         framework = 0 if self.media is None else self.media.n_shells
-        return len(self.neighbours.radii) + framework
+        return self.neighbours.n_shells + framework
 
     def of_runs(
         self, runs: Sequence[np.ndarray], medium: Sequence[int] = (), *, silent: bool = False
@@ -182,7 +203,7 @@ class Surroundings:
         for run, which, near in zip(runs, medium, mobile, strict=True):
             found = np.empty((*run.shape[:2], self.n_shells, 4), np.float32)
             found[:, :, : near.shape[2]] = near
-            for frames, places in _pieces(run @ inverse):
+            for frames, places in _pieces(self.media.led_to(run) @ inverse):
                 every = torch.full((places.shape[1],), which)
                 seen = framework.around(places, every).movedim(2, 0)
                 found[frames, :, near.shape[2] :] = torch.unflatten(seen, 0, (-1, run.shape[1]))

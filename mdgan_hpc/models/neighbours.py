@@ -56,15 +56,29 @@ class Pairs:
         Unit vectors to them, and one.
     other : Tensor, [n, M]
         Which ions they are.
+    of_ion : Tensor, [k], or None
+        Which species the ions of a cell are, where they are told apart.
     """
 
     inside: Tensor
     unit: Tensor
     other: Tensor
+    of_ion: Tensor | None = None
 
     def summed(self) -> Tensor:
-        """Return for each ion the sum over the others and their images, [A, 4, n]."""
-        return (self.inside @ self.unit.mT).permute(1, 2, 0)
+        """Return for each ion the sum over the others and their images, [A, 4, n].
+
+        Where species are told apart, first that over those of the first species, and so on.
+        """
+        unit = self.unit.mT
+        if self.of_ion is None:
+            return (self.inside @ unit).permute(1, 2, 0)
+        kind = self.of_ion[(self.other % len(self.of_ion)).long()]
+        each = [
+            self.inside @ (unit * (kind == number)[..., None])
+            for number in range(int(self.of_ion.max()) + 1)
+        ]
+        return torch.cat(each, 1).permute(1, 2, 0)
 
 
 @dataclass(frozen=True)
@@ -83,6 +97,8 @@ class NeighbourDescriptor:
         Distance where all shells end, Angstrom.
     images : Tensor, [s, 3]
         Lattice translations that bring a rounded difference within the cutoff.
+    kinds : tuple of int
+        Which species the ions of a cell are, from 0 on; empty where they are not told apart.
     """
 
     cell: Tensor
@@ -90,6 +106,7 @@ class NeighbourDescriptor:
     widths: tuple[float, ...]
     cutoff: float
     images: Tensor
+    kinds: tuple[int, ...] = ()
 
     @classmethod
     def of_cell(
@@ -99,6 +116,15 @@ class NeighbourDescriptor:
         box = np.array(cell, float)
         images = torch.from_numpy(images_within(box, cutoff))
         return cls(torch.from_numpy(box), tuple(radii), tuple(widths), cutoff, images)
+
+    def of_kinds(self, kinds: Sequence[int]) -> Self:
+        """Return the descriptor with ions told apart by their species."""
+        return replace(self, kinds=tuple(kinds))
+
+    @property
+    def n_shells(self) -> int:
+        """Shells of distance, times species."""
+        return len(self.radii) * (max(self.kinds, default=0) + 1)
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Self:
         """Return the descriptor on a device and in a precision."""
@@ -181,7 +207,8 @@ class NeighbourDescriptor:
             every = (distance.new_tensor(row)[:, None, None] for row in (self.radii, narrow))
             inside = within(*every)
         unit = torch.cat([apart / distance, torch.ones_like(distance)[None]])
-        return Pairs(inside.transpose(0, 1), unit.transpose(0, 1), other)
+        of_ion = torch.tensor(self.kinds, device=other.device) if self.kinds else None
+        return Pairs(inside.transpose(0, 1), unit.transpose(0, 1), other, of_ion)
 
     def tracked(self) -> TrackedNeighbours:
         """Return the neighbours, for `of_places`, of ions that move on step by step."""
@@ -198,7 +225,7 @@ class NeighbourDescriptor:
         with Progress("Neighbours", total, "frames", silent=silent, interval_s=10) as progress:
             for run in runs:
                 places = (torch.from_numpy(run).to(self.cell.dtype) @ inverse).permute(2, 0, 1)
-                found = np.empty((*run.shape[:2], len(self.radii), 4), np.float32)
+                found = np.empty((*run.shape[:2], self.n_shells, 4), np.float32)
                 listed = self.worth_lists(run.shape[1])
                 pieces = self._spans(places) if listed else self._pieces(places)
                 for frames, seen in pieces:

@@ -23,6 +23,7 @@ from mdgan_hpc.training.objectives.likelihood import Likelihood
 from mdgan_hpc.training.randomness import stream
 from mdgan_hpc.training.settings import AdversarialSettings, PhaseSettings, TrainingConfig
 from mdgan_hpc.training.trainer import Trainer
+from mdgan_hpc.trajectory.species import composition
 
 
 def symmetry_of(config: TrainingConfig, data: Dataset) -> Symmetry:
@@ -58,7 +59,12 @@ def build_trainer(
     torch.manual_seed(config.train.seed)
     generator = kind.from_data(
         options,
-        dataclasses.replace(summary, runs=kept.runs, neighbours=kept.neighbours),
+        dataclasses.replace(
+            summary,
+            runs=kept.runs,
+            neighbours=kept.neighbours,
+            run_kinds=kept.summary(skip, symmetry).run_kinds,
+        ),
         seen,
     )
     _begin_from(config.phase[0].init_from, generator)
@@ -92,20 +98,29 @@ def build_trainer(
 
 
 def _require_told(config: TrainingConfig, data: Dataset) -> None:
-    """Refuse runs at several temperatures where something would not be told them.
+    """Refuse runs at several temperatures, or of several species, that something is not told.
 
     Raises
     ------
     UsageError
     """
-    if data.temperatures is None:
-        return
-    several, remedy = f"the runs are at {data.temperatures.text}", "train on runs at one"
-    if "temperature" not in registry.get(config.generator.kind).capabilities.conditions:
-        kind = config.generator.kind
-        raise UsageError(f"{several}, which the {kind} generator cannot be told", remedy=remedy)
-    if any(phase.adversarial is not None for phase in config.phase):
-        raise UsageError(f"{several}, which critics are not told", remedy=remedy)
+    several: dict[str, tuple[str, str]] = {}
+    if data.temperatures is not None:
+        where = f"the runs are at {data.temperatures.text}"
+        several["temperature"] = (where, "train on runs at one")
+    if data.ion_species:
+        names = composition(data.ion_species[0])
+        several["species"] = (f"the ions are {names}", "name one with --species")
+    if len(several) == 2:
+        what, remedy = several["species"]
+        raise UsageError(f"{what}, at several temperatures: too much at once", remedy=remedy)
+    known = registry.get(config.generator.kind).capabilities.conditions
+    for condition, (what, remedy) in several.items():
+        if condition not in known:
+            kind = config.generator.kind
+            raise UsageError(f"{what}, which the {kind} generator cannot be told", remedy=remedy)
+        if any(phase.adversarial is not None for phase in config.phase):
+            raise UsageError(f"{what}, which critics are not told", remedy=remedy)
 
 
 def _begin_from(model: str | None, generator: Generator) -> None:

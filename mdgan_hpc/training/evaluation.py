@@ -19,6 +19,7 @@ from mdgan_hpc.models.base import FreeRun, Generator, rollout
 from mdgan_hpc.models.condition import Temperatures
 from mdgan_hpc.parallel import share
 from mdgan_hpc.training.distributed import Processes
+from mdgan_hpc.trajectory.species import symbol
 from mdgan_hpc.verdict import Verdict, worst_of
 
 _log = logging.getLogger(__name__)
@@ -67,7 +68,7 @@ def free_run(
 
 @dataclass(frozen=True)
 class _Level:
-    """MD at one temperature, and what it tells of free runs there.
+    """MD at one temperature, or of one species, and what it tells of free runs there.
 
     Attributes
     ----------
@@ -75,15 +76,30 @@ class _Level:
         None where there is one alone.
     reference : Fidelity or None
         On the first rank.
+    ions : array of int, or None
+        Of a cell, those of one species; None where there is one alone.
+    species : int
+        Its atomic number.
     """
 
     temperature_k: float | None
     reference: Fidelity | None
+    ions: np.ndarray | None = None
+    species: int = 0
 
     @property
     def name(self) -> str:
-        """The temperature behind what is said of it."""
+        """The temperature or the species behind what is said of it."""
+        if self.ions is not None:
+            return f" of {symbol(self.species)}"
         return "" if self.temperature_k is None else f" at {self.temperature_k:.0f} K"
+
+    def among(self, positions: np.ndarray, particles: int) -> np.ndarray:
+        """Return those of positions [T, N, 3] of free runs that it tells of, cell by cell."""
+        if self.ions is None:
+            return positions
+        cells = positions.reshape(len(positions), -1, particles, 3)
+        return cells[:, :, self.ions].reshape(len(positions), -1, 3)
 
 
 class Evaluation:
@@ -102,6 +118,8 @@ class Evaluation:
         Temperature of each run, where a generator is told it.
     temperatures : Temperatures, optional
         Those that it was trained at.
+    ion_species : array, [N], optional
+        Atomic numbers of the ions of a run, where they are of several species.
     """
 
     def __init__(
@@ -114,11 +132,20 @@ class Evaluation:
         *,
         run_k: Sequence[float] | None = None,
         temperatures: Temperatures | None = None,
+        ion_species: np.ndarray | None = None,
     ) -> None:
         self._interval_ps, self._processes = interval_ps, processes
         self._records = max(map(len, md)) // round(interval_ps / md_interval_ps)
         self._judged = min(_JUDGED_IONS, _JUDGED_PER_ION * sum(run.shape[1] for run in md))
-        self._levels = []
+        self._levels: list[_Level] = []
+        first = processes.rank == 0
+        if ion_species is not None:
+            for species in np.unique(ion_species).tolist():
+                mine = np.flatnonzero(ion_species == species)
+                runs = [run[:, mine] for run in md]
+                reference = Fidelity(runs, md_interval_ps, primitive) if first else None
+                self._levels.append(_Level(None, reference, mine, species))
+            return
         told = None if temperatures is None else run_k
         for kelvin in [None] if told is None else sorted(set(told)):
             runs, lattice = md, primitive
@@ -128,7 +155,6 @@ class Evaluation:
                 if strain is not None:
                     runs = [run @ strain for run in runs]
                     lattice = None if primitive is None else primitive @ strain
-            first = processes.rank == 0
             reference = Fidelity(runs, md_interval_ps, lattice) if first else None
             self._levels.append(_Level(kelvin, reference))
 
@@ -137,8 +163,8 @@ class Evaluation:
     ) -> dict[str, float]:
         """Return the numbers of a comparison on all ranks; ``score``, lower is better, first.
 
-        Of several temperatures the root mean square of their scores and the means of the other
-        numbers, then the scores and the MSD at each.
+        Of several temperatures or species the root mean square of their scores and the means of the
+        other numbers, then the scores and the MSD of each.
 
         Parameters
         ----------
@@ -164,7 +190,7 @@ class Evaluation:
     def judge(self, generator: Generator, rng: torch.Generator, *, against: str) -> Verdict | None:
         """Return the verdict on a model on all ranks; None where MD and model cannot be compared.
 
-        Of several temperatures that of the worst.
+        Of several temperatures or species that of the worst.
 
         Parameters
         ----------
@@ -189,8 +215,13 @@ class Evaluation:
     def _free_runs(
         self, generator: Generator, n_ions: int, rng: torch.Generator
     ) -> Iterator[tuple[_Level, np.ndarray]]:
-        """Make free runs at each temperature, which share the ions."""
+        """Make free runs at each temperature, which share the ions, or of all species together."""
         run = shared_free_run(generator, self._processes, rng)
+        if self._levels[0].ions is not None:
+            path = free_run(generator, n_ions, self._records, self._interval_ps, run)
+            for level in self._levels:
+                yield level, level.among(path, generator.particles_per_sample)
+            return
         ions = max(_SHOWN_IONS, n_ions // len(self._levels))
         for level in self._levels:
             if level.temperature_k is not None:

@@ -28,6 +28,7 @@ from mdgan_hpc.training.randomness import stream
 from mdgan_hpc.training.settings import ConfigLike, TrainingConfig, read_config
 from mdgan_hpc.training.trainer import Trainer
 from mdgan_hpc.trajectory.opening import all_files
+from mdgan_hpc.trajectory.species import composition
 from mdgan_hpc.units import FS_PER_PS
 from mdgan_hpc.verdict import verdict_line
 
@@ -120,7 +121,7 @@ def train(
         known["config"] = as_mapping(settings)
         seed = settings.train.seed + _REPLICA_SEED * replica
         record = provenance(config=known["config"], seed=seed, inputs=dataset.inputs)
-        record |= {"replica": replica, "species": dataset.species, "system": dataset.system}
+        record |= {"replica": replica, "species": dataset.told_species, "system": dataset.system}
         record |= {"temperature_k": dataset.temperature_k, "ranks": processes.size}
         record |= {"threads": chosen.number}
         record |= {"run_temperatures_k": dataset.run_k and list(dataset.run_k)}
@@ -222,6 +223,7 @@ def _first_line(trainer: Trainer, data: Dataset) -> str:
     parts = [
         f"{len(data.runs)} runs{_KEPT_OUT[config.data.validation]}",
         *([trainer.generator.temperatures.text] if trainer.generator.temperatures else []),
+        *([composition(data.ion_species[0])] if data.ion_species else []),
         f"{windows.count(config.data.records)} windows of {config.data.records} records",
         f"{interval_fs:g} fs between records",
         f"symmetry {windows.symmetry.name}",
@@ -270,6 +272,7 @@ def _evaluation(trainer: Trainer, data: Dataset) -> Evaluation:
         trainer.processes,
         run_k=validation.run_k,
         temperatures=trainer.generator.temperatures,
+        ion_species=validation.ion_species[0] if validation.ion_species else None,
     )
 
 

@@ -17,7 +17,7 @@ from mdgan_hpc.trajectory.framework import Framework, FrameworkAverage, framewor
 from mdgan_hpc.trajectory.opening import Elements
 from mdgan_hpc.trajectory.species import (
     Selection,
-    atomic_number,
+    atomic_numbers_of,
     composition,
     read_block,
     require_species,
@@ -81,7 +81,7 @@ class Trajectory:
             self._selection: Selection | None = None
             if species is not None:
                 self._selection = Selection.of_species(
-                    self.all_species, atomic_number(species), self.path
+                    self.all_species, atomic_numbers_of(species), self.path
                 )
         except BaseException:
             self.close()

@@ -1,7 +1,7 @@
 """The particles of one species among those of a file, and what species are called."""
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import h5py
 import numpy as np
@@ -34,6 +34,21 @@ def atomic_number(species: str | int) -> int:
             remedy="did you mean " + near[0] + "?" if near else "give a symbol such as Li",
         )
     return number
+
+
+def atomic_numbers_of(species: str | int) -> list[int]:
+    """Return the atomic numbers of one species, or of several given as a text such as ``Na,Cl``.
+
+    Raises
+    ------
+    UsageError
+        If there is no such element, or one is given twice.
+    """
+    names = species.split(",") if isinstance(species, str) else [species]
+    numbers = [atomic_number(name) for name in names]
+    if len(set(numbers)) < len(numbers):
+        raise UsageError(f"--species {species} names a species twice")
+    return sorted(numbers)
 
 
 def symbol(number: int) -> str:
@@ -83,18 +98,19 @@ class Selection:
         return len(self.index)
 
     @classmethod
-    def of_species(cls, species: np.ndarray, wanted: int, where: object) -> "Selection":
-        """Return the particles of the atomic number `wanted` among `species` [N].
+    def of_species(cls, species: np.ndarray, wanted: Sequence[int], where: object) -> "Selection":
+        """Return the particles of the atomic numbers `wanted` among `species` [N].
 
         Raises
         ------
         UsageError
-            Naming the species there are, if there is none.
+            Naming the species there are, if one of them is none.
         """
-        index = np.flatnonzero(species == wanted)
-        if not len(index):
+        for number in wanted:
+            if (species == number).any():
+                continue
             raise UsageError(
-                f"holds no {symbol(wanted)}"
+                f"holds no {symbol(number)}"
                 if species.any()
                 else "does not tell the species of its particles",
                 where=where,
@@ -102,7 +118,7 @@ class Selection:
                 if species.any()
                 else "leave --species out",
             )
-        return cls(index)
+        return cls(np.flatnonzero(np.isin(species, wanted)))
 
     def within(self, ions_per_cell: int, n_particles: int, where: object) -> int:
         """Return how many of the selected particles each cell of the file holds.

@@ -62,7 +62,7 @@ def written(folder, storage, segments):
     if COMM.rank == 0:
         for part in plan.parts if storage == "shards" else ():
             make_part(master, plan, part, {}, Placement(), {})
-        description = Description(3, None, 0.008, 1, {}, {}, {})
+        description = Description(np.full(plan.n_particles, 3), None, 0.008, 1, {}, {}, {})
         make_master(master, plan, description, Placement())
     source = np.random.default_rng(COMM.rank).random((R, P, 3)).astype(np.float32)
     carry, known = bytes(100_000), [Progressed()] * n_blocks

@@ -26,6 +26,7 @@ from tests.support.transition import make
 
 SETTINGS = {"radii": (0.9, 1.4, 2.0), "width": 0.2, "cutoff": 2.6}
 BOX = 8.0 * np.eye(3)
+AHEAD = (1.5, -0.25, 0.5)
 
 
 def medium(seed: int, counts: tuple[int, int], cell: np.ndarray) -> Medium:
@@ -35,8 +36,11 @@ def medium(seed: int, counts: tuple[int, int], cell: np.ndarray) -> Medium:
     return Medium(np.repeat([8, 14], counts), place)
 
 
-def of(media: list[Medium], runs: list[np.ndarray], cell: np.ndarray) -> MediaDescriptor:
-    return MediaDescriptor.of_media(media, list(enumerate(runs)), cell, **SETTINGS)
+def of(
+    media: list[Medium], runs: list[np.ndarray], cell: np.ndarray, skip: int = 2
+) -> MediaDescriptor:
+    more = {"ahead": AHEAD, "step_skip": skip}
+    return MediaDescriptor.of_media(media, list(enumerate(runs)), cell, **SETTINGS, **more)
 
 
 def naive(found: MediaDescriptor, media: Medium, place: np.ndarray, cell: np.ndarray):
@@ -61,7 +65,7 @@ def naive(found: MediaDescriptor, media: Medium, place: np.ndarray, cell: np.nda
 def test_an_ion_sees_the_atoms_of_its_own_medium():
     """Two media of different numbers of atoms in a skewed cell, after a naive sum over images."""
     media = [medium(1, (5, 3), SKEWED), medium(2, (4, 6), SKEWED)]
-    runs = [np.random.default_rng(n).uniform(-9, 9, (40, 3, 3)) for n in (3, 4)]
+    runs = [np.random.default_rng(n).uniform(-3, 3, (40, 3, 3)) for n in (3, 4)]
     found = of(media, runs, SKEWED)
     assert [kind["species"] for kind in found.kinds] == [8, 14]
     neighbours = NeighbourDescriptor.of_cell(SKEWED, **SHELLS)
@@ -71,7 +75,10 @@ def test_an_ion_sees_the_atoms_of_its_own_medium():
         assert seen[number].shape == (40, 3, len(SHELLS["radii"]) + found.n_shells, 4)
         assert np.array_equal(seen[number][:, :, : len(SHELLS["radii"])], alone[number])
         for frame, ion in ((0, 0), (7, 2), (39, 1)):
-            wanted = naive(found, media[number], run[frame, ion], SKEWED)
+            place = run[frame, ion].copy()
+            for lag, weight in enumerate(AHEAD if frame > 6 else ()):
+                place += weight * (run[frame - 2 * lag, ion] - run[frame - 2 * lag - 2, ion])
+            wanted = naive(found, media[number], place, SKEWED)
             got = seen[number][frame, ion, len(SHELLS["radii"]) :]
             assert got == pytest.approx(wanted, abs=2e-5)
 
@@ -107,7 +114,7 @@ def run(seed: int) -> np.ndarray:
 def glass() -> tuple[TransitionGenerator, Surroundings, list[np.ndarray]]:
     """A generator of four ions in either of two media, and what they see."""
     runs = [ions(300, 4, 8.0, seed) for seed in (1, 2)]
-    found = of([medium(n, (9, 5), BOX) for n in (8, 9)], runs, BOX)
+    found = of([medium(n, (9, 5), BOX) for n in (8, 9)], runs, BOX, 1)
     seen = Surroundings(NeighbourDescriptor.of_cell(BOX, **SHELLS), found)
     described = seen.of_runs(runs, (0, 1), silent=True)
     own = len(SHELLS["radii"])
@@ -121,6 +128,7 @@ def glass() -> tuple[TransitionGenerator, Surroundings, list[np.ndarray]]:
         framework={
             "kinds": found.kinds,
             "scales": neighbour_scales([d[:, :, own:] for d in described]).tolist(),
+            "ahead": list(AHEAD),
         },
     )
     return generator, seen, runs
@@ -168,7 +176,8 @@ def trained(tmp_path, media: bool, *more: str):
     data = Dataset(runs, 0.001, 3, BOX, media=atoms, run_medium=numbers)
     overrides = [
         *("data.records=20", "data.step_skip=1", "phase.likelihood.warm_up=10"),
-        *("generator.hidden=8", "generator.head=8", "train.batch=4", *more),
+        *("generator.hidden=8", "generator.head=8", "train.batch=4", "generator.neighbours='on'"),
+        *more,
     ]
     return build_trainer(
         load_config(TrainingConfig, overrides=overrides), data, Processes(tmp_path)

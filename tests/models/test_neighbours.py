@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from mdgan_hpc.config import load_config
+from mdgan_hpc.crystal import isotropic
 from mdgan_hpc.errors import ConfigError, DataError, UsageError
 from mdgan_hpc.models.base import DataSummary, Window, rollout
 from mdgan_hpc.models.neighbours import (
@@ -250,6 +251,14 @@ def test_why_ions_are_alone_is_told_and_refused_where_they_must_not_be(changes, 
     assert not caplog.text
     with pytest.raises(UsageError, match=re.escape(reason)):
         TransitionGenerator.surroundings(TransitionConfig(neighbours="on"), data)
+
+
+def test_without_a_lattice_ions_see_each_other_where_they_are_told_to(caplog):
+    data = summary(symmetry=isotropic())
+    caplog.set_level(logging.INFO, "mdgan_hpc")
+    assert TransitionGenerator.surroundings(TransitionConfig(), data) is None
+    assert "there is no lattice" in caplog.text
+    assert TransitionGenerator.surroundings(TransitionConfig(neighbours="on"), data) is not None
 
 
 def test_ions_that_go_through_each_other_see_none_unless_told_to(caplog):

@@ -1,7 +1,9 @@
 """Noise calibration: one-record displacements of free runs are spread as those of the data are."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -9,15 +11,32 @@ from mdgan_hpc.models.base import FreeRun
 from mdgan_hpc.models.transition.config import TransitionConfig
 
 
+class Target(NamedTuple):
+    """What the free runs of some ions of a sample are to meet.
+
+    Attributes
+    ----------
+    mean_square : float
+        Of the displacements of the data in one record, Angstrom^2.
+    alpha2 : float or None
+        Their non-Gaussian parameter; None where a record does not resolve the velocity: the noise
+        is then the same for all of these ions.
+    ions : array of int, or slice
+    """
+
+    mean_square: float
+    alpha2: float | None
+    ions: np.ndarray | slice
+
+
 def calibrated_noise(
     config: TransitionConfig,
     free_run: FreeRun,
-    set_noise: Callable[[float, float], object],
+    set_noise: Callable[[list[tuple[float, float]]], object],
     *,
-    mean_square: float,
-    alpha2: float | None,
+    targets: Sequence[Target],
     particles: int,
-) -> tuple[float, float]:
+) -> list[tuple[float, float]]:
     """Return the logarithm of the noise, and its change with the kinetic energy of an ion.
 
     Free runs differ from the data by a percent or two in the mean squared displacement of one
@@ -35,34 +54,31 @@ def calibrated_noise(
     free_run : FreeRun
         Of the generator, with the noise that was set last.
     set_noise : callable
-        Of the logarithm and its change.
-    mean_square : float
-        Of the displacements of the data in one record, Angstrom^2.
-    alpha2 : float or None
-        Their non-Gaussian parameter; None where a record does not resolve the velocity: the noise
-        is then the same for all ions.
+        Of the logarithm and its change, for each target.
+    targets : sequence of Target
+        Of all ions, or of those of each species, met together.
     particles : int
         In a sample.
     """
     most = torch.tensor([config.calibration_range, config.calibration_slope], dtype=torch.float64)
     samples = max(1, config.calibration_ions // particles)
-    signs = [[-1.0, 0.0], [1.0, 0.0]] if alpha2 is None else [[-1, -1], [1, -1], [-1, 1], [1, 1]]
+    simple = targets[0].alpha2 is None
+    signs = [[-1.0, 0.0], [1.0, 0.0]] if simple else [[-1, -1], [1, -1], [-1, 1], [1, 1]]
     design = torch.tensor(signs, dtype=torch.float64)
     records = 2 * config.calibration_records // len(signs)
-    measured: list[Tensor] = []
-    for trial in (design * most).tolist():
-        set_noise(*trial)
+    measured: list[list[Tensor]] = [[] for _ in targets]
+    for low, high in (design * most).tolist():
+        set_noise([(low, high)] * len(targets))
         path = free_run(samples, records, config.calibration_burn_in)
-        squared = path.double().diff(dim=0).square().sum(-1)
-        mean = squared.mean()
-        measured.append(
-            torch.stack([(mean / mean_square).log(), 0.6 * squared.square().mean() / mean**2 - 1])
-        )
-    excess = torch.stack(measured) - torch.tensor([0.0, alpha2 or 0.0])
-    found = _root(design, excess)
+        for number, (mean_square, alpha2, ions) in enumerate(targets):
+            squared = path[:, :, ions].double().diff(dim=0).square().sum(-1)
+            mean = squared.mean()
+            found = 0.6 * squared.square().mean() / mean**2 - 1 - (alpha2 or 0.0)
+            measured[number].append(torch.stack([(mean / mean_square).log(), found]))
     # Bounded, so that a network that is half trained is not hidden by a noise far from one.
-    log_noise, slope = (found.clamp(-2, 2) * most).tolist()
-    return log_noise, slope
+    return [
+        tuple((_root(design, torch.stack(each)).clamp(-2, 2) * most).tolist()) for each in measured
+    ]
 
 
 def _root(design: Tensor, excess: Tensor) -> Tensor:

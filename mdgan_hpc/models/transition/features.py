@@ -39,8 +39,8 @@ class History:
         Positions at the end of each step, Angstrom, float64.
     neighbours : Tensor, [B, n, A, 4], or None
         What ions see around them at the end of each step.
-    temperature_k, medium : Tensor, [B], or None
-        Where the generator is told it.
+    told, medium : Tensor, [B], or None
+        Temperature or species (`Told`), and medium, where the generator is told it.
     """
 
     displacements: Tensor
@@ -48,7 +48,7 @@ class History:
     steps: Tensor
     ends: Tensor
     neighbours: Tensor | None
-    temperature_k: Tensor | None = None
+    told: Tensor | None = None
     medium: Tensor | None = None
 
 
@@ -136,8 +136,14 @@ class Feature(nn.Module):
         """Return the carried values after a step of a free run."""
         return {}
 
-    def compiled(self, temperature_k: float | None) -> Compiled:
-        """Return `inputs` and `after` for a free run, at a temperature where that is told."""
+    def compiled(self, told: Tensor | None) -> Compiled:
+        """Return `inputs` and `after` for a free run.
+
+        Parameters
+        ----------
+        told : Tensor, [] or [k], or None
+            A temperature, or the species of the k ions that follow each other (`Told`).
+        """
         return Compiled(self.inputs, self.after)
 
     def _buffer(self, name: str, values: object) -> None:
@@ -187,9 +193,9 @@ class FeatureTable(nn.Module):
         parts = joined([row.inputs(columns) for row in self._ordered], self.bound)
         return torch.cat([part.movedim(0, -1) for part in parts], -1)
 
-    def compiled(self, temperature_k: float | None = None) -> list[Compiled]:
+    def compiled(self, told: Tensor | None = None) -> list[Compiled]:
         """Return the rows as a free run calls them."""
-        return [row.compiled(temperature_k) for row in self._ordered]
+        return [row.compiled(told) for row in self._ordered]
 
 
 def over(values: Tensor, like: Tensor) -> Tensor:

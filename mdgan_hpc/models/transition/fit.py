@@ -12,6 +12,8 @@ import numpy as np
 Displacements = Sequence[np.ndarray]
 #: Displacements of ions that are looked at for what their neighbours tell.
 _SEEN = 100_000
+#: Records in a step where inertia is resolved (`predictable`).
+_RECORDS_PER_STEP = 2
 
 
 def fit_extrapolation(displacements: Displacements, records_per_step: int) -> dict[str, Any]:
@@ -53,6 +55,18 @@ def fit_extrapolation(displacements: Displacements, records_per_step: int) -> di
         "combinations": combinations.tolist(),
         "one_record": float(np.sqrt(now[0, 0])),
     }
+
+
+def records_per_step(asked: int, displacements: Displacements) -> int:
+    """Return the records of a step: as asked for, or 2 where inertia is resolved and else 1."""
+    return asked or (_RECORDS_PER_STEP if predictable(displacements) else 1)
+
+
+def inertia(asked: int, displacements: Displacements) -> list[float]:
+    """Return the weights [p] of the last displacements in that which they lead to over a step."""
+    weights = fit_extrapolation(displacements, records_per_step(asked, displacements))
+    ahead: list[float] = np.sum(weights["extrapolation"], axis=0).tolist()
+    return ahead
 
 
 def one_record_alpha2(displacements: Displacements) -> float:

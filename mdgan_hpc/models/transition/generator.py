@@ -10,6 +10,7 @@ predicted future (`equivariance`).
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -25,12 +26,12 @@ from mdgan_hpc.models.base import (
     State,
     Window,
 )
-from mdgan_hpc.models.condition import Temperatures
+from mdgan_hpc.models.condition import Kinds, Temperatures, Told
 from mdgan_hpc.models.media import Surroundings
 from mdgan_hpc.models.neighbours import NeighbourView
 from mdgan_hpc.models.supercell import Supercell
 from mdgan_hpc.models.transition import thermal
-from mdgan_hpc.models.transition.calibrate import calibrated_noise
+from mdgan_hpc.models.transition.calibrate import Target, calibrated_noise
 from mdgan_hpc.models.transition.config import TransitionConfig
 from mdgan_hpc.models.transition.format_1 import upgrade
 from mdgan_hpc.models.transition.likelihood import (
@@ -39,6 +40,7 @@ from mdgan_hpc.models.transition.likelihood import (
     heads,
     mixtures,
     teacher_forced,
+    told_to,
 )
 from mdgan_hpc.models.transition.measured import measured
 from mdgan_hpc.models.transition.mixture import Bounds, Mixture, NoiseByEnergy
@@ -81,8 +83,11 @@ class TransitionGenerator(Density):
     temperatures : dict or None
         Those of the training, where they are several (`Temperatures.to_plain`). Displacements above
         are then thermal ones: over those at the reference temperature.
+    kinds : dict or None
+        Species of the ions of a cell, where they are several (`Kinds`). Displacements above are
+        then over those of the species.
     levels : list of [float, float or None], or None
-        `one_record` and `one_record_alpha2` at each of them.
+        `one_record` and `one_record_alpha2` at each temperature, or of each species.
     repeats : list of int, [3], or None
         Free runs are of a supercell: so many of the cells side by side (`in_supercell`).
     shown : keyword arguments
@@ -92,7 +97,7 @@ class TransitionGenerator(Density):
     kind = "transition"
     label = "transition density"
     behaviour = 2
-    capabilities = Capabilities(likelihood=True, conditions=("temperature",))
+    capabilities = Capabilities(likelihood=True, conditions=("temperature", "species"))
     #: Residuals have variance one along x, y and z; white ones cannot be predicted better.
     linear_loss = 1.5 * (math.log(2 * math.pi) + 1.0)
     Config = TransitionConfig
@@ -119,6 +124,7 @@ class TransitionGenerator(Density):
         particles: int = 1,
         cell: Matrix | None = None,
         temperatures: dict[str, Any] | None = None,
+        kinds: dict[str, Any] | None = None,
         levels: list[tuple[float, float | None]] | None = None,
         repeats: list[int] | None = None,
         **shown: Any,
@@ -127,6 +133,8 @@ class TransitionGenerator(Density):
         self._ions = particles
         self._supercell, self.particles_per_sample, whole = side_by_side(particles, cell, repeats)
         self.temperatures = None if temperatures is None else Temperatures.from_plain(temperatures)
+        self.kinds = None if kinds is None else Kinds.from_plain(kinds)
+        self._by: Told | None = self.temperatures or self.kinds
         self._levels = levels or [(one_record, one_record_alpha2)]
         self.records_per_step, self.n_lags = r, _ = np.shape(extrapolation)
         self.start_size = self.particles_per_sample // self._ions
@@ -140,13 +148,13 @@ class TransitionGenerator(Density):
             primitive=lattice,
             cell=whole,
             particles=self.particles_per_sample,
-            temperatures=self.temperatures,
+            told=self._by,
             **shown,
         )
         self.capabilities = Capabilities(
             likelihood=True,
             neighbours=self.features.row(Neighbours) is not None,
-            conditions=() if temperatures is None else ("temperature",),
+            conditions=() if self._by is None else (self._by.name,),
         )
         self.network = network_of(config, self.features, (rotations, translations), lattice, r)
         self.in_solid = lattice is not None or self.features.row(SeenFramework) is not None
@@ -170,10 +178,11 @@ class TransitionGenerator(Density):
         self.start_windows = config.start_states // self._ions
         for name, value in self._zero_state(self.start_windows * self._ions).items():
             self.register_buffer(f"start_{name}", value)
+        if self._by is not None:
+            self._buffer("noise_levels", np.zeros((len(self._levels), 2)))
         if self.temperatures is not None:
             kelvin = np.resize(self.temperatures.kelvin, self.start_windows)
             self._buffer("start_temperature", kelvin)
-            self._buffer("noise_levels", np.zeros((len(self._levels), 2)))
 
     def _buffer(self, name: str, values: object) -> None:
         self.register_buffer(name, torch.as_tensor(np.array(values), dtype=torch.float32))
@@ -218,24 +227,23 @@ class TransitionGenerator(Density):
             shared = shared_noise_of(self, row.descriptor(), cells, pairs)
             self.network.coupling.copy_(shared.coupling)
             self.network.everyone.copy_(shared.everyone)
-        if self.temperatures is None:
-            self._set_noise(*self._calibrated(free_run, 0))
-            return
-        for number, kelvin in enumerate(self.temperatures.kelvin):
-            self.set_temperature(kelvin)
-            self.noise_levels[number] = torch.tensor(self._calibrated(free_run, number))
-        self.set_temperature(kelvin)
+        groups = self._to_calibrate()
+        for number, targets in enumerate(groups):
+            if self.temperatures is not None:
+                self.set_temperature(self.temperatures.kelvin[number])
+            ions = self.particles_per_sample * len(groups)
+            of = self.config, free_run, self._set_noise
+            self._set_noise(noise := calibrated_noise(*of, targets=targets, particles=ions))
+            if self.temperatures is not None:
+                self.noise_levels[number] = torch.tensor(noise[0])
 
-    def _calibrated(self, free_run: FreeRun, level: int) -> tuple[float, float]:
-        one_record, alpha2 = self._levels[level]
-        return calibrated_noise(
-            self.config,
-            free_run,
-            self._set_noise,
-            mean_square=3 * one_record**2,
-            alpha2=alpha2,
-            particles=self.particles_per_sample * len(self._levels),
-        )
+    def _to_calibrate(self) -> list[list[Target]]:
+        """Return what is to be met together: by all ions at each temperature, or each species."""
+        numbers = [(3 * one_record**2, alpha2) for one_record, alpha2 in self._levels]
+        if self.kinds is None:
+            return [[Target(*pair, slice(None))] for pair in numbers]
+        of_ion = np.resize(self.kinds.of_ion, self.particles_per_sample)
+        return [[Target(*p, np.flatnonzero(of_ion == s)) for s, p in enumerate(numbers)]]
 
     def set_temperature(self, kelvin: float) -> None:
         """Make the free runs that follow at a temperature; see `Generator.set_temperature`."""
@@ -244,8 +252,8 @@ class TransitionGenerator(Density):
             raise ValueError("trained at one temperature alone")
         self.temperature_k, self._speed, strain = kelvin, told.speed(kelvin), told.strain(kelvin)
         self._strain = None if strain is None else torch.from_numpy(strain).float()
-        noise = told.between(torch.tensor([kelvin]), self.noise_levels.cpu())[0]
-        self._set_noise(*noise.tolist())
+        noise = told.between(torch.tensor([kelvin]), self.noise_levels.cpu())
+        self._set_noise(noise.tolist())
 
     def in_supercell(self, supercell: Supercell) -> Self:
         """Return this generator for a supercell; see `Generator.in_supercell`."""
@@ -260,22 +268,37 @@ class TransitionGenerator(Density):
             other.set_temperature(self.temperature_k)
         return other.eval().requires_grad_(False)
 
-    def _set_noise(self, log_noise: float, slope: float) -> None:
-        self.network.log_noise.fill_(log_noise)
-        self.network.noise_slope.fill_(slope)
+    def _set_noise(self, levels: Sequence[tuple[float, float]]) -> None:
+        """Set the noise of all ions, or of each species."""
+        if self.kinds is not None:
+            self.noise_levels.copy_(torch.tensor(levels))
+            return
+        self.network.log_noise.fill_(levels[0][0])
+        self.network.noise_slope.fill_(levels[0][1])
 
     def _noise_by_energy(self) -> NoiseByEnergy:
         bound, mean_square = self.config.kinetic_energy_bound, self._mean_square * self._speed**2
-        return NoiseByEnergy(self.network.noise_slope, mean_square, bound)
+        told = self._told_to_ions()
+        if self.kinds is None or told is None:
+            return NoiseByEnergy(self.network.noise_slope, mean_square, bound)
+        level, slope = self.kinds.between(told, self.noise_levels).unbind(-1)
+        return NoiseByEnergy(slope, mean_square * self.kinds.speed(told) ** 2, bound, level)
+
+    def _told_to_ions(self) -> Tensor | None:
+        """Return what free runs are told: the temperature [], or the species of each ion [k]."""
+        if self.kinds is not None:
+            return torch.tensor(self.kinds.of_ion, device=self.extrapolation.device)
+        if self.temperature_k is None:
+            return None
+        return self.extrapolation.new_tensor(self.temperature_k)
 
     def _log_noise_along(self, window: Window, last: Tensor) -> Tensor:
         """Return the logarithm [B k, n] of the noise after displacements [B k, n, 3]."""
-        told, kelvin = self.temperatures, window.temperature_k
-        if told is None or kelvin is None:
+        by, told = self._by, told_to(window)
+        if by is None or told is None:
             return self._noise_by_energy().log_factor(last, -1)
-        kelvin = kelvin.repeat_interleave(window.positions.shape[2])
-        by = self._mean_square, self.config.kinetic_energy_bound
-        levels = thermal.log_noise(told, self.noise_levels, kelvin, last, *by)
+        bounds = self._mean_square, self.config.kinetic_energy_bound
+        levels = thermal.log_noise(by, self.noise_levels, told, last, *bounds)
         return levels - self.network.log_noise  # that of the free runs of now is in the weights
 
     def lattice_phases(self) -> Tensor | None:
@@ -299,7 +322,7 @@ class TransitionGenerator(Density):
         return 1 + self.n_lags + r * (self.features.fill_steps - (-records // r))
 
     def _forced(self, weights: Weights, window: Window) -> Forced:
-        residuals = Residuals(self.extrapolation, self.whitening, self.temperatures)
+        residuals = Residuals(self.extrapolation, self.whitening, self._by)
         history = residuals.history(window, self.features.fill_steps)
         return teacher_forced(weights, self.features, history)
 
@@ -401,7 +424,8 @@ class TransitionGenerator(Density):
         if torch.is_grad_enabled() and any(p.requires_grad for p in self.parameters()):
             return self.kernel()
         # Kept until a weight changes.
-        weights = (*self.parameters(), *self.network.buffers())
+        levels = [] if self._by is None else [self.noise_levels]
+        weights = [*self.parameters(), *self.network.buffers(), *levels]
         changed = tuple((id(w), w._version, w.device) for w in weights)
         version = hash((self.temperature_k, *changed))
         if self._kernel is None or self._kernel[0] != version:
@@ -411,15 +435,16 @@ class TransitionGenerator(Density):
 
     def kernel(self) -> InferenceKernel:
         """Return the network as `advance` uses it."""
-        network, k = self.network, self.particles_per_sample
+        network, k, told = self.network, self.particles_per_sample, self._told_to_ions()
         shared = SharedNoise(network.coupling, network.everyone, k)
         return InferenceKernel.of(
             self.network.dense_weights(),
-            self.features.compiled(self.temperature_k),
+            self.features.compiled(told),
             motion=torch.cat([self.extrapolation, self._speed * self.inverse_whitening], 1),
             components=self.network.components,
             mean_bounds=self.mean_bounds.flatten().tolist(),
             noise=self._noise_by_energy(),
             shared=shared if bool(network.coupling.any()) else None,
             bounds=self._bounds,
+            scale=None if self.kinds is None or told is None else self.kinds.speed(told),
         )

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mdgan_hpc.models.base import State, Window
-from mdgan_hpc.models.condition import Temperatures
+from mdgan_hpc.models.condition import Told
 from mdgan_hpc.models.transition.features import FeatureTable, History
 from mdgan_hpc.models.transition.mixture import Bounds, Mixture, saturated
 from mdgan_hpc.models.transition.network import Weights
@@ -23,13 +23,14 @@ class Residuals:
     extrapolation : Tensor, [r, p]
     whitening : Tensor, [r, r]
         Angstrom to standard deviations.
-    temperatures : Temperatures or None
-        Where windows are at several: residuals are in thermal displacements.
+    by : Told or None
+        Where windows are at several temperatures, or ions of several species: residuals are in
+        displacements there.
     """
 
     extrapolation: Tensor
     whitening: Tensor
-    temperatures: Temperatures | None = None
+    by: Told | None = None
 
     def history(self, window: Window, fill_steps: int) -> History:
         """Cut windows into steps; the first `fill_steps` only fill the moving averages."""
@@ -44,10 +45,9 @@ class Residuals:
         following = torch.unflatten(moved[:, p:], 1, (-1, r))  # [B, n, r, 3]
         extrapolated = torch.einsum("rp,bnpi->bnri", self.extrapolation, past[:, :-1])
         residual = torch.einsum("mr,bnri->bnmi", self.whitening, following - extrapolated)
-        kelvin = window.temperature_k
-        if self.temperatures is not None and kelvin is not None:
-            kelvin = kelvin.repeat_interleave(k)
-            residual = residual / self.temperatures.speed(kelvin)[:, None, None, None]
+        told = told_to(window)
+        if self.by is not None and told is not None:
+            residual = residual / self.by.speed(told)[:, None, None, None]
         described = None
         if window.neighbours is not None:
             described = window.neighbours[:, first + p + r :: r].transpose(1, 2).flatten(0, 1)
@@ -55,7 +55,15 @@ class Residuals:
         medium = window.medium
         if medium is not None:
             medium = medium.repeat_interleave(k)
-        return History(past[:, 1:], residual, steps.float(), ends, described, kelvin, medium)
+        return History(past[:, 1:], residual, steps.float(), ends, described, told, medium)
+
+
+def told_to(window: Window) -> Tensor | None:
+    """Return what each particle of windows is told, [B k]: its species, or a temperature."""
+    if window.kind is not None:
+        return window.kind.flatten()
+    kelvin = window.temperature_k
+    return None if kelvin is None else kelvin.repeat_interleave(window.positions.shape[2])
 
 
 @dataclass(frozen=True)

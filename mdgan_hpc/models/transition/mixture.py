@@ -10,6 +10,13 @@ from torch import Tensor
 from mdgan_hpc.models.transition.config import TransitionConfig
 
 
+def tiled(values: Tensor, n: int) -> Tensor:
+    """Repeat values [..., k] of the ions of a cell for n ions; those [] of all stay as they are."""
+    if not values.ndim:
+        return values
+    return values.repeat(*[1] * (values.ndim - 1), n // values.shape[-1])
+
+
 def saturated(vectors: Tensor, limit: float | Tensor, dim: int = -1) -> Tensor:
     """Shorten vectors along `dim` smoothly to less than `limit`; short ones stay as they are."""
     length = vectors.square().sum(dim, keepdim=True).add(1e-8).sqrt()
@@ -131,22 +138,39 @@ class NoiseByEnergy:
 
     Attributes
     ----------
-    slope : Tensor
-        c.
-    mean_square : float
+    slope : Tensor, [] or [k]
+        c, of all ions or of each of a cell.
+    mean_square : float or Tensor [k]
         Of a displacement of one record, Angstrom^2.
     bound : float
         Largest E that counts.
+    level : Tensor [k], or None
+        Logarithm of a factor beside it.
     """
 
     slope: Tensor
-    mean_square: float
+    mean_square: float | Tensor
     bound: float
+    level: Tensor | None = None
+
+    @property
+    def changes(self) -> bool:
+        """Whether it makes a difference."""
+        return bool(self.slope.any()) or self.level is not None
+
+    def of_ions(self, n: int) -> "NoiseByEnergy":
+        """Return it for n ions, those of a cell following each other."""
+        if self.level is None or not isinstance(self.mean_square, Tensor):
+            return self
+        each = (tiled(x, n) for x in (self.slope, self.mean_square, self.level))
+        slope, mean_square, level = each
+        return NoiseByEnergy(slope, mean_square, self.bound, level)
 
     def log_factor(self, displacement: Tensor, dim: int) -> Tensor:
         """Return c (E - 1), given last displacements with x, y, z along `dim`, Angstrom."""
         energy = displacement.square().sum(dim) / self.mean_square
-        return self.slope * (energy.clamp(max=self.bound) - 1)
+        factor = self.slope * (energy.clamp(max=self.bound) - 1)
+        return factor if self.level is None else factor + self.level
 
 
 @dataclass(frozen=True)

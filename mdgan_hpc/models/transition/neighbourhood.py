@@ -10,7 +10,7 @@ from mdgan_hpc.models.base import DataSummary
 from mdgan_hpc.models.media import MediaDescriptor, Surroundings
 from mdgan_hpc.models.neighbours import NeighbourDescriptor, contact_distance, neighbour_scales
 from mdgan_hpc.models.supercell import Supercell
-from mdgan_hpc.models.transition import fit
+from mdgan_hpc.models.transition import fit, thermal
 from mdgan_hpc.models.transition.config import TransitionConfig
 
 _log = logging.getLogger(__name__)
@@ -27,17 +27,23 @@ _LEAST_CONTACT = 0.5
 def surroundings_for(config: TransitionConfig, summary: DataSummary) -> Surroundings | None:
     """Return what ions see; see `Generator.surroundings`."""
     if config.neighbours == "off":
+        if summary.species:
+            raise UsageError(
+                "ions of several species are generated together alone",
+                remedy="leave generator.neighbours = 'off' out, or train on one species",
+            )
         return None
     reason, contact = _why_alone(config, summary), 0.0
-    if reason and config.neighbours == "on":
+    if reason and (config.neighbours == "on" or summary.species):
+        asked = "several species" if summary.species else "generator.neighbours = 'on'"
         raise UsageError(
-            f"generator.neighbours = 'on', but {reason}",
+            f"{asked}, but {reason}",
             remedy="use 'auto' or 'off', or other data",
         )
     if not reason:
         assert summary.cell is not None
         contact = contact_distance(summary.runs, summary.cell)
-        if contact < _LEAST_CONTACT and config.neighbours == "auto":
+        if contact < _LEAST_CONTACT and config.neighbours == "auto" and not summary.species:
             reason = f"they come within {contact:.2g} Angstrom of each other, as if not there"
     if reason:
         _log.info("Each ion is generated alone, without neighbours: %s.", reason)
@@ -50,6 +56,8 @@ def surroundings_for(config: TransitionConfig, summary: DataSummary) -> Surround
         widths=(config.neighbour_width * radii).tolist(),
         cutoff=config.neighbour_cutoff * contact,
     )
+    if summary.species:
+        neighbours = neighbours.of_kinds(summary.run_kinds[0].tolist())
     if not summary.media:
         return Surroundings(neighbours)
     media = MediaDescriptor.of_media(
@@ -59,6 +67,8 @@ def surroundings_for(config: TransitionConfig, summary: DataSummary) -> Surround
         radii=config.framework_radii,
         width=config.neighbour_width,
         cutoff=config.framework_cutoff,
+        ahead=fit.inertia(config.records_per_step, thermal.scaled_displacements(summary)),
+        step_skip=summary.step_skip,
     )
     atoms = sum(len(kind["places"][0]) for kind in media.kinds)
     _log.info("Ions see the framework: %d media, %d atoms in the first.", len(summary.media), atoms)
@@ -76,7 +86,7 @@ def neighbour_arguments(
         return {}
     assert summary.neighbours is not None
     descriptor = surroundings.neighbours
-    mobile = [d[:, :, : len(descriptor.radii)] for d in summary.neighbours]
+    mobile = [d[:, :, : descriptor.n_shells] for d in summary.neighbours]
     arguments: dict[str, Any] = {
         "particles": summary.ions_per_run,
         "cell": descriptor.cell.tolist(),
@@ -88,10 +98,11 @@ def neighbour_arguments(
         "neighbour_scales": neighbour_scales(mobile).tolist(),
     }
     if surroundings.media is not None:
-        behind = [d[:, :, len(descriptor.radii) :] for d in summary.neighbours]
+        behind = [d[:, :, descriptor.n_shells :] for d in summary.neighbours]
         arguments["framework"] = {
             "kinds": surroundings.media.kinds,
             "scales": neighbour_scales(behind).tolist(),
+            "ahead": list(surroundings.media.ahead),
         }
     told = fit.told_by_neighbours(summary.runs, mobile, summary.step_skip)
     if told > _TOLD:
@@ -146,7 +157,8 @@ def _why_alone(config: TransitionConfig, summary: DataSummary) -> str:
         most = config.neighbour_ions
         return f"a run has {ions} ions, not from 2 to generator.neighbour_ions = {most}"
     if primitive is None:
-        return ""
+        asked = config.neighbours == "on" or summary.species
+        return "" if asked else "there is no lattice, and generator.neighbours is not 'on'"
     whole = summary.cell @ np.linalg.inv(primitive)
     if np.abs(whole - np.round(whole)).max() >= 0.05:
         return "the cell of the runs is not a whole number of primitive cells"

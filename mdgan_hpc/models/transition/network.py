@@ -227,7 +227,7 @@ def network_of(
         head=config.head,
         components=config.components,
         records_per_step=records_per_step,
-        shells=0 if row is None else row.shells,
+        shells=0 if row is None else len(row.descriptor().radii),
         bounds=Bounds.of(config),
     )
 

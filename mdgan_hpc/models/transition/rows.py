@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from mdgan_hpc.crystal.reciprocal import reciprocal_shells
 from mdgan_hpc.models.base import State
-from mdgan_hpc.models.condition import Temperatures
+from mdgan_hpc.models.condition import Kinds, Temperatures, Told
 from mdgan_hpc.models.media import MediaDescriptor
 from mdgan_hpc.models.neighbours import NeighbourDescriptor, Shells
 from mdgan_hpc.models.transition.config import TransitionConfig
@@ -22,6 +22,7 @@ from mdgan_hpc.models.transition.features import (
     Step,
     over,
 )
+from mdgan_hpc.models.transition.mixture import tiled
 from mdgan_hpc.models.transition.surroundings import Neighbours, SeenFramework, ToldFramework
 
 
@@ -32,7 +33,7 @@ def feature_table(
     primitive: np.ndarray | None,
     cell: np.ndarray | None,
     particles: int,
-    temperatures: Temperatures | None,
+    told: Told | None,
     combinations: list[list[float]],
     ema_steps: list[float],
     ema_scales: list[float],
@@ -46,15 +47,18 @@ def feature_table(
 
     Parameters
     ----------
-    config, extrapolation, primitive, cell, particles, temperatures
+    config, extrapolation, primitive, cell, particles
         Of the generator; `cell` of the ions that free runs move together.
+    told : Temperatures, Kinds or None
+        Where it is trained at several temperatures, or on several species.
     combinations : nested list, [v, p]
         Uncorrelated ones of the last displacements, newest first, of variance one (1 / Angstrom).
     ema_steps, ema_scales : list of float, [k]
         Decay times of the moving averages (steps, ascending; may be empty), and standard deviations
         of the position seen from them (Angstrom).
     ema_levels : nested list, [t, k], or None
-        Those at each of several temperatures; in models of before those of all alike.
+        Those at each of several temperatures, or of each species; in models of before those of all
+        alike.
     neighbour_shells : dict or None
         Radii, widths and cutoff of the neighbour descriptor, Angstrom (`NeighbourDescriptor`).
     neighbour_scales : nested list, [2, A, 4], or None
@@ -66,14 +70,14 @@ def feature_table(
     """
     r = len(extrapolation)
     rows: list[Feature] = [
-        LastDisplacements(combinations, r, temperatures),
+        LastDisplacements(combinations, r, told),
         LastResidual(r),
         MovingAverages(
             ema_steps,
             ema_scales if ema_levels is None else ema_levels,
             config.activity_floor,
             config.ema_history,
-            temperatures if ema_levels is not None else None,
+            told if ema_levels is not None else None,
         ),
     ]
     whole = primitive if cell is None else cell
@@ -81,11 +85,16 @@ def feature_table(
         rows.append(Place(whole, _waves_of(config, primitive, whole), extrapolation.sum(0)))
     if cell is not None and neighbour_shells is not None and neighbour_scales is not None:
         descriptor = NeighbourDescriptor.of_cell(cell, **neighbour_shells)
+        if isinstance(told, Kinds):
+            descriptor = descriptor.of_kinds(told.of_ion)
         rows.append(Neighbours(descriptor, neighbour_scales, neighbour_changes, particles))
     if framework is not None and cell is not None:
-        rows.append(SeenFramework(MediaDescriptor(cell, framework["kinds"]), framework["scales"]))
-    if temperatures is not None:
-        rows.append(Temperature(temperatures))
+        media = MediaDescriptor(cell, framework["kinds"], tuple(framework["ahead"]))
+        rows.append(SeenFramework(media, framework["scales"]))
+    if isinstance(told, Temperatures):
+        rows.append(Temperature(told))
+    if isinstance(told, Kinds):
+        rows.append(Species(told))
     return FeatureTable(rows, config.vector_bound)
 
 
@@ -108,8 +117,8 @@ class LastDisplacements(Feature):
         Of the last p displacements, newest first, to standard deviations.
     records_per_step : int
         r.
-    temperatures : Temperatures, optional
-        Displacements are seen in thermal ones at each temperature.
+    by : Told, optional
+        Displacements are seen in thermal ones at each temperature, or in those of the species.
     """
 
     name = "displacements"
@@ -119,11 +128,10 @@ class LastDisplacements(Feature):
         self,
         combinations: list[list[float]],
         records_per_step: int,
-        temperatures: Temperatures | None = None,
+        by: Told | None = None,
     ) -> None:
         super().__init__()
-        self.records_per_step = records_per_step
-        self._temperatures = temperatures
+        self.records_per_step, self._by = records_per_step, by
         self._buffer("combinations", combinations)
         self.n_vectors, self.lags = self.combinations.shape
 
@@ -146,15 +154,19 @@ class LastDisplacements(Feature):
         kept = known["displacements"][: self.lags - self.records_per_step]
         return {"displacements": torch.cat([step.moved.flip(0), kept])}
 
-    def compiled(self, temperature_k: float | None) -> Compiled:
+    def compiled(self, told: Tensor | None) -> Compiled:
         """Multiply by the matrix once for all samples."""
         combinations, (rows, p) = self.combinations, self.combinations.shape
-        if self._temperatures is not None and temperature_k is not None:
-            combinations = combinations / self._temperatures.speed(temperature_k)
+        speed = None if self._by is None or told is None else self._by.speed(told)
+        if speed is not None and not speed.ndim:
+            combinations, speed = combinations / speed, None
 
         def inputs(known: State) -> Inputs:
             last = known["displacements"].view(p, -1)
-            return Inputs(vectors=[(combinations @ last).view(rows, 3, -1)])
+            vectors = (combinations @ last).view(rows, 3, -1)
+            return Inputs(
+                vectors=[vectors if speed is None else vectors / tiled(speed, vectors.shape[2])]
+            )
 
         return Compiled(inputs, self.after)
 
@@ -202,15 +214,15 @@ class MovingAverages(Feature):
     decay_steps : list of float
         Ascending; may be empty.
     scales : list of float, or of lists of float
-        Standard deviation of each offset, Angstrom; at each of several temperatures: else how much
-        an ion moved of late would tell its temperature, which the network is told, and what it
-        makes of that would grow from step to step of a free run.
+        Standard deviation of each offset, Angstrom; at each of several temperatures (or of each
+        species): else how much an ion moved of late would tell its temperature, which the network
+        is told, and what it makes of that would grow from step to step of a free run.
     floor : float
         Added to an activity (mean one) before its logarithm is taken.
     history : float
         Longest decay times of data that fill the averages.
-    temperatures : Temperatures, optional
-        Those that the scales are at.
+    by : Told, optional
+        What the scales are of.
     """
 
     name = "averages"
@@ -223,10 +235,10 @@ class MovingAverages(Feature):
         scales: list[float] | list[list[float]],
         floor: float,
         history: float,
-        temperatures: Temperatures | None = None,
+        by: Told | None = None,
     ) -> None:
         super().__init__()
-        self.floor, self._temperatures = floor, temperatures
+        self.floor, self._by = floor, by
         self.n_vectors = self.n_scalars = len(decay_steps)
         self.fill_steps = math.ceil(history * max(decay_steps, default=0.0))
         self._buffer("keep", np.exp(-1 / np.array(decay_steps)))
@@ -238,21 +250,21 @@ class MovingAverages(Feature):
 
     def along(self, history: History) -> State:
         """See `Feature.along`."""
-        scales = self._scales(history.temperature_k)
+        scales = self._scales(history.told)
         offset, activity = self.averages(history.steps, scales)
         first, steps = self.fill_steps, history.ends.shape[1]
         known = {"ema_offset": offset[:, first:], "ema_activity": activity[:, first:]}
-        if self._temperatures is not None:
+        if self._by is not None:
             known["ema_scales"] = scales[:, None].expand(-1, steps, -1)
         return known
 
-    def _scales(self, kelvin: Tensor | None) -> Tensor:
-        """Return the scales [k], or at temperatures [...] those [..., k]."""
-        if self._temperatures is None:
+    def _scales(self, told: Tensor | None) -> Tensor:
+        """Return the scales [k], or for temperatures or species [...] those [..., k]."""
+        if self._by is None:
             return self.scales
-        if kelvin is None:
-            raise ValueError("no temperature is told")
-        return self._temperatures.between(kelvin, self.scales.log()).exp()
+        if told is None:
+            raise ValueError("no temperature or species is told")
+        return self._by.between(told, self.scales.log()).exp()
 
     def averages(self, steps: Tensor, scales: Tensor) -> tuple[Tensor, Tensor]:
         """Return offsets [B, n, k, 3] and activities [B, n, k] after displacements [B, n, 3].
@@ -279,20 +291,24 @@ class MovingAverages(Feature):
             return Inputs(vectors=[offset / known["ema_scales"][:, None]], scalars=[scalars])
         return Inputs(vectors=[offset / over(self.scales, offset)], scalars=[scalars])
 
-    def compiled(self, temperature_k: float | None) -> Compiled:
+    def compiled(self, told: Tensor | None) -> Compiled:
         """Multiply by inverse scales."""
-        kelvin = None if temperature_k is None else self.scales.new_tensor(temperature_k)
-        shrink = 1 / self._scales(kelvin)[:, None, None]
+        shrink = 1 / self._scales(told).movedim(-1, 0)[:, None]
+        shrink = shrink if shrink.ndim == 3 else shrink[..., None]  # [k, 1, ions or 1]
         keep, floor = self.keep[:, None], self.floor
         keep_offset = keep[:, None]
 
+        def shrunk(offset: Tensor) -> Tensor:
+            each = shrink[: len(offset)]
+            return offset * (each if each.shape[2] == 1 else tiled(each, offset.shape[2]))
+
         def inputs(known: State) -> Inputs:
             scalars = (known["ema_activity"] + floor).log()
-            return Inputs(vectors=[known["ema_offset"] * shrink], scalars=[scalars])
+            return Inputs(vectors=[shrunk(known["ema_offset"])], scalars=[scalars])
 
         def after(known: State, step: Step) -> State:
             offset = (known["ema_offset"] + step.total) * keep_offset
-            squared = (offset[:1] * shrink[:1]).square().sum(1) / 3
+            squared = shrunk(offset[:1]).square().sum(1) / 3
             activity = torch.lerp(squared, known["ema_activity"], keep)
             return {"ema_offset": offset, "ema_activity": activity}
 
@@ -352,7 +368,7 @@ class Place(Feature):
         phase = (there @ self.waves).movedim(-1, 0)
         return Inputs(waves=[phase.cos(), phase.sin()])
 
-    def compiled(self, temperature_k: float | None) -> Compiled:
+    def compiled(self, told: Tensor | None) -> Compiled:
         """Keep samples in columns."""
         ahead, to_fraction, waves = self.ahead[None], self.inverse_cell.T, self.waves.T
         p = ahead.shape[1]
@@ -389,10 +405,10 @@ class Temperature(Feature):
 
     def along(self, history: History) -> State:
         """See `Feature.along`."""
-        if history.temperature_k is None:
+        if history.told is None:
             raise ValueError("the windows bring no temperature")
         steps = history.ends.shape[1]
-        kelvin = history.temperature_k[:, None, None].expand(-1, steps, 1)
+        kelvin = history.told[:, None, None].expand(-1, steps, 1)
         told = self._temperatures
         return {"inverse_temperature": told.inverse(kelvin), "speed": told.speed(kelvin)}
 
@@ -400,14 +416,54 @@ class Temperature(Feature):
         """See `Feature.inputs`."""
         return Inputs(scalars=[known["inverse_temperature"]])
 
-    def compiled(self, temperature_k: float | None) -> Compiled:
+    def compiled(self, told: Tensor | None) -> Compiled:
         """Tell all samples the same."""
-        if temperature_k is None:
+        if told is None:
             raise ValueError("no temperature is set")
-        inverse = self._temperatures.inverse(temperature_k)
+        inverse = float(self._temperatures.inverse(told))
 
         def inputs(known: State) -> Inputs:
             like = known["displacements"]
             return Inputs(scalars=[like.new_full((1, like.shape[-1]), inverse)])
 
         return Compiled(inputs, self.after)
+
+
+class Species(Feature):
+    """Which species an ion is, one number for each; and its displacement, for other rows.
+
+    Parameters
+    ----------
+    kinds : Kinds
+    """
+
+    name = "species"
+
+    def __init__(self, kinds: Kinds) -> None:
+        super().__init__()
+        self._kinds, self.n_scalars = kinds, len(kinds.species)
+
+    def along(self, history: History) -> State:
+        """See `Feature.along`."""
+        if history.told is None:
+            raise ValueError("the windows bring no species")
+        kind = history.told[:, None].expand(-1, history.ends.shape[1])
+        return {"species": self._one_hot(kind), "speed": self._kinds.speed(kind)[..., None]}
+
+    def inputs(self, known: State) -> Inputs:
+        """See `Feature.inputs`."""
+        return Inputs(scalars=[known["species"]])
+
+    def compiled(self, told: Tensor | None) -> Compiled:
+        """Tell each ion of a cell its own."""
+        if told is None:
+            raise ValueError("no species are told")
+        one_hot = self._one_hot(told).T
+
+        def inputs(known: State) -> Inputs:
+            return Inputs(scalars=[tiled(one_hot, known["displacements"].shape[-1])])
+
+        return Compiled(inputs, self.after)
+
+    def _one_hot(self, kind: Tensor) -> Tensor:
+        return functional.one_hot(kind.long(), self.n_scalars).float()

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from mdgan_hpc.models.base import State
 from mdgan_hpc.models.transition.features import Compiled, Step, joined
-from mdgan_hpc.models.transition.mixture import Bounds, NoiseByEnergy, saturated
+from mdgan_hpc.models.transition.mixture import Bounds, NoiseByEnergy, saturated, tiled
 from mdgan_hpc.models.transition.network import Weights
 from mdgan_hpc.models.transition.shared_noise import SharedNoise
 
@@ -108,6 +108,8 @@ class InferenceKernel:
     noise : NoiseByEnergy
     shared : SharedNoise or None
     bounds : Bounds
+    scale : Tensor, [k], or None
+        Of the residuals of each ion of a cell, where they are of several species.
     """
 
     embed: Tensor
@@ -122,6 +124,7 @@ class InferenceKernel:
     noise: NoiseByEnergy
     shared: SharedNoise | None
     bounds: Bounds
+    scale: Tensor | None = None
 
     @classmethod
     def of(
@@ -135,6 +138,7 @@ class InferenceKernel:
         noise: NoiseByEnergy,
         shared: SharedNoise | None,
         bounds: Bounds,
+        scale: Tensor | None = None,
     ) -> "InferenceKernel":
         """Put the dense weights of a network together."""
         h = len(weights["embed"])
@@ -160,6 +164,7 @@ class InferenceKernel:
             noise=noise,
             shared=shared,
             bounds=bounds,
+            scale=scale,
         )
 
     def run(self, state: State, noise: Tensor) -> tuple[Tensor, State]:
@@ -184,7 +189,9 @@ class InferenceKernel:
         memory = known.pop("memory")
         noise = noise.transpose(1, 2).contiguous()  # [n, noise_size, B]
         one = noise.new_ones(1, n_samples)
-        emitted, changes = [], bool(self.noise.slope)
+        emitted, changes = [], self.noise.changes
+        width = self.noise.of_ions(n_samples)
+        scale = None if self.scale is None else tiled(self.scale, n_samples)
         for row in self.features:
             row.begin()
         for draw in noise:
@@ -201,9 +208,10 @@ class InferenceKernel:
                 shared = self.shared.share(draw[r:].view(r, 3, -1), near)
                 draw = torch.cat([draw[:r], shared.view(3 * r, -1)])
             if changes:
-                draw[r:] *= self.noise.log_factor(known["displacements"][0], 0).exp()
+                draw[r:] *= width.log_factor(known["displacements"][0], 0).exp()
             residual = sampler.draw(draw, head @ both)
-            past = torch.cat([known["displacements"], residual])
+            left = residual if scale is None else residual * scale
+            past = torch.cat([known["displacements"], left])
             moved = (self.motion @ past.view(len(past), -1)).view(r, 3, -1)
             step = Step(moved, moved.sum(0), residual)
             known = {

@@ -1,5 +1,6 @@
 """The rows of the feature table that show an ion what is around it."""
 
+from dataclasses import replace
 from typing import TypedDict
 
 import torch
@@ -57,15 +58,12 @@ class Neighbours(Feature):
         self._buffer("scales", scales)
         if changes is not None:
             self._buffer("changes", changes)
-        self.shells = len(descriptor.radii)
+        self.shells = descriptor.n_shells
         self.n_vectors = self.n_scalars = self.shells * (1 + self.shows_change)
 
     def descriptor(self) -> NeighbourDescriptor:
         """Return the descriptor, in single precision on the device of this model."""
-        shells = self._shells
-        return NeighbourDescriptor(
-            self.cell, shells.radii, shells.widths, shells.cutoff, self.images
-        )
+        return replace(self._shells, cell=self.cell, images=self.images)
 
     def carried(self) -> dict[str, tuple[int, ...]]:
         """See `Feature.carried`."""
@@ -87,7 +85,7 @@ class Neighbours(Feature):
         """See `Feature.inputs`."""
         return self._seen(known["neighbours"], known.get("neighbours_before"))
 
-    def compiled(self, temperature_k: float | None) -> Compiled:
+    def compiled(self, told: Tensor | None) -> Compiled:
         """Describe the places of the ions that share a cell: neighbouring columns."""
         descriptor, k = self.descriptor(), self.particles
         tracked = descriptor.tracked() if descriptor.worth_lists(k) else None
@@ -126,10 +124,13 @@ class ToldFramework(TypedDict):
         Of `MediaDescriptor`.
     scales : nested list, [2, F, 4]
         Mean and deviation of what ions see of it (`neighbour_scales`).
+    ahead : list of float, [p]
+        Of `MediaDescriptor`.
     """
 
     kinds: list[Kind]
     scales: list[list[list[float]]]
+    ahead: list[float]
 
 
 class SeenFramework(Feature):
@@ -166,12 +167,15 @@ class SeenFramework(Feature):
         """See `Feature.inputs`."""
         return self._seen(known["framework"])
 
-    def compiled(self, temperature_k: float | None) -> Compiled:
+    def compiled(self, told: Tensor | None) -> Compiled:
         """Look at the places of the ions."""
-        around = self._media.on(self.scales.device, self.scales.dtype).around
+        media = self._media.on(self.scales.device, self.scales.dtype)
+        ahead, to_fraction = self.scales.new_tensor(self._media.ahead), media.cell.inverse().T
 
         def inputs(known: State) -> Inputs:
-            return self._seen(around(known["place"], known["medium"].long()))
+            moved = torch.tensordot(ahead, known["displacements"][: len(ahead)], 1)
+            there = torch.addmm(known["place"], to_fraction, moved)
+            return self._seen(media.around(there, known["medium"].long()))
 
         return Compiled(inputs, lambda known, step: {"medium": known["medium"]})
 

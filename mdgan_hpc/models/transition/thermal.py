@@ -1,8 +1,8 @@
-"""What changes with the temperature, where a generator was trained at several.
+"""What changes with the temperature or the species, where a generator is trained on several.
 
-Displacements are measured in thermal ones, which scale with sqrt(T); the noise calibration is
-interpolated in 1/T; start states are those of the nearest temperature with their speeds rescaled,
-as a Maxwell distribution does.
+Displacements are measured in thermal ones, which scale with sqrt(T), or in those of the species;
+the noise calibration is interpolated in 1/T, or that of the species; start states are those of the
+nearest temperature with their speeds rescaled, as a Maxwell distribution does.
 """
 
 from typing import Any, TypedDict
@@ -12,47 +12,101 @@ import torch
 from torch import Tensor
 
 from mdgan_hpc.models.base import DataSummary, State
-from mdgan_hpc.models.condition import Temperatures
+from mdgan_hpc.models.condition import Temperatures, Told
 from mdgan_hpc.models.transition import fit
 from mdgan_hpc.models.transition.mixture import NoiseByEnergy
 
 
-class Told(TypedDict, total=False):
-    """Arguments of `TransitionGenerator` where the data are at several temperatures."""
+class Levels(TypedDict, total=False):
+    """Arguments of `TransitionGenerator` where the data are at several temperatures, or of several
+    species.
+    """
 
     temperatures: dict[str, Any]
+    kinds: dict[str, Any]
     levels: list[tuple[float, float | None]]
+    ema_levels: list[list[float]]
 
 
-def thermal_displacements(summary: DataSummary) -> list[np.ndarray]:
-    """Return displacements in Angstrom at the reference temperature, or as they are at one."""
+def scaled_displacements(summary: DataSummary) -> list[np.ndarray]:
+    """Return displacements over those at each temperature or of each species; else as they are."""
     temperatures, kelvin = summary.temperatures, summary.temperature_k
+    if summary.species:
+        scales = _scales(summary)
+        each = zip(summary.displacements, summary.kinds, strict=True)
+        return [moved / scales[kinds][:, None] for moved, kinds in each]
     if temperatures is None or kelvin is None:
         return summary.displacements
-    each = zip(summary.displacements, kelvin, strict=True)
-    return [moved / temperatures.speed(k) for moved, k in each]
+    return [
+        moved / temperatures.speed(k)
+        for moved, k in zip(summary.displacements, kelvin, strict=True)
+    ]
 
 
-def told_temperatures(summary: DataSummary, resolved: bool) -> Told:
-    """Return the temperatures of the data and what is measured at each; nothing where it is one.
+def _of_levels(summary: DataSummary) -> list[list[np.ndarray]]:
+    """Return the displacements at each temperature, or of each species; nothing where it is one."""
+    temperatures, kelvin = summary.temperatures, summary.temperature_k
+    if summary.species:
+        each = list(zip(summary.displacements, summary.kinds, strict=True))
+        return [[d[:, kinds == s] for d, kinds in each] for s in range(len(summary.species))]
+    if temperatures is None or kelvin is None:
+        return []
+    pairs = list(zip(summary.displacements, kelvin, strict=True))
+    return [[d for d, k in pairs if k == level] for level in temperatures.kelvin]
+
+
+def _scales(summary: DataSummary) -> np.ndarray:
+    """Return the displacements of one record of each species, over their root mean square [S]."""
+    rms = np.array([_rms(mine) for mine in _of_levels(summary)])
+    return np.asarray(rms / np.sqrt((rms**2).mean()))
+
+
+def _rms(displacements: list[np.ndarray]) -> float:
+    square = sum(float((d**2).sum()) for d in displacements) / sum(d.size for d in displacements)
+    return float(square**0.5)
+
+
+def told_levels(
+    summary: DataSummary, resolved: bool, decay_records: list[float], per_step: int
+) -> Levels:
+    """Return what is measured at each temperature, or of each species; nothing where it is one.
 
     Parameters
     ----------
     summary : DataSummary
     resolved : bool
         Whether a record resolves the velocity of an ion.
+    decay_records : list of float
+        Decay times of the moving averages.
+    per_step : int
+        Records in a step.
     """
-    temperatures, kelvin = summary.temperatures, summary.temperature_k
-    if temperatures is None or kelvin is None:
+    each = _of_levels(summary)
+    if not each:
         return {}
-    levels: list[tuple[float, float | None]] = []
-    for level in temperatures.kelvin:
-        strain = temperatures.strain(level)
-        each = zip(summary.displacements, kelvin, strict=True)
-        mine = [moved if strain is None else moved @ strain for moved, k in each if k == level]
-        square = sum(float((d**2).sum()) for d in mine) / sum(d.size for d in mine)
-        levels.append((square**0.5, fit.one_record_alpha2(mine) if resolved else None))
-    return {"temperatures": temperatures.to_plain(), "levels": levels}
+    found: Levels = {
+        "ema_levels": [
+            fit.fit_averages(mine, per_step, decay_records, 0.0)["ema_scales"] for mine in each
+        ]
+    }
+    temperatures = summary.temperatures
+    if temperatures is not None:
+        found["temperatures"] = temperatures.to_plain()
+        strains = [temperatures.strain(level) for level in temperatures.kelvin]
+        each = [
+            mine if strain is None else [d @ strain for d in mine]
+            for mine, strain in zip(each, strains, strict=True)
+        ]
+    else:
+        found["kinds"] = {
+            "species": list(summary.species),
+            "of_ion": summary.run_kinds[0].tolist(),
+            "scales": _scales(summary).tolist(),
+        }
+    found["levels"] = [
+        (_rms(mine), fit.one_record_alpha2(mine) if resolved else None) for mine in each
+    ]
+    return found
 
 
 def nearest_starts(start_k: Tensor, temperature_k: float) -> Tensor:
@@ -70,29 +124,25 @@ def rescaled(
 
 
 def log_noise(
-    temperatures: Temperatures,
-    levels: Tensor,
-    kelvin: Tensor,
-    last: Tensor,
-    mean_square: float,
-    bound: float,
+    by: Told, levels: Tensor, told: Tensor, last: Tensor, mean_square: float, bound: float
 ) -> Tensor:
     """Return the logarithm [B, n] of the calibrated noise along data.
 
     Parameters
     ----------
-    temperatures : Temperatures
+    by : Told
     levels : Tensor, [t, 2]
-        Of each of them: logarithm of the noise, and its change with the kinetic energy.
-    kelvin : Tensor, [B]
-        Of the ions.
+        Of each temperature or species: logarithm of the noise, and its change with the kinetic
+        energy.
+    told : Tensor, [B]
+        To the ions.
     last : Tensor, [B, n, 3]
         Displacements before each step, Angstrom.
     mean_square : float
-        Of displacements at the reference temperature, Angstrom^2.
+        Of displacements at the reference, Angstrom^2.
     bound : float
         Of `NoiseByEnergy`.
     """
-    noise, slope = temperatures.between(kelvin[:, None], levels).unbind(-1)
-    thermal = last / temperatures.speed(kelvin)[:, None, None]
-    return noise + NoiseByEnergy(slope, mean_square, bound).log_factor(thermal, -1)
+    noise, slope = by.between(told[:, None], levels).unbind(-1)
+    scaled = last / by.speed(told)[:, None, None]
+    return noise + NoiseByEnergy(slope, mean_square, bound).log_factor(scaled, -1)

@@ -15,14 +15,11 @@ import torch
 
 from mdgan_hpc.analysis.dynamics import open_runs
 from mdgan_hpc.crystal import (
-    LATTICE_RMS,
-    Alignment,
     Crystal,
     NoCrystal,
     Symmetry,
     align_frameworks,
     isotropic,
-    stays_in_place,
 )
 from mdgan_hpc.errors import DataError, UsageError
 from mdgan_hpc.models.base import DataSummary, Grouping
@@ -30,9 +27,9 @@ from mdgan_hpc.models.condition import Temperatures
 from mdgan_hpc.models.media import Medium, Surroundings
 from mdgan_hpc.models.principal import autocovariance
 from mdgan_hpc.provenance import file_sha256
+from mdgan_hpc.training.data.runs import media_of, read_run, several_species
 from mdgan_hpc.training.data.temperatures import temperatures_of
 from mdgan_hpc.training.data.windows import Windows
-from mdgan_hpc.trajectory import Framework, Trajectory
 from mdgan_hpc.trajectory.replicas import system_of
 from mdgan_hpc.trajectory.temperature import run_temperatures
 from mdgan_hpc.units import record_interval_ps
@@ -53,7 +50,7 @@ class Dataset:
     interval_ps : float
         Time between two stored frames.
     species : int
-        Atomic number of the ions.
+        Atomic number of the ions; the least where they are of several species.
     cell : array [3, 3] or None
         Rows are the cell vectors, Angstrom.
     crystal : Crystal or NoCrystal
@@ -74,6 +71,8 @@ class Dataset:
         The atoms that stay in place, of each file; empty where they do not in all.
     run_medium : tuple of int
         Then that of each run.
+    ion_species : list of array, [N]
+        Atomic numbers of the ions of each run, where they are of several species; else empty.
     """
 
     runs: list[np.ndarray]
@@ -89,6 +88,7 @@ class Dataset:
     system: str = ""
     media: list[Medium] = field(default_factory=list)
     run_medium: tuple[int, ...] = ()
+    ion_species: list[np.ndarray] = field(default_factory=list)
 
     # From files -------------------------------------------------------------------------------
 
@@ -106,7 +106,8 @@ class Dataset:
         paths : path or sequence of paths
             Trajectory files, one a run.
         species : int or str, optional
-            Atomic number or symbol of the ions; needed where the files hold several species.
+            Atomic number or symbol of the ions, or symbols of several (``Na,Cl``); needed where the
+            files hold several species.
         temperature_k : sequence of float
             Where the files do not tell it: one for all runs, or one for each.
 
@@ -123,8 +124,10 @@ class Dataset:
         if not files:
             raise UsageError("no run is given", remedy="name the trajectory of one run at least")
         digests = {str(path): file_sha256(path) for path in files}
-        with open_runs(files, species, several_temperatures=True) as trajectories:
-            read = [_read(t) for t in trajectories]
+        with open_runs(
+            files, species, several_temperatures=True, several_species=True
+        ) as trajectories:
+            read = [read_run(t) for t in trajectories]
             levels = run_temperatures(trajectories, temperature_k)
             systems = [name for name in map(system_of, trajectories) if name]
         several = len(set(levels)) > 1
@@ -142,7 +145,7 @@ class Dataset:
         return cls(
             runs=[alignment.apply(number, run.positions) for number, run in enumerate(read)],
             interval_ps=read[0].interval_ps,
-            species=read[0].species,
+            species=int(read[0].species.min()),
             cell=alignment.cell,
             crystal=alignment.crystal,
             inputs=digests,
@@ -150,8 +153,9 @@ class Dataset:
             run_k=tuple(levels) if several else None,
             temperatures=temperatures_of(levels, cells, alignment) if several else None,
             system=systems[0] if systems else "",
-            media=(media := _media(read, alignment)),
+            media=(media := media_of(read, alignment)),
             run_medium=tuple(range(len(media))),
+            ion_species=several_species(read),
         )
 
     # What is known of them ----------------------------------------------------------------------
@@ -161,6 +165,11 @@ class Dataset:
         """Ions of a run; None where the runs differ."""
         numbers = {run.shape[1] for run in self.runs}
         return numbers.pop() if len(numbers) == 1 else None
+
+    @property
+    def told_species(self) -> int | list[int]:
+        """Atomic number of the ions, or those of all of them where they are of several species."""
+        return self.ion_species[0].tolist() if self.ion_species else self.species
 
     @property
     def span_ps(self) -> float:
@@ -230,7 +239,16 @@ class Dataset:
             step_skip=step_skip,
             media=self.media if symmetry.primitive is None else [],
             run_medium=list(self.run_medium),
+            species=tuple(np.unique(self.ion_species).tolist()),
+            kinds=[self._kinds[number] for number, _ in used] if self.ion_species else [],
+            run_kinds=self._kinds,
         )
+
+    @property
+    def _kinds(self) -> list[np.ndarray]:
+        """Which of the species the ions of each run are, [N]; empty where there is one."""
+        every = np.unique(self.ion_species)
+        return [np.searchsorted(every, species) for species in self.ion_species]
 
     def displacement_covariance(self, lag: int, rows: int) -> np.ndarray:
         """Return the autocovariance [3, rows] of displacements over `lag` stored frames.
@@ -307,6 +325,8 @@ class Dataset:
         part = self._with([self.runs[i] for i in numbers])
         if self.run_medium:
             part = dataclasses.replace(part, run_medium=tuple(self.run_medium[i] for i in numbers))
+        if self.ion_species:
+            part = dataclasses.replace(part, ion_species=[self.ion_species[i] for i in numbers])
         if self.run_k is None or self.temperatures is None:
             return part
         kelvin = tuple(self.run_k[i] for i in numbers)
@@ -346,7 +366,7 @@ class Dataset:
         if whole and len(self.runs) < 2:
             raise UsageError("--replica with generator.grouping = 'nearest' needs two runs or more")
         rng = np.random.default_rng([seed, replica])
-        runs, neighbours, drawn = [], [], self._drawn(rng)
+        runs, neighbours, ion_species, drawn = [], [], [], self._drawn(rng)
         for number in drawn:
             run = self.runs[number]
             ions = np.arange(run.shape[1])
@@ -355,6 +375,8 @@ class Dataset:
                 firsts = k * rng.integers(groups, size=groups)
                 ions = (firsts[:, None] + np.arange(k)).ravel()
             runs.append(run[:, ions])
+            if self.ion_species:
+                ion_species.append(self.ion_species[number][ions])
             if self.neighbours is not None:
                 neighbours.append(self.neighbours[number][:, ions])
         return dataclasses.replace(
@@ -362,6 +384,7 @@ class Dataset:
             runs=runs,
             neighbours=None if self.neighbours is None else neighbours,
             run_medium=tuple(self.run_medium[i] for i in drawn) if self.run_medium else (),
+            ion_species=ion_species,
         )
 
     def _drawn(self, rng: np.random.Generator) -> np.ndarray:
@@ -394,53 +417,5 @@ class Dataset:
             neighbours=self.neighbours,
             temperature_k=self.run_k,
             medium=self.run_medium,
+            kinds=self._kinds,
         )
-
-
-@dataclass(frozen=True)
-class _Run:
-    """What is read from one file."""
-
-    positions: np.ndarray  # [T, N, 3]
-    interval_ps: float
-    species: int
-    cell: np.ndarray | None
-    framework: Framework | None
-
-
-def _media(runs: Sequence[_Run], alignment: Alignment) -> list[Medium]:
-    """Return what stays in place of the framework of each run, in the frame of its ions."""
-    frameworks = [run.framework for run in runs]
-    if alignment.cell is None or not all(map(stays_in_place, frameworks)):
-        return []
-    media = []
-    for number, framework in enumerate(frameworks):
-        assert framework is not None
-        kept = framework.rms_displacement <= LATTICE_RMS
-        place = alignment.apply(number, framework.position[kept].astype(np.float64))
-        media.append(Medium(framework.species[kept], place))
-    return media
-
-
-def _read(trajectory: Trajectory) -> _Run:
-    """Read a run whole.
-
-    Raises
-    ------
-    DataError
-        If a position is no number.
-    """
-    path = trajectory.path
-    if trajectory.generated:
-        _log.warning("%s was generated by a model (%s): it is no MD.", path, trajectory.label)
-    positions = trajectory.positions().astype(np.float64)
-    bad = np.flatnonzero(~np.isfinite(positions).all((1, 2)))
-    if bad.size:
-        raise DataError("has positions that are no numbers", where=f"{path}, record {bad[0]}")
-    return _Run(
-        positions,
-        trajectory.record_interval_ps,
-        int(trajectory.species[0]),
-        trajectory.constant_cell,
-        trajectory.framework,
-    )

@@ -76,8 +76,8 @@ class Description:
 
     Attributes
     ----------
-    species : int
-        Atomic number of all particles.
+    species : array, [N]
+        Atomic numbers of the particles.
     cell : array [3, 3] or None
         Angstrom.
     record_interval_ps : float
@@ -90,7 +90,7 @@ class Description:
         See `layout.write_parameters`.
     """
 
-    species: int
+    species: np.ndarray
     cell: np.ndarray | None
     record_interval_ps: float
     step_interval: int
@@ -167,8 +167,7 @@ def _write_master(
                 group["box"].attrs.create("boundary", ["none"] * 3, dtype=h5py.string_dtype())
             else:
                 layout.write_cell(group, description.cell, plan.n_records)
-            species = np.full(plan.n_particles, description.species, np.int32)
-            layout.write_species(group, species, plan.n_records)
+            layout.write_species(group, description.species, plan.n_records)
         layout.write_parameters(file["parameters"], description.parameters)
         texts = {
             layout.PROVENANCE: as_json(description.provenance),
