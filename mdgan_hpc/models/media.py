@@ -55,17 +55,10 @@ class MediaDescriptor:
         Rows are the cell vectors, Angstrom.
     kinds : list of Kind
         Of each species the fractional places of its atoms in each medium, and its shells.
-    ahead : tuple of float, [p]
-        Weights of the last displacements, newest first: they lead to where an ion is described,
-        the place that inertia leads to by the end of a step.
-    step_skip : int
-        Frames of the runs from one of these displacements to the next.
     """
 
     cell: np.ndarray
     kinds: list[Kind]
-    ahead: tuple[float, ...] = ()
-    step_skip: int = 1
 
     @classmethod
     def of_media(
@@ -77,8 +70,6 @@ class MediaDescriptor:
         radii: Sequence[float],
         width: float,
         cutoff: float,
-        ahead: Sequence[float] = (),
-        step_skip: int = 1,
     ) -> Self:
         """Make the descriptor of media.
 
@@ -91,8 +82,6 @@ class MediaDescriptor:
         radii, width, cutoff : float
             Of the shells in contact distances, which are measured for each species; the width in
             radii. All species end at the cutoff of the nearest one; shells beyond are left out.
-        ahead, step_skip
-            See the attributes.
         """
         inverse = np.linalg.inv(cell)
         every = sorted({int(s) for medium in media for s in medium.species})
@@ -106,16 +95,7 @@ class MediaDescriptor:
             atoms = [p.tolist() for p in places[species]]
             kinds.append({"species": species, "places": atoms, "shells": shells})
         shown = [kind for kind in kinds if kind["shells"]["radii"]]
-        return cls(np.array(cell, float), shown, tuple(ahead), step_skip)
-
-    def led_to(self, run: np.ndarray) -> np.ndarray:
-        """Return where inertia leads ions of a run [T, N, 3] to, as far as their past is known."""
-        there, skip = run.copy(), self.step_skip
-        for lag, weight in enumerate(self.ahead):
-            last = len(run) - lag * skip
-            if last > skip:
-                there[lag * skip + skip :] += weight * (run[skip:last] - run[: last - skip])
-        return there
+        return cls(np.array(cell, float), shown)
 
     @property
     def n_shells(self) -> int:
@@ -179,10 +159,17 @@ class Surroundings:
     neighbours : NeighbourDescriptor
     media : MediaDescriptor or None
         None in a crystal, where the place tells it, and in a liquid.
+    ahead : tuple of float, [p]
+        Weights of the last displacements, newest first: with them ions see what is around the place
+        that inertia leads them to by the end of a step. Empty: where they are.
+    step_skip : int
+        Frames of the runs from one of these displacements to the next.
     """
 
     neighbours: NeighbourDescriptor
     media: MediaDescriptor | None = None
+    ahead: tuple[float, ...] = ()
+    step_skip: int = 1
 
     @property
     def n_shells(self) -> int:
@@ -194,21 +181,31 @@ class Surroundings:
         self, runs: Sequence[np.ndarray], medium: Sequence[int] = (), *, silent: bool = False
     ) -> list[np.ndarray]:
         """Describe what ions of runs [T, N, 3] in media see at all frames, [T, N, shells, 4]."""
-        mobile = self.neighbours.of_runs(runs, silent=silent)
+        led = [self.led_to(run) for run in runs] if self.ahead else runs
+        mobile = self.neighbours.of_runs(led, silent=silent)
         if self.media is None:
             return mobile
         framework = self.media.on(torch.device("cpu"), torch.float32)
         inverse = np.linalg.inv(self.media.cell)
         described = []
-        for run, which, near in zip(runs, medium, mobile, strict=True):
+        for run, which, near in zip(led, medium, mobile, strict=True):
             found = np.empty((*run.shape[:2], self.n_shells, 4), np.float32)
             found[:, :, : near.shape[2]] = near
-            for frames, places in _pieces(self.media.led_to(run) @ inverse):
+            for frames, places in _pieces(run @ inverse):
                 every = torch.full((places.shape[1],), which)
                 seen = framework.around(places, every).movedim(2, 0)
                 found[frames, :, near.shape[2] :] = torch.unflatten(seen, 0, (-1, run.shape[1]))
             described.append(found)
         return described
+
+    def led_to(self, run: np.ndarray) -> np.ndarray:
+        """Return where inertia leads ions of a run [T, N, 3] to, as far as their past is known."""
+        there, skip = run.copy(), self.step_skip
+        for lag, weight in enumerate(self.ahead):
+            last = len(run) - lag * skip
+            if last > skip:
+                there[lag * skip + skip :] += weight * (run[skip:last] - run[: last - skip])
+        return there
 
 
 def _pieces(fractions: np.ndarray) -> Iterator[tuple[slice, Tensor]]:

@@ -15,7 +15,7 @@ from mdgan_hpc.models.neighbours import NeighbourDescriptor, neighbour_scales
 from mdgan_hpc.models.supercell import Supercell
 from mdgan_hpc.models.transition.generator import TransitionGenerator
 from mdgan_hpc.models.transition.likelihood import Residuals
-from mdgan_hpc.models.transition.surroundings import SeenFramework
+from mdgan_hpc.models.transition.surroundings import Neighbours, SeenFramework
 from mdgan_hpc.training.build import build_trainer
 from mdgan_hpc.training.data.dataset import Dataset
 from mdgan_hpc.training.distributed import Processes
@@ -36,11 +36,8 @@ def medium(seed: int, counts: tuple[int, int], cell: np.ndarray) -> Medium:
     return Medium(np.repeat([8, 14], counts), place)
 
 
-def of(
-    media: list[Medium], runs: list[np.ndarray], cell: np.ndarray, skip: int = 2
-) -> MediaDescriptor:
-    more = {"ahead": AHEAD, "step_skip": skip}
-    return MediaDescriptor.of_media(media, list(enumerate(runs)), cell, **SETTINGS, **more)
+def of(media: list[Medium], runs: list[np.ndarray], cell: np.ndarray) -> MediaDescriptor:
+    return MediaDescriptor.of_media(media, list(enumerate(runs)), cell, **SETTINGS)
 
 
 def naive(found: MediaDescriptor, media: Medium, place: np.ndarray, cell: np.ndarray):
@@ -69,8 +66,9 @@ def test_an_ion_sees_the_atoms_of_its_own_medium():
     found = of(media, runs, SKEWED)
     assert [kind["species"] for kind in found.kinds] == [8, 14]
     neighbours = NeighbourDescriptor.of_cell(SKEWED, **SHELLS)
-    seen = Surroundings(neighbours, found).of_runs(runs, (0, 1), silent=True)
-    alone = neighbours.of_runs(runs, silent=True)
+    both = Surroundings(neighbours, found, AHEAD, 2)
+    seen = both.of_runs(runs, (0, 1), silent=True)
+    alone = neighbours.of_runs([both.led_to(run) for run in runs], silent=True)
     for number, run in enumerate(runs):
         assert seen[number].shape == (40, 3, len(SHELLS["radii"]) + found.n_shells, 4)
         assert np.array_equal(seen[number][:, :, : len(SHELLS["radii"])], alone[number])
@@ -114,8 +112,8 @@ def run(seed: int) -> np.ndarray:
 def glass() -> tuple[TransitionGenerator, Surroundings, list[np.ndarray]]:
     """A generator of four ions in either of two media, and what they see."""
     runs = [ions(300, 4, 8.0, seed) for seed in (1, 2)]
-    found = of([medium(n, (9, 5), BOX) for n in (8, 9)], runs, BOX, 1)
-    seen = Surroundings(NeighbourDescriptor.of_cell(BOX, **SHELLS), found)
+    found = of([medium(n, (9, 5), BOX) for n in (8, 9)], runs, BOX)
+    seen = Surroundings(NeighbourDescriptor.of_cell(BOX, **SHELLS), found, AHEAD)
     described = seen.of_runs(runs, (0, 1), silent=True)
     own = len(SHELLS["radii"])
     generator = make(
@@ -128,8 +126,8 @@ def glass() -> tuple[TransitionGenerator, Surroundings, list[np.ndarray]]:
         framework={
             "kinds": found.kinds,
             "scales": neighbour_scales([d[:, :, own:] for d in described]).tolist(),
-            "ahead": list(AHEAD),
         },
+        ahead=list(AHEAD),
     )
     return generator, seen, runs
 
@@ -149,8 +147,8 @@ def test_free_runs_see_what_data_show():
     )
     known = table.along(history)
     assert table.fill_steps < history.ends.shape[1]
-    row = table.row(SeenFramework)
-    for step in (0, 5):
+    rows = [table.row(SeenFramework), table.row(Neighbours)]
+    for row, step in itertools.product(rows, (0, 5)):
         columns = {n: v[:, step].movedim(0, -1).contiguous() for n, v in known.items()}
         wanted, got = row.inputs(columns), row.compiled(None).inputs(columns)
         assert torch.allclose(got.vectors[0], wanted.vectors[0], atol=2e-3)

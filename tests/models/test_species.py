@@ -14,6 +14,7 @@ from mdgan_hpc.errors import DataError, UsageError
 from mdgan_hpc.models.base import Window, rollout
 from mdgan_hpc.models.condition import Kinds
 from mdgan_hpc.models.file import load_model
+from mdgan_hpc.models.media import Surroundings
 from mdgan_hpc.models.neighbours import NeighbourDescriptor
 from mdgan_hpc.models.supercell import Supercell
 from mdgan_hpc.models.transition.likelihood import Residuals
@@ -92,14 +93,18 @@ def test_scales_are_those_of_the_species(tmp_path):
     assert np.divide(fast, slow) == pytest.approx(2.0, rel=0.35)
 
 
+def seen_by(generator) -> Surroundings:
+    descriptor = generator.neighbour_view().descriptor
+    return Surroundings(descriptor, ahead=tuple(generator.arguments.get("ahead", ())))
+
+
 @pytest.mark.parametrize("supercell", [False, True])
 def test_free_runs_are_what_the_likelihood_sees(supercell, tmp_path):
     """Row by row, for ions of both species side by side; in a supercell the pattern repeats."""
     generator = trainer(tmp_path).generator
     frames = generator.window_records(40)
     runs = np.stack([run(5, frames), run(6, frames)])
-    descriptor = generator.neighbour_view().descriptor
-    described = torch.from_numpy(np.stack(descriptor.of_runs(list(runs), silent=True)))
+    described = torch.from_numpy(np.stack(seen_by(generator).of_runs(list(runs), silent=True)))
     kind = torch.tensor(KINDS.of_ion).expand(2, -1)
     data = Window(torch.from_numpy(runs), described, kind=kind)
     residuals = Residuals(generator.extrapolation, generator.whitening, generator.kinds)
@@ -128,11 +133,11 @@ def test_noise_drawn_is_the_residual_that_the_likelihood_finds(tmp_path):
     generator.network.everyone.zero_()
     frames = generator.window_records(60)
     runs = np.stack([run(5, frames), run(6, frames)])
-    descriptor = generator.neighbour_view().descriptor
+    seen = seen_by(generator)
     kind = torch.tensor(KINDS.of_ion).expand(2, -1)
 
     def window(positions: torch.Tensor) -> Window:
-        described = descriptor.of_runs([p.numpy() for p in positions], silent=True)
+        described = seen.of_runs([p.numpy() for p in positions], silent=True)
         return Window(positions, torch.from_numpy(np.stack(described)), kind=kind)
 
     history = window(torch.from_numpy(runs))

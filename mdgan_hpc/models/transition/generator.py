@@ -286,11 +286,8 @@ class TransitionGenerator(Density):
 
     def _told_to_ions(self) -> Tensor | None:
         """Return what free runs are told: the temperature [], or the species of each ion [k]."""
-        if self.kinds is not None:
-            return torch.tensor(self.kinds.of_ion, device=self.extrapolation.device)
-        if self.temperature_k is None:
-            return None
-        return self.extrapolation.new_tensor(self.temperature_k)
+        told = self.temperature_k if self.kinds is None else self.kinds.of_ion
+        return None if told is None else torch.tensor(told, device=self.extrapolation.device)
 
     def _log_noise_along(self, window: Window, last: Tensor) -> Tensor:
         """Return the logarithm [B k, n] of the noise after displacements [B k, n, 3]."""
@@ -352,10 +349,11 @@ class TransitionGenerator(Density):
     def left_open(self, window: Window, warm_up: int) -> tuple[Tensor, Tensor]:
         """Return what steps leave open, [r, B k, n, 3] in widths, and places before, [B k, n, 3].
 
-        See `Mixture.standardised`; places are in fractions of the cell.
+        See `Mixture.standardised`; places are those that ions look from, in fractions of the cell.
         """
         residual, mixture, known = self.predicted(window, warm_up)
-        places = known["place"]
+        row = self.features.row(Neighbours)
+        places = known["place"] if row is None else row.looked_along(known)
         return torch.unflatten(mixture.standardised(residual), 1, places.shape[:2]), places
 
     def negative_log_likelihood(

@@ -58,8 +58,13 @@ def surroundings_for(config: TransitionConfig, summary: DataSummary) -> Surround
     )
     if summary.species:
         neighbours = neighbours.of_kinds(summary.run_kinds[0].tolist())
-    if not summary.media:
+    if summary.symmetry.primitive is not None:
         return Surroundings(neighbours)
+    # The forces at the end of a step, without which free runs heat up.
+    ahead = fit.inertia(config.records_per_step, thermal.scaled_displacements(summary))
+    more: dict[str, Any] = {"ahead": tuple(ahead), "step_skip": summary.step_skip}
+    if not summary.media:
+        return Surroundings(neighbours, **more)
     media = MediaDescriptor.of_media(
         summary.media,
         list(zip(summary.run_medium, summary.runs, strict=True)),
@@ -67,12 +72,10 @@ def surroundings_for(config: TransitionConfig, summary: DataSummary) -> Surround
         radii=config.framework_radii,
         width=config.neighbour_width,
         cutoff=config.framework_cutoff,
-        ahead=fit.inertia(config.records_per_step, thermal.scaled_displacements(summary)),
-        step_skip=summary.step_skip,
     )
     atoms = sum(len(kind["places"][0]) for kind in media.kinds)
     _log.info("Ions see the framework: %d media, %d atoms in the first.", len(summary.media), atoms)
-    return Surroundings(neighbours, media)
+    return Surroundings(neighbours, media, **more)
 
 
 def neighbour_arguments(
@@ -102,8 +105,9 @@ def neighbour_arguments(
         arguments["framework"] = {
             "kinds": surroundings.media.kinds,
             "scales": neighbour_scales(behind).tolist(),
-            "ahead": list(surroundings.media.ahead),
         }
+    if surroundings.ahead:
+        arguments["ahead"] = list(surroundings.ahead)
     told = fit.told_by_neighbours(summary.runs, mobile, summary.step_skip)
     if told > _TOLD:
         share = f"{100 * told:.0f} % of what its own motion leaves open"

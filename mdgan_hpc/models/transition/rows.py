@@ -24,6 +24,7 @@ from mdgan_hpc.models.transition.features import (
 )
 from mdgan_hpc.models.transition.mixture import tiled
 from mdgan_hpc.models.transition.surroundings import Neighbours, SeenFramework, ToldFramework
+from mdgan_hpc.models.transition.told import Species, Temperature
 
 
 def feature_table(
@@ -42,6 +43,7 @@ def feature_table(
     neighbour_scales: list[list[list[float]]] | None = None,
     neighbour_changes: list[list[float]] | None = None,
     framework: ToldFramework | None = None,
+    ahead: list[float] | None = None,
 ) -> FeatureTable:
     """Return the table of a generator; see `TransitionGenerator` for the first arguments.
 
@@ -67,6 +69,8 @@ def feature_table(
         Deviation of its change over a step, where an ion sees that.
     framework : ToldFramework or None
         The media that ions see where there is no lattice.
+    ahead : list of float, [p], or None
+        Where from ions see what is around them (`Surroundings`); None: from where they are.
     """
     r = len(extrapolation)
     rows: list[Feature] = [
@@ -87,10 +91,11 @@ def feature_table(
         descriptor = NeighbourDescriptor.of_cell(cell, **neighbour_shells)
         if isinstance(told, Kinds):
             descriptor = descriptor.of_kinds(told.of_ion)
-        rows.append(Neighbours(descriptor, neighbour_scales, neighbour_changes, particles))
+        scales, changes = neighbour_scales, neighbour_changes
+        rows.append(Neighbours(descriptor, scales, changes, particles, ahead or []))
     if framework is not None and cell is not None:
-        media = MediaDescriptor(cell, framework["kinds"], tuple(framework["ahead"]))
-        rows.append(SeenFramework(media, framework["scales"]))
+        media = MediaDescriptor(cell, framework["kinds"])
+        rows.append(SeenFramework(media, framework["scales"], ahead or []))
     if isinstance(told, Temperatures):
         rows.append(Temperature(told))
     if isinstance(told, Kinds):
@@ -385,85 +390,3 @@ class Place(Feature):
             return {"place": place - place.floor()}
 
         return Compiled(inputs, after)
-
-
-class Temperature(Feature):
-    """The inverse temperature, of samples at several; and the thermal speed, for other rows.
-
-    Parameters
-    ----------
-    temperatures : Temperatures
-        Of the training.
-    """
-
-    name = "temperature"
-    n_scalars = 1
-
-    def __init__(self, temperatures: Temperatures) -> None:
-        super().__init__()
-        self._temperatures = temperatures
-
-    def along(self, history: History) -> State:
-        """See `Feature.along`."""
-        if history.told is None:
-            raise ValueError("the windows bring no temperature")
-        steps = history.ends.shape[1]
-        kelvin = history.told[:, None, None].expand(-1, steps, 1)
-        told = self._temperatures
-        return {"inverse_temperature": told.inverse(kelvin), "speed": told.speed(kelvin)}
-
-    def inputs(self, known: State) -> Inputs:
-        """See `Feature.inputs`."""
-        return Inputs(scalars=[known["inverse_temperature"]])
-
-    def compiled(self, told: Tensor | None) -> Compiled:
-        """Tell all samples the same."""
-        if told is None:
-            raise ValueError("no temperature is set")
-        inverse = float(self._temperatures.inverse(told))
-
-        def inputs(known: State) -> Inputs:
-            like = known["displacements"]
-            return Inputs(scalars=[like.new_full((1, like.shape[-1]), inverse)])
-
-        return Compiled(inputs, self.after)
-
-
-class Species(Feature):
-    """Which species an ion is, one number for each; and its displacement, for other rows.
-
-    Parameters
-    ----------
-    kinds : Kinds
-    """
-
-    name = "species"
-
-    def __init__(self, kinds: Kinds) -> None:
-        super().__init__()
-        self._kinds, self.n_scalars = kinds, len(kinds.species)
-
-    def along(self, history: History) -> State:
-        """See `Feature.along`."""
-        if history.told is None:
-            raise ValueError("the windows bring no species")
-        kind = history.told[:, None].expand(-1, history.ends.shape[1])
-        return {"species": self._one_hot(kind), "speed": self._kinds.speed(kind)[..., None]}
-
-    def inputs(self, known: State) -> Inputs:
-        """See `Feature.inputs`."""
-        return Inputs(scalars=[known["species"]])
-
-    def compiled(self, told: Tensor | None) -> Compiled:
-        """Tell each ion of a cell its own."""
-        if told is None:
-            raise ValueError("no species are told")
-        one_hot = self._one_hot(told).T
-
-        def inputs(known: State) -> Inputs:
-            return Inputs(scalars=[tiled(one_hot, known["displacements"].shape[-1])])
-
-        return Compiled(inputs, self.after)
-
-    def _one_hot(self, kind: Tensor) -> Tensor:
-        return functional.one_hot(kind.long(), self.n_scalars).float()

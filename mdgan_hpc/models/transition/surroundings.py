@@ -1,6 +1,6 @@
 """The rows of the feature table that show an ion what is around it."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TypedDict
 
 import torch
@@ -20,6 +20,29 @@ from mdgan_hpc.models.transition.features import (
 )
 
 
+@dataclass(frozen=True)
+class LookingFrom:
+    """Where ions look from: where they are, or where inertia leads them to.
+
+    Attributes
+    ----------
+    ahead : tuple of float
+        Of `Surroundings`.
+    """
+
+    ahead: tuple[float, ...]
+
+    def looked(self, known: State, cell: Tensor) -> Tensor:
+        """Return fractional places [3, ...] in a cell, given what is known, [..., samples]."""
+        place = known["place"]
+        if not self.ahead:
+            return place
+        last = known["displacements"][: len(self.ahead)]
+        moved = torch.tensordot(last.new_tensor(self.ahead), last, 1)
+        there: Tensor = place + torch.tensordot(cell.inverse().T.to(last), moved, 1)
+        return there
+
+
 class Neighbours(Feature):
     """The neighbour descriptor of each ion, and where asked for how it changed over the last step.
 
@@ -35,6 +58,8 @@ class Neighbours(Feature):
         Standard deviation of the change over a step; None: the change is not shown.
     particles : int
         k that share a cell.
+    ahead : list of float
+        Of `Surroundings`.
     """
 
     name = "neighbours"
@@ -49,8 +74,10 @@ class Neighbours(Feature):
         scales: list[list[list[float]]],
         changes: list[list[float]] | None,
         particles: int,
+        ahead: list[float],
     ) -> None:
         super().__init__()
+        self._from = LookingFrom(tuple(ahead))
         self.particles, self.shows_change = particles, changes is not None
         self._shells = descriptor
         self._buffer("cell", descriptor.cell.numpy())
@@ -64,6 +91,11 @@ class Neighbours(Feature):
     def descriptor(self) -> NeighbourDescriptor:
         """Return the descriptor, in single precision on the device of this model."""
         return replace(self._shells, cell=self.cell, images=self.images)
+
+    def looked_along(self, known: State) -> Tensor:
+        """Return the fractional places [B, n, 3] that ions look from, along data."""
+        last = {name: known[name].movedim((0, 1), (-2, -1)) for name in ("place", "displacements")}
+        return self._from.looked(last, self.cell).movedim(0, -1)
 
     def carried(self) -> dict[str, tuple[int, ...]]:
         """See `Feature.carried`."""
@@ -93,7 +125,7 @@ class Neighbours(Feature):
         described: list[Tensor] = []
 
         def inputs(known: State) -> Inputs:
-            places = torch.unflatten(known["place"], 1, (-1, k))
+            places = torch.unflatten(self._from.looked(known, descriptor.cell), 1, (-1, k))
             latest[:] = [descriptor.pairs(places, tracked)]
             described[:] = [latest[0].summed()]
             return self._seen(described[0], known.get("neighbours_before"))
@@ -124,13 +156,10 @@ class ToldFramework(TypedDict):
         Of `MediaDescriptor`.
     scales : nested list, [2, F, 4]
         Mean and deviation of what ions see of it (`neighbour_scales`).
-    ahead : list of float, [p]
-        Of `MediaDescriptor`.
     """
 
     kinds: list[Kind]
     scales: list[list[list[float]]]
-    ahead: list[float]
 
 
 class SeenFramework(Feature):
@@ -141,14 +170,18 @@ class SeenFramework(Feature):
     media : MediaDescriptor
     scales : nested list, [2, F, 4]
         Mean and standard deviation (`neighbour_scales`).
+    ahead : list of float
+        Of `Surroundings`.
     """
 
     name = "framework"
     scales: Tensor
 
-    def __init__(self, media: MediaDescriptor, scales: list[list[list[float]]]) -> None:
+    def __init__(
+        self, media: MediaDescriptor, scales: list[list[list[float]]], ahead: list[float]
+    ) -> None:
         super().__init__()
-        self._media = media
+        self._media, self._from = media, LookingFrom(tuple(ahead))
         self._buffer("scales", scales)
         self.n_vectors = self.n_scalars = media.n_shells
 
@@ -170,11 +203,9 @@ class SeenFramework(Feature):
     def compiled(self, told: Tensor | None) -> Compiled:
         """Look at the places of the ions."""
         media = self._media.on(self.scales.device, self.scales.dtype)
-        ahead, to_fraction = self.scales.new_tensor(self._media.ahead), media.cell.inverse().T
 
         def inputs(known: State) -> Inputs:
-            moved = torch.tensordot(ahead, known["displacements"][: len(ahead)], 1)
-            there = torch.addmm(known["place"], to_fraction, moved)
+            there = self._from.looked(known, media.cell)
             return self._seen(media.around(there, known["medium"].long()))
 
         return Compiled(inputs, lambda known, step: {"medium": known["medium"]})

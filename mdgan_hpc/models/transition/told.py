@@ -1,0 +1,91 @@
+"""The rows of the feature table that tell a sample what it is: its temperature, or its species."""
+
+from torch import Tensor
+from torch.nn import functional
+
+from mdgan_hpc.models.base import State
+from mdgan_hpc.models.condition import Kinds, Temperatures
+from mdgan_hpc.models.transition.features import Compiled, Feature, History, Inputs
+from mdgan_hpc.models.transition.mixture import tiled
+
+
+class Temperature(Feature):
+    """The inverse temperature, of samples at several; and the thermal speed, for other rows.
+
+    Parameters
+    ----------
+    temperatures : Temperatures
+        Of the training.
+    """
+
+    name = "temperature"
+    n_scalars = 1
+
+    def __init__(self, temperatures: Temperatures) -> None:
+        super().__init__()
+        self._temperatures = temperatures
+
+    def along(self, history: History) -> State:
+        """See `Feature.along`."""
+        if history.told is None:
+            raise ValueError("the windows bring no temperature")
+        steps = history.ends.shape[1]
+        kelvin = history.told[:, None, None].expand(-1, steps, 1)
+        told = self._temperatures
+        return {"inverse_temperature": told.inverse(kelvin), "speed": told.speed(kelvin)}
+
+    def inputs(self, known: State) -> Inputs:
+        """See `Feature.inputs`."""
+        return Inputs(scalars=[known["inverse_temperature"]])
+
+    def compiled(self, told: Tensor | None) -> Compiled:
+        """Tell all samples the same."""
+        if told is None:
+            raise ValueError("no temperature is set")
+        inverse = float(self._temperatures.inverse(told))
+
+        def inputs(known: State) -> Inputs:
+            like = known["displacements"]
+            return Inputs(scalars=[like.new_full((1, like.shape[-1]), inverse)])
+
+        return Compiled(inputs, self.after)
+
+
+class Species(Feature):
+    """Which species an ion is, one number for each; and its displacement, for other rows.
+
+    Parameters
+    ----------
+    kinds : Kinds
+    """
+
+    name = "species"
+
+    def __init__(self, kinds: Kinds) -> None:
+        super().__init__()
+        self._kinds, self.n_scalars = kinds, len(kinds.species)
+
+    def along(self, history: History) -> State:
+        """See `Feature.along`."""
+        if history.told is None:
+            raise ValueError("the windows bring no species")
+        kind = history.told[:, None].expand(-1, history.ends.shape[1])
+        return {"species": self._one_hot(kind), "speed": self._kinds.speed(kind)[..., None]}
+
+    def inputs(self, known: State) -> Inputs:
+        """See `Feature.inputs`."""
+        return Inputs(scalars=[known["species"]])
+
+    def compiled(self, told: Tensor | None) -> Compiled:
+        """Tell each ion of a cell its own."""
+        if told is None:
+            raise ValueError("no species are told")
+        one_hot = self._one_hot(told).T
+
+        def inputs(known: State) -> Inputs:
+            return Inputs(scalars=[tiled(one_hot, known["displacements"].shape[-1])])
+
+        return Compiled(inputs, self.after)
+
+    def _one_hot(self, kind: Tensor) -> Tensor:
+        return functional.one_hot(kind.long(), self.n_scalars).float()
