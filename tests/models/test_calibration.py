@@ -2,12 +2,13 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from mdgan_hpc.crystal import Symmetry
 from mdgan_hpc.models.base import Window
-from mdgan_hpc.models.transition.calibrate import calibrated_noise
+from mdgan_hpc.models.transition.calibrate import Target, calibrated_noise
 from mdgan_hpc.models.transition.config import TransitionConfig
 from tests.support.transition import make, windows
 
@@ -21,8 +22,8 @@ class World:
         self.excess, self.noise = excess, (0.0, 0.0)
         self.random = torch.Generator().manual_seed(1)
 
-    def set_noise(self, log_noise: float, slope: float) -> None:
-        self.noise = log_noise, slope
+    def set_noise(self, levels: list[tuple[float, float]]) -> None:
+        self.noise = levels[0]
 
     def free_run(self, samples: int, records: int, burn_in: int) -> torch.Tensor:
         log_noise, slope = self.noise
@@ -39,19 +40,45 @@ class World:
         return torch.stack(path)
 
 
+def calibrated(world: World, *targets: Target) -> list[tuple[float, float]]:
+    ions = len(targets)
+    return calibrated_noise(
+        CONFIG, world.free_run, world.set_noise, targets=targets, particles=ions
+    )
+
+
+class TwoSpecies(World):
+    """Two ions in a sample, the second four times as slow, each with noise of its own."""
+
+    def __init__(self) -> None:
+        super().__init__(0.0)
+        self.worlds = World(0.015), World(-0.01)
+
+    def set_noise(self, levels: list[tuple[float, float]]) -> None:
+        for world, level in zip(self.worlds, levels, strict=True):
+            world.set_noise([level])
+
+    def free_run(self, samples: int, records: int, burn_in: int) -> torch.Tensor:
+        fast, slow = (w.free_run(samples, records, burn_in) for w in self.worlds)
+        return torch.cat([fast, 0.25 * slow], 2)
+
+
+def test_each_species_has_noise_of_its_own():
+    fast, slow = Target(3.0, 0.0, np.array([0])), Target(3.0 / 16, 0.0, np.array([1]))
+    found = calibrated(TwoSpecies(), fast, slow)
+    assert found[0] == pytest.approx((-0.01, -0.015), abs=5e-3)
+    assert found[1] == pytest.approx((-0.01, 0.01), abs=5e-3)
+
+
 def test_two_numbers_make_the_spread_of_displacements_right():
     world = World(excess=0.015)
-    found = calibrated_noise(
-        CONFIG, world.free_run, world.set_noise, mean_square=3.0, alpha2=0.0, particles=1
-    )
+    (found,) = calibrated(world, Target(3.0, 0.0, slice(None)))
     assert found == pytest.approx((-0.01, -0.015), abs=4e-3)
 
 
 def test_one_number_where_a_record_does_not_show_the_velocity():
     world = World(excess=0.0)
-    found = calibrated_noise(
-        CONFIG, world.free_run, world.set_noise, mean_square=3.0, alpha2=None, particles=1
-    )
+    (found,) = calibrated(world, Target(3.0, None, slice(None)))
     assert found[0] == pytest.approx(-0.01, abs=2e-3)
     assert found[1] == 0
 
@@ -59,7 +86,7 @@ def test_one_number_where_a_record_does_not_show_the_velocity():
 def test_a_free_run_and_the_likelihood_have_the_same_noise():
     """With one Gaussian, the noise that was drawn is the whitened residual of the likelihood."""
     generator = make(Symmetry(), 1, components=1)
-    generator._set_noise(0.01, 0.02)
+    generator._set_noise([(0.01, 0.02)])
     history = windows(generator, 60, 5)
     noise = torch.randn(3, 5, generator.noise_size, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():

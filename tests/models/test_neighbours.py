@@ -254,7 +254,8 @@ def test_why_ions_are_alone_is_told_and_refused_where_they_must_not_be(changes, 
 
 
 def test_without_a_lattice_ions_see_each_other_where_they_are_told_to(caplog):
-    data = summary(symmetry=isotropic())
+    moved = np.random.default_rng(1).normal(size=(60, 4, 3))
+    data = summary(symmetry=isotropic(), displacements=[moved])
     caplog.set_level(logging.INFO, "mdgan_hpc")
     assert TransitionGenerator.surroundings(TransitionConfig(), data) is None
     assert "there is no lattice" in caplog.text
