@@ -71,7 +71,8 @@ def main(out: Path, run: Path) -> None:
     with Processes(out.parent) as processes:
         flat = {}
         for kind, (overrides, crystal) in KINDS.items():
-            config = load_config(TrainingConfig, overrides=overrides)
+            seen = ["generator.neighbours=on"] if crystal else []  # they go through each other
+            config = load_config(TrainingConfig, overrides=[*overrides, *seen])
             data = cells() if crystal else Dataset.read(run)
             trainer = build_trainer(config, data, processes)
             assert trainer.generator.ions_per_cell == (4 if crystal else 1)

@@ -19,7 +19,7 @@ from tests.support.training import SMALL_MODEL
 
 KEYS = {
     "data": {"step_skip": 1, "records": 16},
-    "generator": {"hidden": 8, "head": 8, **SMALL_MODEL},
+    "generator": {"hidden": 8, "head": 8, "neighbours": "on", **SMALL_MODEL},
     "train": {"batch": 6, "evaluate_every": 4, "log_every": 1, "checkpoint_every": 3},
 }
 LIKELIHOOD = {"steps": 4, "likelihood": {"warm_up": 8}}
@@ -122,7 +122,7 @@ def test_a_training_begins_with_the_weights_of_a_model(whole, data, tmp_path):
     known = dict(load_model(whole).generator.named_parameters())
     for name, value in trainer.generator.named_parameters():
         assert torch.equal(value, known[name]), name
-    other = keys(phase) | {"generator": {"hidden": 12, "head": 8}}
+    other = keys(phase) | {"generator": {"hidden": 12, "head": 8, "neighbours": "on"}}
     with pytest.raises(ConfigError, match="built differently") as refused:
         build_trainer(read_config(other), data, Processes(tmp_path))
     assert len(str(refused.value).splitlines()) == 1
