@@ -13,10 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mdgan_hpc.models.neighbours import CONTACT_SHARE, NeighbourDescriptor, Shells, images_within
+from mdgan_hpc.models.neighbours import NeighbourDescriptor, Shells, contact_of
 
-#: Places of ions that are looked at for the distance to the nearest atom of a species.
-_LOOKED_AT = 12_000
 #: Frames described at once.
 _FRAMES = 500
 
@@ -85,14 +83,14 @@ class MediaDescriptor:
         """
         inverse = np.linalg.inv(cell)
         every = sorted({int(s) for medium in media for s in medium.species})
-        places = {s: [m.position[m.species == s] @ inverse for m in media] for s in every}
-        contact = {s: _contact_distance(places[s], runs, cell) for s in every}
+        found = {s: [m.position[m.species == s] for m in media] for s in every}
+        contact = {s: _contact(found[s], runs, cell) for s in every}
         end = cutoff * min(contact.values())
         kinds: list[Kind] = []
         for species in every:
             at = [r for r in (contact[species] * radius for radius in radii) if r < end]
             shells: Shells = {"radii": at, "widths": [width * r for r in at], "cutoff": end}
-            atoms = [p.tolist() for p in places[species]]
+            atoms = [(p @ inverse).tolist() for p in found[species]]
             kinds.append({"species": species, "places": atoms, "shells": shells})
         shown = [kind for kind in kinds if kind["shells"]["radii"]]
         return cls(np.array(cell, float), shown)
@@ -108,6 +106,14 @@ class MediaDescriptor:
             [_Atoms.of(kind, self.cell, device, dtype) for kind in self.kinds],
             torch.tensor(self.cell, device=device, dtype=dtype),
         )
+
+
+def _contact(
+    atoms: Sequence[np.ndarray], runs: Sequence[tuple[int, np.ndarray]], cell: np.ndarray
+) -> float:
+    """Return `contact_of` the ions of runs and atoms [M, 3] in their media, where there are any."""
+    there = [(run, atoms[medium]) for medium, run in runs if len(atoms[medium])]
+    return contact_of([run for run, _ in there], [mine for _, mine in there], cell)
 
 
 @dataclass(frozen=True)
@@ -216,19 +222,3 @@ def _pieces(fractions: np.ndarray) -> Iterator[tuple[slice, Tensor]]:
             slice(first, min(first + _FRAMES, len(fractions))),
             torch.from_numpy((part - np.floor(part)).astype(np.float32)).T.contiguous(),
         )
-
-
-def _contact_distance(
-    places: Sequence[np.ndarray], runs: Sequence[tuple[int, np.ndarray]], cell: np.ndarray
-) -> float:
-    """Return the distance within which one ion in a thousand has an atom at `places` [m, 3]."""
-    images = images_within(cell, float(np.linalg.norm(cell, axis=1).max()) / 2)
-    inverse, nearest = np.linalg.inv(cell), []
-    for medium, run in runs:
-        if not len(places[medium]):
-            continue
-        for frame in run[:: max(1, run.shape[0] * run.shape[1] // _LOOKED_AT)]:
-            apart = (frame @ inverse)[:, None] - places[medium]
-            apart = (apart - apart.round())[:, :, None] + images
-            nearest.append(((apart @ cell) ** 2).sum(-1).min((1, 2)))
-    return float(np.quantile(np.sqrt(np.concatenate(nearest)), CONTACT_SHARE))

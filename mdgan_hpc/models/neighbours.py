@@ -170,7 +170,7 @@ class NeighbourDescriptor:
         return apart.view(3, *other.shape), other
 
     def around(self, apart: Tensor) -> Tensor:
-        """Describe what is at rounded or unrounded fractional differences, images included.
+        """Describe what is at fractional differences, nearest images and others included.
 
         Parameters
         ----------
@@ -322,23 +322,40 @@ def contact_distance(runs: Sequence[np.ndarray], cell: np.ndarray) -> float:
     DataError
         If ions lie on each other.
     """
-    # Images within half the longest cell vector: the nearest ion is never further.
-    images = images_within(np.array(cell, float), float(np.linalg.norm(cell, axis=1).max()) / 2)
-    inverse, nearest = np.linalg.inv(cell), []
-    for run in runs:
-        for frame in run[:: max(1, run.shape[0] * run.shape[1] // 12_000)]:
-            apart = (frame[:, None] - frame) @ inverse
-            apart = (apart - apart.round())[:, :, None] + images
-            squared = ((apart @ cell) ** 2).sum(-1).min(2)
-            np.fill_diagonal(squared, np.inf)
-            nearest.append(squared.min(1))
-    contact = float(np.quantile(np.sqrt(np.concatenate(nearest)), CONTACT_SHARE))
+    contact = contact_of(runs, [None] * len(runs), cell)
     if contact <= 0:
         raise DataError(
             "mobile ions lie on each other: no distance between neighbours can be measured",
             remedy="look for atoms given twice, or set generator.neighbours = 'off'",
         )
     return contact
+
+
+def contact_of(
+    runs: Sequence[np.ndarray], others: Sequence[np.ndarray | None], cell: np.ndarray
+) -> float:
+    """Return the distance within which one ion in a thousand has an atom, Angstrom.
+
+    Parameters
+    ----------
+    runs : sequence of array, [T, N, 3]
+        Mobile ions, Angstrom; about 12 000 places of ions of each run are looked at.
+    others : sequence of array [M, 3], or None
+        Of each run the atoms, Angstrom; None: the other ions.
+    cell : array, [3, 3]
+    """
+    # Images within half the longest cell vector: the nearest atom is never further.
+    images = images_within(np.array(cell, float), float(np.linalg.norm(cell, axis=1).max()) / 2)
+    inverse, nearest = np.linalg.inv(cell), []
+    for run, atoms in zip(runs, others, strict=True):
+        for frame in run[:: max(1, run.shape[0] * run.shape[1] // 12_000)]:
+            apart = (frame[:, None] - (frame if atoms is None else atoms)) @ inverse
+            apart = (apart - apart.round())[:, :, None] + images
+            squared = ((apart @ cell) ** 2).sum(-1).min(2)
+            if atoms is None:
+                np.fill_diagonal(squared, np.inf)
+            nearest.append(squared.min(1))
+    return float(np.quantile(np.sqrt(np.concatenate(nearest)), CONTACT_SHARE))
 
 
 def neighbour_scales(described: Sequence[np.ndarray]) -> np.ndarray:

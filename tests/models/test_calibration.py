@@ -10,7 +10,7 @@ from mdgan_hpc.crystal import Symmetry
 from mdgan_hpc.models.base import Window
 from mdgan_hpc.models.transition.calibrate import Target, calibrated_noise
 from mdgan_hpc.models.transition.config import TransitionConfig
-from tests.support.transition import make, windows
+from tests.support.transition import make, squared_noise, windows
 
 CONFIG = TransitionConfig(calibration_ions=4096, calibration_records=400, calibration_burn_in=40)
 
@@ -93,11 +93,6 @@ def test_a_free_run_and_the_likelihood_have_the_same_noise():
         moved, _ = generator.advance(generator.condition(history), noise)
         path = history.positions[:, -1:] + moved.swapaxes(0, 1).double().cumsum(1)
         whole = Window(torch.cat([history.positions, path], 1))
-        residual, mixture, _ = generator.predicted(whole, 0)
-    last = mixture.log_density(residual)[0].view(5, -1)[:, -3:]
-    spread = 3 * mixture.log_widths[0, :, 0] + 1.5 * math.log(2 * math.pi)
-    for direction in mixture.directions[0, :, :, :, 0].unbind(1):
-        spread = spread + (1 + direction.square().sum(1)).log()
-    spread = spread.view(5, -1)[:, -3:]
+        found = squared_noise(generator, whole, 3)
     drawn = noise[..., 1:].square().sum(2).T
-    torch.testing.assert_close(-2 * (last + spread), drawn, rtol=2e-3, atol=2e-3)
+    torch.testing.assert_close(found, drawn, rtol=2e-3, atol=2e-3)

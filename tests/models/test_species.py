@@ -1,7 +1,6 @@
 """Ions of several species in one model: each is told which it is, and sees which the others are."""
 
 import itertools
-import math
 
 import numpy as np
 import pytest
@@ -26,6 +25,7 @@ from mdgan_hpc.trajectory import Trajectory
 from tests.support.motion import write
 from tests.support.neighbours import SHELLS
 from tests.support.runs import underdamped
+from tests.support.transition import squared_noise
 
 BOX = 12.0 * np.eye(3)
 #: Atomic numbers of the ions of a cell, mixed as a file may have them.
@@ -146,14 +146,8 @@ def test_noise_drawn_is_the_residual_that_the_likelihood_finds(tmp_path):
         moved, _ = generator.advance(generator.condition(history), noise)
         path = history.positions[:, -1:] + moved.swapaxes(0, 1).double().cumsum(1)
         whole = window(torch.cat([history.positions, path], 1))
-        residual, mixture, _ = generator.predicted(whole, 0)
-    # The noise that was drawn is the whitened residual of the one Gaussian.
-    last = mixture.log_density(residual)[0].view(10, -1)[:, -3:]
-    spread = 3 * mixture.log_widths[0, :, 0] + 1.5 * math.log(2 * math.pi)
-    for direction in mixture.directions[0, :, :, :, 0].unbind(1):
-        spread = spread + (1 + direction.square().sum(1)).log()
+        found = squared_noise(generator, whole, 3)
     drawn = noise.view(3, 10, 4)[..., 1:].square().sum(2).T
-    found = -2 * (last + spread.view(10, -1)[:, -3:])
     torch.testing.assert_close(found, drawn, rtol=3e-3, atol=3e-3)
 
 

@@ -1,9 +1,11 @@
 """Small transition generators with random weights, for tests."""
 
+import math
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from mdgan_hpc.crystal import Symmetry
 from mdgan_hpc.models.base import Window
@@ -34,6 +36,19 @@ def make(
     config = TransitionConfig(hidden=48, components=components, head=64, start_states=64)
     known = {**fitted, **averages, **group_arguments(symmetry), **arguments}
     return TransitionGenerator.create(config, **known)
+
+
+def squared_noise(generator: TransitionGenerator, whole: Window, steps: int) -> Tensor:
+    """Return the squared noise [ions, steps] that the likelihood finds in the last steps.
+
+    For one record a step and one Gaussian, of which its density is that of the noise.
+    """
+    residual, mixture, _ = generator.predicted(whole, 0)
+    spread = 3 * mixture.log_widths[0, :, 0] + 1.5 * math.log(2 * math.pi)
+    for direction in mixture.directions[0, :, :, :, 0].unbind(1):
+        spread = spread + (1 + direction.square().sum(1)).log()
+    ions = whole.positions.shape[0] * whole.positions.shape[2]
+    return -2 * (mixture.log_density(residual)[0] + spread).view(ions, -1)[:, -steps:]
 
 
 def windows(generator: TransitionGenerator, records: int, n: int) -> Window:

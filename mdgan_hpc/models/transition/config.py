@@ -27,8 +27,8 @@ class TransitionConfig:
     neighbours: Literal["auto", "on", "off"] = key(
         "auto",
         "neighbour descriptor of the mobile ions of a cell; auto: in a crystal, where ions keep "
-        "apart; on: in a liquid or a glass too, an error where the data do not allow it; off: each "
-        "ion is alone",
+        "apart, and of several species; on: in a liquid or a glass too, an error where the data do "
+        "not allow it; off: each ion is alone",
     )
     neighbour_radii: list[float] = key(
         [0.9, 1.06, 1.25, 1.47, 1.74, 2.05, 2.42, 2.85],

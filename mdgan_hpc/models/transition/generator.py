@@ -30,7 +30,7 @@ from mdgan_hpc.models.condition import Kinds, Temperatures, Told
 from mdgan_hpc.models.media import Surroundings
 from mdgan_hpc.models.neighbours import NeighbourView
 from mdgan_hpc.models.supercell import Supercell
-from mdgan_hpc.models.transition import thermal
+from mdgan_hpc.models.transition import by_level
 from mdgan_hpc.models.transition.calibrate import Target, calibrated_noise
 from mdgan_hpc.models.transition.config import TransitionConfig
 from mdgan_hpc.models.transition.format_1 import upgrade
@@ -287,7 +287,9 @@ class TransitionGenerator(Density):
     def _told_to_ions(self) -> Tensor | None:
         """Return what free runs are told: the temperature [], or the species of each ion [k]."""
         told = self.temperature_k if self.kinds is None else self.kinds.of_ion
-        return None if told is None else torch.tensor(told, device=self.extrapolation.device)
+        precision = torch.float64 if self.kinds is None else torch.int64
+        device = self.extrapolation.device
+        return None if told is None else torch.tensor(told, dtype=precision, device=device)
 
     def _log_noise_along(self, window: Window, last: Tensor) -> Tensor:
         """Return the logarithm [B k, n] of the noise after displacements [B k, n, 3]."""
@@ -295,7 +297,7 @@ class TransitionGenerator(Density):
         if by is None or told is None:
             return self._noise_by_energy().log_factor(last, -1)
         bounds = self._mean_square, self.config.kinetic_energy_bound
-        levels = thermal.log_noise(by, self.noise_levels, told, last, *bounds)
+        levels = by_level.log_noise(by, self.noise_levels, told, last, *bounds)
         return levels - self.network.log_noise  # that of the free runs of now is in the weights
 
     def lattice_phases(self) -> Tensor | None:
@@ -391,12 +393,12 @@ class TransitionGenerator(Density):
         k, told = self._ions, self.temperatures
         rows, kelvin = torch.arange(self.start_windows, device=uniform.device), self.temperature_k
         if kelvin is not None:
-            rows = thermal.nearest_starts(self.start_temperature, kelvin)
+            rows = by_level.nearest_starts(self.start_temperature, kelvin)
         window = rows[(uniform * len(rows)).long().clamp_(max=len(rows) - 1)]
         index = (k * window[..., None] + torch.arange(k, device=rows.device)).flatten()
         state = {name: getattr(self, f"start_{name}")[index] for name in self._zero_state(0)}
         if told is not None and kelvin is not None:
-            state = thermal.rescaled(state, told, self.start_temperature[index // k], kelvin)
+            state = by_level.rescaled(state, told, self.start_temperature[index // k], kelvin)
         if self._supercell is not None:
             corners = uniform.new_tensor(self._supercell.corners()).repeat_interleave(k, 0)
             apart = state["place"].view(len(uniform), -1, 3) + corners

@@ -6,7 +6,7 @@ import numpy as np
 
 from mdgan_hpc.models.base import DataSummary
 from mdgan_hpc.models.media import Surroundings
-from mdgan_hpc.models.transition import fit, thermal
+from mdgan_hpc.models.transition import by_level, fit
 from mdgan_hpc.models.transition.config import TransitionConfig
 from mdgan_hpc.models.transition.equivariance import group_arguments
 from mdgan_hpc.models.transition.neighbourhood import neighbour_arguments
@@ -23,7 +23,7 @@ def measured(
     summary : DataSummary
     surroundings : Surroundings or None
     """
-    moved = thermal.scaled_displacements(summary)
+    moved = by_level.scaled_displacements(summary)
     resolved = fit.predictable(moved)
     per_step = fit.records_per_step(config.records_per_step, moved)
     fitted = fit.fit_extrapolation(moved, per_step)
@@ -37,7 +37,7 @@ def measured(
         **averages,
         **group_arguments(summary.symmetry),
         **neighbour_arguments(summary, surroundings, per_step),
-        **thermal.told_levels(summary, resolved, decays, per_step),
+        **by_level.told_levels(summary, resolved, decays, per_step),
     }
     names = ("extrapolation", "whitening")
     shells = fit.variance_shells(moved, *(np.array(fitted[name]) for name in names))

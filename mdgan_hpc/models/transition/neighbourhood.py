@@ -10,7 +10,7 @@ from mdgan_hpc.models.base import DataSummary
 from mdgan_hpc.models.media import MediaDescriptor, Surroundings
 from mdgan_hpc.models.neighbours import NeighbourDescriptor, contact_distance, neighbour_scales
 from mdgan_hpc.models.supercell import Supercell
-from mdgan_hpc.models.transition import fit, thermal
+from mdgan_hpc.models.transition import by_level, fit
 from mdgan_hpc.models.transition.config import TransitionConfig
 
 _log = logging.getLogger(__name__)
@@ -29,15 +29,16 @@ def surroundings_for(config: TransitionConfig, summary: DataSummary) -> Surround
     if config.neighbours == "off":
         if summary.species:
             raise UsageError(
-                "ions of several species are generated together alone",
+                "ions of several species are generated together, never one by one",
                 remedy="leave generator.neighbours = 'off' out, or train on one species",
             )
         return None
     reason, contact = _why_alone(config, summary), 0.0
     if reason and (config.neighbours == "on" or summary.species):
-        asked = "several species" if summary.species else "generator.neighbours = 'on'"
+        if summary.species:
+            raise UsageError(f"several species, but {reason}", remedy="name one with --species")
         raise UsageError(
-            f"{asked}, but {reason}",
+            f"generator.neighbours = 'on', but {reason}",
             remedy="use 'auto' or 'off', or other data",
         )
     if not reason:
@@ -61,7 +62,7 @@ def surroundings_for(config: TransitionConfig, summary: DataSummary) -> Surround
     if summary.symmetry.primitive is not None:
         return Surroundings(neighbours)
     # The forces at the end of a step, without which free runs heat up.
-    ahead = fit.inertia(config.records_per_step, thermal.scaled_displacements(summary))
+    ahead = fit.inertia(config.records_per_step, by_level.scaled_displacements(summary))
     more: dict[str, Any] = {"ahead": tuple(ahead), "step_skip": summary.step_skip}
     if not summary.media:
         return Surroundings(neighbours, **more)
