@@ -94,13 +94,15 @@ class Temperatures:
         """The temperature whose inverse is the mean of the inverse ones, K."""
         return float(1 / np.mean(1 / np.array(self.kelvin)))
 
-    @cached_property
-    def _spread(self) -> float:
-        return float(np.std(1 / np.array(self.kelvin)))
+    def inverse(self, kelvin: Kelvin, power: float = 1.0) -> Kelvin:
+        """Return T^-power less its mean over the training temperatures, over its deviation there.
 
-    def inverse(self, kelvin: Kelvin) -> Kelvin:
-        """Return 1/T less its mean over the training temperatures, over its deviation there."""
-        return (1 / kelvin - 1 / self.reference_k) / self._spread
+        Logarithms of rates are linear in 1/T. Forces and lengths, in thermal displacements, are so
+        in 1/sqrt(T).
+        """
+        known = np.array(self.kelvin) ** -power
+        inverse: Kelvin = (kelvin**-power - float(known.mean())) / float(known.std())
+        return inverse
 
     def speed(self, kelvin: Kelvin) -> Kelvin:
         """Return sqrt(T / reference): thermal speeds, in those at the reference."""

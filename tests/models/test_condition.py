@@ -10,6 +10,7 @@ from mdgan_hpc.crystal import Symmetry
 from mdgan_hpc.errors import UsageError
 from mdgan_hpc.models.base import DataSummary, Window
 from mdgan_hpc.models.condition import Temperatures
+from mdgan_hpc.models.transition.by_level import at
 from mdgan_hpc.models.transition.config import TransitionConfig
 from mdgan_hpc.models.transition.generator import TransitionGenerator
 from tests.support.runs import underdamped
@@ -53,13 +54,24 @@ def test_a_temperature_is_asked_for_and_one_far_away_refused():
             TOLD.require(far)
 
 
+def sloping(generator: TransitionGenerator) -> TransitionGenerator:
+    """Give the mixtures slopes with the temperature that are not zero."""
+    random = torch.Generator().manual_seed(2)
+    for name, weight in generator.network.named_parameters():
+        if name.endswith("_slope"):
+            torch.nn.init.normal_(weight, std=0.5, generator=random)
+    return generator
+
+
+@pytest.mark.parametrize("is_input", [True, False])
 @pytest.mark.parametrize("told", [PLAIN, TOLD.to_plain()])
-def test_a_free_run_at_a_temperature_is_what_the_likelihood_sees_there(told):
+def test_a_free_run_at_a_temperature_is_what_the_likelihood_sees_there(told, is_input):
     """With one Gaussian, the noise that was drawn is the whitened residual of the likelihood."""
     levels = [(1.0, 0.0)] * 2
     scales = [[0.3, 0.5], [0.6, 0.8]]
     more = {"ema_steps": [4.0, 12.0], "ema_scales": [0.4, 0.6], "ema_levels": scales}
-    generator = make(Symmetry(), 1, components=1, temperatures=told, levels=levels, **more)
+    more |= {"temperatures": told, "levels": levels, "temperature_is_input": is_input}
+    generator = sloping(make(Symmetry(), 1, components=1, **more))
     generator.noise_levels.copy_(torch.tensor([[0.01, 0.02], [-0.03, 0.01]]))
     generator.set_temperature(1700.0)
     kelvin = torch.full((5,), 1700.0)
@@ -76,6 +88,40 @@ def test_a_free_run_at_a_temperature_is_what_the_likelihood_sees_there(told):
         found = squared_noise(generator, whole, 3)
     drawn = noise[..., 1:].square().sum(2).T
     torch.testing.assert_close(found, drawn, rtol=3e-3, atol=3e-3)
+
+
+def test_rates_are_linear_in_the_inverse_temperature_and_lengths_in_that_of_its_root():
+    more = {"temperatures": PLAIN, "levels": [(1.0, 0.0)] * 2, "temperature_is_input": False}
+    generator = sloping(make(Symmetry(), 1, components=2, **more))
+    weights, k = generator.network.dense_weights(), generator.network.components
+    of = generator.temperatures, k
+    low, middle, high = (at(weights, *of, t) for t in (1500.0, 1700.0, 2000.0))
+    share = {
+        power: (1700.0**-power - 2000.0**-power) / (1500.0**-power - 2000.0**-power)
+        for power in (1.0, 0.5)
+    }
+    for name in ("out", "out_bias"):
+        for rows, power in ((slice(2 * k), 1.0), (slice(2 * k, None), 0.5)):
+            between = torch.lerp(high[name][:, rows], low[name][:, rows], share[power])
+            torch.testing.assert_close(middle[name][:, rows], between)
+        assert (low[name] - high[name]).abs().min() > 1e-6
+
+
+def test_windows_of_several_temperatures_are_each_seen_at_its_own():
+    more = {"temperatures": PLAIN, "levels": [(1.0, 0.0)] * 2, "temperature_is_input": False}
+    generator = sloping(make(Symmetry(), 2, **more))
+    kelvin = torch.tensor([1500.0, 2000.0, 2000.0, 1500.0])
+    positions = windows(generator, 30, 4).positions
+    together, each = (
+        [generator.negative_log_likelihood(Window(p, temperature_k=k), warm_up=4) for p, k in pairs]
+        for pairs in (
+            [(positions, kelvin)],
+            zip(positions.split(1), kelvin.split(1), strict=True),
+        )
+    )
+    torch.testing.assert_close(together[0], torch.stack(each).mean())
+    swapped = Window(positions, temperature_k=kelvin.flip(0).roll(1))
+    assert (generator.negative_log_likelihood(swapped, warm_up=4) - together[0]).abs() > 1e-4
 
 
 def summary(scale: float) -> DataSummary:

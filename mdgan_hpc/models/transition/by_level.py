@@ -5,6 +5,7 @@ the noise calibration is interpolated in 1/T, or that of the species; start stat
 nearest temperature with their speeds rescaled, as a Maxwell distribution does.
 """
 
+from collections.abc import Sequence
 from typing import Any, TypedDict
 
 import numpy as np
@@ -12,9 +13,11 @@ import torch
 from torch import Tensor
 
 from mdgan_hpc.models.base import DataSummary, State
-from mdgan_hpc.models.condition import Temperatures, Told
+from mdgan_hpc.models.condition import Kinds, Temperatures, Told
 from mdgan_hpc.models.transition import fit
+from mdgan_hpc.models.transition.calibrate import Target
 from mdgan_hpc.models.transition.mixture import NoiseByEnergy
+from mdgan_hpc.models.transition.network import Weights
 
 
 class Levels(TypedDict, total=False):
@@ -23,6 +26,7 @@ class Levels(TypedDict, total=False):
     """
 
     temperatures: dict[str, Any]
+    temperature_is_input: bool
     kinds: dict[str, Any]
     levels: list[tuple[float, float | None]]
     ema_levels: list[list[float]]
@@ -33,8 +37,8 @@ def scaled_displacements(summary: DataSummary) -> list[np.ndarray]:
     temperatures, kelvin = summary.temperatures, summary.temperature_k
     if summary.species:
         scales = _scales(summary)
-        each = zip(summary.displacements, summary.kinds, strict=True)
-        return [moved / scales[kinds][:, None] for moved, kinds in each]
+        pairs = zip(summary.displacements, summary.kinds, strict=True)
+        return [moved / scales[kinds][:, None] for moved, kinds in pairs]
     if temperatures is None or kelvin is None:
         return summary.displacements
     return [
@@ -47,12 +51,12 @@ def _of_levels(summary: DataSummary) -> list[list[np.ndarray]]:
     """Return the displacements at each temperature, or of each species; nothing where it is one."""
     temperatures, kelvin = summary.temperatures, summary.temperature_k
     if summary.species:
-        each = list(zip(summary.displacements, summary.kinds, strict=True))
-        return [[d[:, kinds == s] for d, kinds in each] for s in range(len(summary.species))]
+        pairs = list(zip(summary.displacements, summary.kinds, strict=True))
+        return [[d[:, kinds == s] for d, kinds in pairs] for s in range(len(summary.species))]
     if temperatures is None or kelvin is None:
         return []
-    pairs = list(zip(summary.displacements, kelvin, strict=True))
-    return [[d for d, k in pairs if k == level] for level in temperatures.kelvin]
+    at_k = list(zip(summary.displacements, kelvin, strict=True))
+    return [[d for d, k in at_k if k == level] for level in temperatures.kelvin]
 
 
 def _scales(summary: DataSummary) -> np.ndarray:
@@ -81,21 +85,22 @@ def told_levels(
     per_step : int
         Records in a step.
     """
-    each = _of_levels(summary)
-    if not each:
+    moved = _of_levels(summary)
+    if not moved:
         return {}
     found: Levels = {
         "ema_levels": [
-            fit.fit_averages(mine, per_step, decay_records, 0.0)["ema_scales"] for mine in each
+            fit.fit_averages(mine, per_step, decay_records, 0.0)["ema_scales"] for mine in moved
         ]
     }
     temperatures = summary.temperatures
     if temperatures is not None:
         found["temperatures"] = temperatures.to_plain()
+        found["temperature_is_input"] = False
         strains = [temperatures.strain(level) for level in temperatures.kelvin]
-        each = [
+        moved = [
             mine if strain is None else [d @ strain for d in mine]
-            for mine, strain in zip(each, strains, strict=True)
+            for mine, strain in zip(moved, strains, strict=True)
         ]
     else:
         found["kinds"] = {
@@ -104,9 +109,69 @@ def told_levels(
             "scales": _scales(summary).tolist(),
         }
     found["levels"] = [
-        (_rms(mine), fit.one_record_alpha2(mine) if resolved else None) for mine in each
+        (_rms(mine), fit.one_record_alpha2(mine) if resolved else None) for mine in moved
     ]
     return found
+
+
+def targets(
+    levels: Sequence[tuple[float, float | None]], kinds: Kinds | None, particles: int
+) -> list[list[Target]]:
+    """Return what the noise is to meet together: by all ions at each temperature, or each species.
+
+    Parameters
+    ----------
+    levels : sequence of (float, float or None)
+        Of `TransitionGenerator`.
+    kinds : Kinds or None
+        Species.
+    particles : int
+        Ions of a cell.
+    """
+    numbers = [(3 * one_record**2, alpha2) for one_record, alpha2 in levels]
+    if kinds is None:
+        return [[Target(*pair, slice(None))] for pair in numbers]
+    of_ion = np.resize(kinds.of_ion, particles)
+    return [[Target(*pair, np.flatnonzero(of_ion == s)) for s, pair in enumerate(numbers)]]
+
+
+def at(
+    weights: Weights, temperatures: Temperatures | None, components: int, kelvin: float | None
+) -> Weights:
+    """Return the weights at a temperature; as they are where there is one alone.
+
+    Parameters
+    ----------
+    weights : dict
+        Of `Network.dense_weights`.
+    temperatures : Temperatures or None
+    components : int
+        Gaussians.
+    kelvin : float or None
+    """
+    if temperatures is None or kelvin is None or "out_slope" not in weights:
+        return weights
+    left = dict(weights)
+    slope, bias_slope = left.pop("out_slope"), left.pop("out_bias_slope")
+    told = torch.full_like(bias_slope[0], temperatures.inverse(kelvin, 0.5))
+    told[: 2 * components] = temperatures.inverse(kelvin)  # logarithms of weights and of widths
+    left["out"] = left["out"] + told[:, None] * slope
+    left["out_bias"] = left["out_bias"] + told * bias_slope
+    return left
+
+
+def each(
+    weights: Weights, temperatures: Temperatures | None, components: int, kelvin: Tensor
+) -> list[tuple[int, Weights]]:
+    """Return how many samples, one after another, have which weights.
+
+    Few where those of one temperature follow each other. Parameters as of `at`, `kelvin` [B].
+    """
+    counted: tuple[Tensor, Tensor] = torch.unique_consecutive(kelvin, return_counts=True)
+    levels, counts = (x.tolist() for x in counted)
+    return [
+        (n, at(weights, temperatures, components, k)) for n, k in zip(counts, levels, strict=True)
+    ]
 
 
 def nearest_starts(start_k: Tensor, temperature_k: float) -> Tensor:

@@ -31,7 +31,7 @@ from mdgan_hpc.models.media import Surroundings
 from mdgan_hpc.models.neighbours import NeighbourView
 from mdgan_hpc.models.supercell import Supercell
 from mdgan_hpc.models.transition import by_level
-from mdgan_hpc.models.transition.calibrate import Target, calibrated_noise
+from mdgan_hpc.models.transition.calibrate import calibrated_noise
 from mdgan_hpc.models.transition.config import TransitionConfig
 from mdgan_hpc.models.transition.format_1 import upgrade
 from mdgan_hpc.models.transition.likelihood import (
@@ -156,7 +156,8 @@ class TransitionGenerator(Density):
             neighbours=self.features.row(Neighbours) is not None,
             conditions=() if self._by is None else (self._by.name,),
         )
-        self.network = network_of(config, self.features, (rotations, translations), lattice, r)
+        of = config, self.features, (rotations, translations), lattice, r
+        self.network = network_of(*of, slopes=not shown.get("temperature_is_input", True))
         self.in_solid = lattice is not None or self.features.row(SeenFramework) is not None
         self._make_starts(config)
         self._kernel: tuple[int, InferenceKernel] | None = None
@@ -227,7 +228,7 @@ class TransitionGenerator(Density):
             shared = shared_noise_of(self, row.descriptor(), cells, pairs)
             self.network.coupling.copy_(shared.coupling)
             self.network.everyone.copy_(shared.everyone)
-        groups = self._to_calibrate()
+        groups = by_level.targets(self._levels, self.kinds, self.particles_per_sample)
         for number, targets in enumerate(groups):
             if self.temperatures is not None:
                 self.set_temperature(self.temperatures.kelvin[number])
@@ -236,14 +237,6 @@ class TransitionGenerator(Density):
             self._set_noise(noise := calibrated_noise(*of, targets=targets, particles=ions))
             if self.temperatures is not None:
                 self.noise_levels[number] = torch.tensor(noise[0])
-
-    def _to_calibrate(self) -> list[list[Target]]:
-        """Return what is to be met together: by all ions at each temperature, or each species."""
-        numbers = [(3 * one_record**2, alpha2) for one_record, alpha2 in self._levels]
-        if self.kinds is None:
-            return [[Target(*pair, slice(None))] for pair in numbers]
-        of_ion = np.resize(self.kinds.of_ion, self.particles_per_sample)
-        return [[Target(*p, np.flatnonzero(of_ion == s)) for s, p in enumerate(numbers)]]
 
     def set_temperature(self, kelvin: float) -> None:
         """Make the free runs that follow at a temperature; see `Generator.set_temperature`."""
@@ -325,9 +318,12 @@ class TransitionGenerator(Density):
         history = residuals.history(window, self.features.fill_steps)
         return teacher_forced(weights, self.features, history)
 
-    def _mixtures(self, weights: Weights, given: Tensor, residual: Tensor) -> Mixture:
+    def _mixtures(
+        self, weights: Weights, given: Tensor, residual: Tensor, kelvin: Tensor | None = None
+    ) -> Mixture:
+        of = self.temperatures, self.network.components
         return mixtures(
-            weights,
+            [(len(given), weights)] if kelvin is None else by_level.each(weights, *of, kelvin),
             given,
             residual,
             components=self.network.components,
@@ -344,7 +340,10 @@ class TransitionGenerator(Density):
         given = heads(weights, memory, embedded).flatten(0, 1)
         residual = forced.known["residual"][:, skipped + 1 :].flatten(0, 1)
         known = {name: value[:, skipped:-1] for name, value in forced.known.items()}
-        mixture = self._mixtures(weights, given, residual)
+        kelvin = window.temperature_k
+        if kelvin is not None:
+            kelvin = kelvin.repeat_interleave(len(given) // len(kelvin))
+        mixture = self._mixtures(weights, given, residual, kelvin)
         log_noise = self._log_noise_along(window, known["displacements"][:, :, 0]).flatten(0, 1)
         return residual.swapaxes(0, 1), mixture.widened(log_noise), known
 
@@ -436,9 +435,10 @@ class TransitionGenerator(Density):
     def kernel(self) -> InferenceKernel:
         """Return the network as `advance` uses it."""
         network, k, told = self.network, self.particles_per_sample, self._told_to_ions()
+        of = self.temperatures, network.components, self.temperature_k
         shared = SharedNoise(network.coupling, network.everyone, k)
         return InferenceKernel.of(
-            self.network.dense_weights(),
+            by_level.at(network.dense_weights(), *of),
             self.features.compiled(told),
             motion=torch.cat([self.extrapolation, self._speed * self.inverse_whitening], 1),
             components=self.network.components,

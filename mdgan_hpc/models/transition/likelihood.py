@@ -1,5 +1,6 @@
 """Teacher forcing: the network along windows of data, and the density of what came next."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -101,7 +102,7 @@ def heads(weights: Weights, memory: Tensor, embedded: Tensor) -> Tensor:
 
 
 def mixtures(
-    weights: Weights,
+    weights: Sequence[tuple[int, Weights]],
     given: Tensor,
     residual: Tensor,
     *,
@@ -113,8 +114,9 @@ def mixtures(
 
     Parameters
     ----------
-    weights : dict
-        Of `Network.dense_weights`.
+    weights : sequence of int and dict
+        How many samples, one after another, get which `Network.dense_weights`; of these the last
+        layer may differ.
     given : Tensor, [B, r * head]
         Of `heads`.
     residual : Tensor, [B, r, 3]
@@ -125,9 +127,13 @@ def mixtures(
     bounds : Bounds
     """
     given = torch.unflatten(given, -1, (residual.shape[1], -1)).swapaxes(0, 1)
-    slower = saturated(residual, bounds.vectors).flatten(1) @ weights["earlier"].mT
+    slower = saturated(residual, bounds.vectors).flatten(1) @ weights[0][1]["earlier"].mT
     inner = functional.silu(given + slower)
-    bias, matrix = (bounds.gaussians_last(weights[w], components) for w in ("out_bias", "out"))
-    # Samples last in memory: what follows then runs along long rows.
-    out = torch.baddbmm(bias[..., None], matrix, inner.mT)
+    each = []
+    sizes = [n for n, _ in weights]
+    for (_, own), part in zip(weights, torch.split(inner, sizes, 1), strict=True):
+        bias, matrix = (bounds.gaussians_last(own[w], components) for w in ("out_bias", "out"))
+        # Samples last in memory: what follows then runs along long rows.
+        each.append(torch.baddbmm(bias[..., None], matrix, part.mT))
+    out = each[0] if len(each) == 1 else torch.cat(each, -1)
     return Mixture.of(out.mT, components, mean_bounds, bounds)

@@ -21,6 +21,10 @@ from mdgan_hpc.models.transition.mixture import Bounds
 from mdgan_hpc.models.transition.surroundings import Neighbours
 
 Weights = dict[str, Tensor]
+#: Of the slopes with the temperature, to the weights that stand for them. An optimiser moves all
+#: weights alike; slopes that grow slowly take what the data ask for and little of the noise of the
+#: training, which between two temperatures makes mixtures of what fits at neither.
+_SLOPE = 0.1
 
 
 class Network(nn.Module):
@@ -41,6 +45,11 @@ class Network(nn.Module):
     shells : int
         Of the neighbour descriptor; 0 where each ion is alone.
     bounds : Bounds
+    slopes : bool
+        Whether the mixtures have a slope with the temperature: what the network gives is then
+        linear in 1/T (logarithms of rates and of widths) and in 1/sqrt(T) (lengths), with one
+        memory at all temperatures. What it takes from the memory is so interpolated as physics
+        does it; a network that has the temperature as one more input interpolates as it likes.
     """
 
     rotations: Tensor
@@ -64,6 +73,7 @@ class Network(nn.Module):
         records_per_step: int,
         shells: int,
         bounds: Bounds,
+        slopes: bool = False,
     ) -> None:
         super().__init__()
         self.bounds, self.records_per_step = bounds, records_per_step
@@ -84,6 +94,8 @@ class Network(nn.Module):
         self.register_buffer("quotient", torch.from_numpy(quotients(group)))
         self.register_buffer("action", torch.as_tensor(action, dtype=torch.float32))
         self._make_weights()
+        if slopes:
+            self._make_slopes()
 
     def _make_weights(self) -> None:
         """Free weights; `dense_weights` spreads them over the group."""
@@ -110,6 +122,12 @@ class Network(nn.Module):
         widths = torch.linspace(-1.0, 0.2, q) if q > 1 else torch.tensor([-0.3])
         self.scalars_bias = nn.Parameter(torch.stack([torch.zeros(q), widths]).repeat(r, 1, 1))
         self.vectors_bias = nn.Parameter(0.3 * torch.randn(r, q, vectors, 3))
+
+    def _make_slopes(self) -> None:
+        """Begin with what is the same at all temperatures."""
+        for name in ("scalars", "vectors", "scalars_bias", "vectors_bias"):
+            slope = torch.zeros_like(getattr(self, name))
+            self.register_parameter(f"{name}_slope", nn.Parameter(slope))
 
     def _load_from_state_dict(self, state: dict[str, Tensor], prefix: str, *others: Any) -> None:
         for name in ("coupling", "everyone"):  # models of before noise was shared have none
@@ -142,7 +160,14 @@ class Network(nn.Module):
 
     def dense_weights(self) -> Weights:
         """Return ordinary matrices whose structure makes the network symmetric."""
-        return {**self._recurrent_weights(), **self._mixture_weights()}
+        weights = {**self._recurrent_weights(), "earlier": self._from_earlier()}
+        names = "scalars", "vectors", "scalars_bias", "vectors_bias"
+        own = [getattr(self, name) for name in names]
+        weights["out"], weights["out_bias"] = self._out(*own, log_width=self.log_noise)
+        if hasattr(self, "scalars_slope"):
+            own = [_SLOPE * getattr(self, f"{name}_slope") for name in names]
+            weights["out_slope"], weights["out_bias_slope"] = self._out(*own)
+        return weights
 
     def _recurrent_weights(self) -> Weights:
         n, r = self.n_operations, self.records_per_step
@@ -170,27 +195,39 @@ class Network(nn.Module):
             "head_bias": _by_residual(self.head_bias.repeat(n), n, r),
         }
 
-    def _mixture_weights(self) -> Weights:
-        n, r, e = self.n_operations, self.records_per_step, self.head_channels
+    def _from_earlier(self) -> Tensor:
+        """What the head of each residual gets from the slower ones, [r, n e, 3 r]."""
+        n, r = self.n_operations, self.records_per_step
         # A residual depends on the slower ones before it: zero where it may not look.
         looks = torch.ones(r, r, device=self.earlier.device).tril(-1)
         earlier = self.earlier * looks.repeat_interleave(3, 1)[:, None]
         turn = torch.einsum("mn,gij->gminj", torch.eye(r, device=looks.device), self.rotations.mT)
+        turned = torch.einsum("mcu,guv->mgcv", earlier, turn.reshape(n, 3 * r, 3 * r))
+        return turned.flatten(1, 2)
+
+    def _out(
+        self,
+        scalars: Tensor,
+        vectors: Tensor,
+        scalars_bias: Tensor,
+        vectors_bias: Tensor,
+        *,
+        log_width: Tensor | float = 0.0,
+    ) -> tuple[Tensor, Tensor]:
+        """Matrix and bias of the last layer from the weights of each orbit of Gaussians."""
+        n, r, e = self.n_operations, self.records_per_step, self.head_channels
         # Gaussians form orbits, which the group maps onto themselves: without any direction in the
         # past those of an orbit still lie about the origin and not at it.
-        scalars = self.scalars[self.quotient].permute(2, 3, 0, 4, 1, 5).reshape(r, -1, n * e)
-        vectors = torch.einsum("gij,ghmqvjc->mgqvihc", self.rotations, self.vectors[self.quotient])
-        weights_bias, width_bias = self.scalars_bias.unbind(1)
-        scalars_bias = torch.stack([weights_bias, width_bias + self.log_noise], 1)
+        scalars = scalars[self.quotient].permute(2, 3, 0, 4, 1, 5).reshape(r, -1, n * e)
+        vectors = torch.einsum("gij,ghmqvjc->mgqvihc", self.rotations, vectors[self.quotient])
+        weights_bias, width_bias = scalars_bias.unbind(1)
+        scalars_bias = torch.stack([weights_bias, width_bias + log_width], 1)
         scalars_bias = scalars_bias[:, :, None].expand(r, 2, n, -1).flatten(1)
-        vectors_bias = torch.einsum("gij,mqvj->mgqvi", self.rotations, self.vectors_bias)
-        return {
-            "earlier": torch.einsum(
-                "mcu,guv->mgcv", earlier, turn.reshape(n, 3 * r, 3 * r)
-            ).reshape(r, n * e, 3 * r),
-            "out": torch.cat([scalars, vectors.reshape(r, -1, n * e)], 1),
-            "out_bias": torch.cat([scalars_bias, vectors_bias.flatten(1)], 1),
-        }
+        vectors_bias = torch.einsum("gij,mqvj->mgqvi", self.rotations, vectors_bias)
+        return (
+            torch.cat([scalars, vectors.reshape(r, -1, n * e)], 1),
+            torch.cat([scalars_bias, vectors_bias.flatten(1)], 1),
+        )
 
 
 def network_of(
@@ -199,6 +236,8 @@ def network_of(
     symmetry: tuple[list[list[list[float]]], list[list[float]]],
     primitive: np.ndarray | None,
     records_per_step: int,
+    *,
+    slopes: bool,
 ) -> Network:
     """Return the network for a feature table, with fresh weights.
 
@@ -211,6 +250,8 @@ def network_of(
     primitive : array, [3, 3], or None
         Primitive cell; without it there are no waves.
     records_per_step : int
+    slopes : bool
+        See `Network`.
     """
     group, translations = np.array(symmetry[0]), np.array(symmetry[1])
     action = np.zeros((len(group), 0, 0))
@@ -229,6 +270,7 @@ def network_of(
         records_per_step=records_per_step,
         shells=0 if row is None else len(row.descriptor().radii),
         bounds=Bounds.of(config),
+        slopes=slopes,
     )
 
 

@@ -44,6 +44,7 @@ def feature_table(
     neighbour_changes: list[list[float]] | None = None,
     framework: ToldFramework | None = None,
     ahead: list[float] | None = None,
+    temperature_is_input: bool = True,
 ) -> FeatureTable:
     """Return the table of a generator; see `TransitionGenerator` for the first arguments.
 
@@ -71,6 +72,8 @@ def feature_table(
         The media that ions see where there is no lattice.
     ahead : list of float, [p], or None
         Where from ions see what is around them (`Surroundings`); None: from where they are.
+    temperature_is_input : bool
+        Of several (`Temperature`).
     """
     r = len(extrapolation)
     rows: list[Feature] = [
@@ -97,7 +100,7 @@ def feature_table(
         media = MediaDescriptor(cell, framework["kinds"])
         rows.append(SeenFramework(media, framework["scales"], ahead or []))
     if isinstance(told, Temperatures):
-        rows.append(Temperature(told))
+        rows.append(Temperature(told, temperature_is_input))
     if isinstance(told, Kinds):
         rows.append(Species(told))
     return FeatureTable(rows, config.vector_bound)

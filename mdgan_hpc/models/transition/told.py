@@ -10,20 +10,22 @@ from mdgan_hpc.models.transition.mixture import tiled
 
 
 class Temperature(Feature):
-    """The inverse temperature, of samples at several; and the thermal speed, for other rows.
+    """The thermal speed, of samples at several temperatures, for other rows.
 
     Parameters
     ----------
     temperatures : Temperatures
         Of the training.
+    is_input : bool
+        Whether the network sees the inverse temperature, as in models of before: else it is told
+        to the mixtures alone (`Network`).
     """
 
     name = "temperature"
-    n_scalars = 1
 
-    def __init__(self, temperatures: Temperatures) -> None:
+    def __init__(self, temperatures: Temperatures, is_input: bool) -> None:
         super().__init__()
-        self._temperatures = temperatures
+        self._temperatures, self.n_scalars = temperatures, int(is_input)
 
     def along(self, history: History) -> State:
         """See `Feature.along`."""
@@ -36,13 +38,15 @@ class Temperature(Feature):
 
     def inputs(self, known: State) -> Inputs:
         """See `Feature.inputs`."""
-        return Inputs(scalars=[known["inverse_temperature"]])
+        return Inputs(scalars=[known["inverse_temperature"]] if self.n_scalars else [])
 
     def compiled(self, told: Tensor | None) -> Compiled:
         """Tell all samples the same."""
         if told is None:
             raise ValueError("no temperature is set")
         inverse = float(self._temperatures.inverse(told))
+        if not self.n_scalars:
+            return Compiled(lambda known: Inputs(), self.after)
 
         def inputs(known: State) -> Inputs:
             like = known["displacements"]

@@ -188,6 +188,8 @@ class Windows:
                 remedy="lower data.records, data.step_skip or phase.adversarial.strides",
             )
         pick = torch.randint(int(ends[-1]), (batch,), generator=rng).numpy()
+        if self._kelvin is not None:
+            pick.sort()  # a generator is quick with windows of one temperature after another
         operation = torch.randint(len(self._rotations), (batch,), generator=rng)
         backwards = torch.rand(batch, generator=rng) < 0.5
         turn = random_rotations(batch, rng) if self.symmetry.isotropic else None
