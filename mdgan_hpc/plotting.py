@@ -55,7 +55,7 @@ def save(fig: Any, folder: Path, name: str) -> str:
 
 
 def lay_out(fig: Any) -> None:
-    """Place all parts once; what is saved afterwards is drawn without a rehearsal for the places."""
+    """Place all parts once; what is saved afterwards needs no rehearsal for the places."""
     import matplotlib
 
     fig.get_layout_engine().execute(fig)
