@@ -46,10 +46,18 @@ def figure(width: float = 5.0, height: float = 3.6, **subplots: Any) -> Iterator
 
 def save(fig: Any, folder: Path, name: str) -> str:
     """Write a figure as PNG and PDF; return its name."""
+    lay_out(fig)
     for suffix in ("png", "pdf"):
         options = {"metadata": {"CreationDate": None}} if suffix == "pdf" else {}
         with written_whole(folder / f"{name}.{suffix}") as partial:
             fig.savefig(partial, format=suffix, **options)
-        # What has been laid out once stays as it is: half of the time of a figure.
-        fig.set_layout_engine("none")
     return name
+
+
+def lay_out(fig: Any) -> None:
+    """Place all parts once; what is saved afterwards needs no rehearsal for the places."""
+    import matplotlib
+
+    fig.get_layout_engine().execute(fig)
+    with matplotlib.rc_context({"figure.constrained_layout.use": False}):
+        fig.set_layout_engine(None)  # "none" would leave one that asks for the rehearsal

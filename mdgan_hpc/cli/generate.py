@@ -50,9 +50,8 @@ def main(
       mdgan-generate runs/lzp -o lzp-generated.h5 --particles 8192 --records 125000 --seed 1
       mpiexec -n 64 mdgan-generate runs/lzp -o lzp-generated.h5
     """
-    from mdgan_hpc.analysis.streaming import MultiTauAnalysis
     from mdgan_hpc.errors import DataError, UsageError
-    from mdgan_hpc.generate.run import ANALYSIS_SUFFIX, config_of, generate
+    from mdgan_hpc.generate.run import ANALYSIS_SUFFIX, analysis_of, config_of, generate
     from mdgan_hpc.models.file import MODEL_NAME
     from mdgan_hpc.outputs import check_output
     from mdgan_hpc.parallel import world
@@ -67,7 +66,7 @@ def main(
     if dry_run:
         from mdgan_hpc.generate.estimate import estimate
 
-        lines = estimate(config, analysis=MultiTauAnalysis() if analysed else None)
+        lines = estimate(config, analysis=analysis_of(config, analysed))
         if world().rank == 0:
             click.echo("\n".join(lines))
         return

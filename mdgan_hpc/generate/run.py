@@ -69,13 +69,20 @@ def generate(
     StoppedError
         If stopped on request; the same call goes on.
     """
-    from mdgan_hpc.analysis.streaming import MultiTauAnalysis
-
     config, analysed = config_of(model, output, analyse=analyse, **options)
-    tree = run(config, MultiTauAnalysis(config.accept_poor_model) if analysed else None)
+    tree = run(config, analysis_of(config, analysed))
     if tree is not None:
         save_results(config.output.with_suffix(ANALYSIS_SUFFIX), tree)
     return config.output
+
+
+def analysis_of(config: GenerateConfig, analysed: bool) -> Analysis | None:
+    """Return what measures the motion while it is generated, if it is analysed."""
+    if not analysed:
+        return None
+    from mdgan_hpc.analysis.streaming import MultiTauAnalysis  # takes a second to load
+
+    return MultiTauAnalysis(config.accept_poor_model)
 
 
 def config_of(

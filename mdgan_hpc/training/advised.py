@@ -3,9 +3,6 @@
 import logging
 from dataclasses import replace
 
-from mdgan_hpc.analysis.dynamics import dynamics_of_arrays
-from mdgan_hpc.analysis.fit.diffusion import fit_diffusion
-from mdgan_hpc.analysis.suggestion import for_critics, for_likelihood, require_frames
 from mdgan_hpc.config import AUTO
 from mdgan_hpc.models import registry
 from mdgan_hpc.training.data.dataset import Dataset
@@ -29,6 +26,11 @@ def resolved(config: TrainingConfig, data: Dataset) -> TrainingConfig:
     asked = config.data
     if AUTO not in (asked.step_skip, asked.records):
         return config
+    # Loaded where they are asked: they take as long as the rest of a training's start.
+    from mdgan_hpc.analysis.dynamics import dynamics_of_arrays
+    from mdgan_hpc.analysis.fit.diffusion import fit_diffusion
+    from mdgan_hpc.analysis.suggestion import for_critics, for_likelihood, require_frames
+
     require_frames(min(map(len, data.runs)))
     found = dynamics_of_arrays(data.runs, data.interval_ps)
     if any(phase.likelihood is not None for phase in config.phase):

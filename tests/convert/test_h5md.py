@@ -15,6 +15,8 @@ from tests.support.foreign import walk
 from tests.support.siesta_runs import converted
 
 INTERVAL_PS = 0.01
+#: Records at the end of a long file, which MDAnalysis takes milliseconds each to write.
+LATE = 300
 
 
 def foreign(
@@ -139,19 +141,19 @@ def test_folded_positions_without_images(tmp_path):
 
 
 def test_written_by_mdanalysis(tmp_path):
-    """Its writer stores times in single precision."""
+    """Its writer stores times in single precision, whose round-off late records show."""
     x = walk(3000, 3, pace=0.1)
     foreign(tmp_path / "a.h5", x, edges=10.0)
     converted(tmp_path / "a.h5", tmp_path / "ours.h5", format="h5md")
     universe = MDAnalysis.Universe.empty(3, trajectory=True)
     universe.load_new(str(tmp_path / "ours.h5"), format="H5MD")
     with MDAnalysis.Writer(str(tmp_path / "theirs.h5md"), n_atoms=3, format="H5MD") as writer:
-        for _ in universe.trajectory:
+        for _ in universe.trajectory[-LATE:]:
             writer.write(universe.atoms)
     with h5py.File(tmp_path / "theirs.h5md") as file:
         assert file["particles/trajectory/position/time"].dtype == np.float32
     with Trajectory(tmp_path / "theirs.h5md") as t:
-        np.testing.assert_allclose(t.positions(), x, atol=5e-5)
+        np.testing.assert_allclose(t.positions(), x[-LATE:], atol=5e-5)
         assert t.record_interval_ps == pytest.approx(INTERVAL_PS, rel=1e-6)
 
 

@@ -21,7 +21,7 @@ from mdgan_hpc.training.data.dataset import Dataset
 from mdgan_hpc.training.distributed import Processes
 from mdgan_hpc.training.settings import TrainingConfig
 from tests.support.neighbours import SHELLS, SKEWED, ions
-from tests.support.runs import underdamped
+from tests.support.runs import simple_cubic, underdamped
 from tests.support.transition import make
 
 SETTINGS = {"radii": (0.9, 1.4, 2.0), "width": 0.2, "cutoff": 2.6}
@@ -180,6 +180,29 @@ def trained(tmp_path, media: bool, *more: str):
     return build_trainer(
         load_config(TrainingConfig, overrides=overrides), data, Processes(tmp_path)
     )
+
+
+@pytest.mark.parametrize(
+    ("crystal", "neighbours", "told"),
+    [
+        (False, "on", "no atoms that stay in place are known"),
+        (False, "auto", "each ion is generated alone: there is no lattice"),
+        (True, "on", "the framework is a crystal"),
+    ],
+)
+@pytest.mark.parametrize("key", ["framework_radii=[0.9, 1.4]", "framework_cutoff=4.5"])
+def test_how_a_framework_is_seen_is_refused_where_none_is(crystal, neighbours, told, key, tmp_path):
+    data = Dataset([run(1), run(2)], 0.001, 3, BOX, simple_cubic() if crystal else None)
+    words = [f"generator.neighbours='{neighbours}'", f"generator.{key}"]
+    words += ["data.records=20", "data.step_skip=1"]
+    with pytest.raises(UsageError, match=f"{key.split('=')[0]} has no effect: {told}"):
+        build_trainer(load_config(TrainingConfig, overrides=words), data, Processes(tmp_path))
+
+
+def test_a_framework_that_is_seen_is_seen_as_told(tmp_path):
+    radii = "generator.framework_radii=[0.9, 1.4]"
+    framework = trained(tmp_path, True, radii).generator.arguments["framework"]
+    assert max(len(kind["shells"]["radii"]) for kind in framework["kinds"]) == 2
 
 
 @pytest.mark.parametrize("media", [False, True], ids=["liquid", "glass"])

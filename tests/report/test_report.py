@@ -126,9 +126,13 @@ def test_a_crystal_adds_sites_and_density(tmp_path):
 
 
 def test_a_second_run_uses_what_is_there_and_other_inputs_are_refused(reported, inputs):
-    folder, _ = reported
+    folder, first = reported
     before = (folder / "analysis.h5").stat().st_mtime_ns
-    assert run("mdgan_hpc.cli.report", *inputs, "-o", folder).returncode == 0
+    page = (folder / "report.html").read_bytes()
+    again = run("mdgan_hpc.cli.report", *inputs, "-o", folder)
+    assert again.returncode == 0
+    assert again.stdout == first.stdout
+    assert (folder / "report.html").read_bytes() == page
     assert (folder / "analysis.h5").stat().st_mtime_ns == before
     other = run("mdgan_hpc.cli.report", *inputs[2:], "-o", folder)
     assert other.returncode == 2

@@ -28,8 +28,8 @@ LAG_RATIO = 1.5
 #: A line fits where its chi-squared, with the covariance of the MSD, has at least this probability.
 LINE_PROBABILITY = 0.05
 
-#: Points of Gauss-Legendre quadrature between two kinks of the covariance's integrand.
-_NODES = 6
+#: Gauss-Legendre quadrature between two kinks of the covariance's integrand.
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(6)
 
 
 @dataclass(frozen=True)
@@ -88,30 +88,29 @@ def msd_covariance(
     the `Sampling.anisotropy` (Isserlis). Rare hops add `Sampling.excess` times the overlap of the
     two intervals (the fourth cumulant of a compound Poisson process).
     """
-    k = len(lag_ps)
-    total = np.zeros((k, k))
-    spans = np.asarray(sampling.span_ps, float)[:, None]
-    particles = np.asarray(sampling.n_particles, float)
-    nodes, weights = np.polynomial.legendre.leggauss(_NODES)
-    near = lag_ps[0]
-    for i, n in enumerate(lag_ps):
-        for j, m in enumerate(lag_ps[i:], start=i):
-            # The time average as an integral over s. The integrand is smooth between these places:
-            # where intervals begin or cease to overlap, and where M leaves the diffusive line.
-            kinks = np.array([-n, m - n, 0.0, m])
-            bounds = np.unique(kinks[:, None] + np.array([-near, 0.0, near]))
-            half = np.diff(bounds) / 2
-            s = (bounds[:-1] + half)[:, None] + half[:, None] * nodes
-            s, ds = s.ravel(), (half[:, None] * weights).ravel()
-            forth, back, same, ends = model(np.abs(np.stack([s + n, s - m, s, s + n - m])))
-            c = 0.5 * (forth + back - same - ends)
-            overlap = np.maximum(np.minimum(s + n, m) - np.maximum(s, 0.0), 0.0)
-            integrand = 2 * sampling.anisotropy * c**2 + sampling.excess * overlap
-            pairs = np.minimum(spans - n, spans - m + s) - np.maximum(0.0, s)  # [F, s]
-            by_run = np.maximum(pairs, 0.0) @ (integrand * ds)
-            total[i, j] = total[j, i] = particles @ by_run
-    origins = particles @ (spans - lag_ps)  # [K]
-    return total / np.outer(origins, origins)
+    # All pairs n <= m at once: n, m, and all that depends on them, have one row for each.
+    first, second = np.triu_indices(len(lag_ps))
+    n, m = lag_ps[first, None], lag_ps[second, None]
+    # The time average as an integral over s. The integrand is smooth between these places: where
+    # intervals begin or cease to overlap, and where M leaves the diffusive line.
+    kinks = np.hstack([-n, m - n, np.zeros_like(n), m])
+    around = lag_ps[0] * np.array([-1.0, 0.0, 1.0])
+    bounds = np.sort((kinks[..., None] + around).reshape(len(n), -1))
+    half = np.diff(bounds)[..., None] / 2
+    s = (bounds[:, :-1, None] + half + half * _NODES).reshape(len(n), -1)
+    ds = (half * _WEIGHTS).reshape(s.shape)
+    forth, back, same, ends = model(np.abs(np.stack([s + n, s - m, s, s + n - m])))
+    c = 0.5 * (forth + back - same - ends)
+    overlap = np.maximum(np.minimum(s + n, m) - np.maximum(s, 0.0), 0.0)
+    integrand = (2 * sampling.anisotropy * c**2 + sampling.excess * overlap) * ds
+    total = np.zeros((len(lag_ps), len(lag_ps)))
+    origins = np.zeros(len(lag_ps))
+    for span, particles in zip(sampling.span_ps, sampling.n_particles, strict=True):
+        pairs = np.minimum(span - n, span - m + s) - np.maximum(0.0, s)
+        total[first, second] += particles * (np.maximum(pairs, 0.0) * integrand).sum(1)
+        origins += particles * (span - lag_ps)
+    total = np.triu(total) + np.triu(total, 1).T
+    return np.asarray(total / np.outer(origins, origins))
 
 
 class MsdModel:

@@ -109,19 +109,23 @@ class TransitionConfig:
 
     def _refuse_unused(self) -> None:
         """Refuse what has no effect where ions do not see each other."""
-        if self.neighbours != "off":
-            return
+        given = self.changed("neighbour_", "framework_") if self.neighbours == "off" else []
+        if given:
+            raise ConfigError(
+                f"generator.{given[0]} has no effect where generator.neighbours = 'off'",
+                remedy="leave it out, or use 'auto' or 'on'",
+            )
+
+    def changed(self, *beginnings: str) -> list[str]:
+        """Return the names that begin so and have other values than the defaults."""
+        names = []
         for field in dataclasses.fields(self):
-            if not field.name.startswith(("neighbour_", "framework_")):
-                continue
             default = field.default
             if field.default_factory is not dataclasses.MISSING:
                 default = field.default_factory()
-            if getattr(self, field.name) != default:
-                raise ConfigError(
-                    f"generator.{field.name} has no effect where generator.neighbours = 'off'",
-                    remedy="leave it out, or use 'auto' or 'on'",
-                )
+            if field.name.startswith(beginnings) and getattr(self, field.name) != default:
+                names.append(field.name)
+        return names
 
     def _check_lists(self) -> None:
         times = self.ema_records

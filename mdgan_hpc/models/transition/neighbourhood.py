@@ -47,6 +47,7 @@ def surroundings_for(config: TransitionConfig, summary: DataSummary) -> Surround
         if contact < _LEAST_CONTACT and config.neighbours == "auto" and not summary.species:
             reason = f"they come within {contact:.2g} Angstrom of each other, as if not there"
     if reason:
+        _refuse_framework(config, f"each ion is generated alone: {reason}")
         _log.info("Each ion is generated alone, without neighbours: %s.", reason)
         return None
     assert summary.cell is not None
@@ -60,11 +61,13 @@ def surroundings_for(config: TransitionConfig, summary: DataSummary) -> Surround
     if summary.species:
         neighbours = neighbours.of_kinds(summary.run_kinds[0].tolist())
     if summary.symmetry.primitive is not None:
+        _refuse_framework(config, "the framework is a crystal, where the place of an ion tells all")
         return Surroundings(neighbours)
     # The forces at the end of a step, without which free runs heat up.
     ahead = fit.inertia(config.records_per_step, by_level.scaled_displacements(summary))
     more: dict[str, Any] = {"ahead": tuple(ahead), "step_skip": summary.step_skip}
     if not summary.media:
+        _refuse_framework(config, "no atoms that stay in place are known")
         return Surroundings(neighbours, **more)
     media = MediaDescriptor.of_media(
         summary.media,
@@ -77,6 +80,14 @@ def surroundings_for(config: TransitionConfig, summary: DataSummary) -> Surround
     atoms = sum(len(kind["places"][0]) for kind in media.kinds)
     _log.info("Ions see the framework: %d media, %d atoms in the first.", len(summary.media), atoms)
     return Surroundings(neighbours, media, **more)
+
+
+def _refuse_framework(config: TransitionConfig, reason: str) -> None:
+    """Refuse what would say how a framework is seen, where none is."""
+    if given := config.changed("framework_"):
+        raise UsageError(
+            f"generator.{given[0]} has no effect: {reason}", remedy="leave it out of [generator]"
+        )
 
 
 def neighbour_arguments(

@@ -6,7 +6,6 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from scipy.optimize import NoConvergence, anderson
 from torch import Tensor
 
 from mdgan_hpc.models.base import Cells, Window
@@ -105,6 +104,8 @@ def fit_shared_noise(
             made += _products(noise.share(draw, near), near, particles)
         step = ((target - made).cpu() - 2 * numbers * prior) @ solve
         return np.asarray(step)
+
+    from scipy.optimize import NoConvergence, anderson  # a third of a second, for a fit alone
 
     # Anderson mixing: D. G. Anderson, J. ACM 12, 547 (1965).
     start = np.zeros((r, r, len(response)))

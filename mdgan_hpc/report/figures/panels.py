@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mdgan_hpc.plotting import figure, save
+from mdgan_hpc.plotting import figure, lay_out, save
 
 #: Width of the form for small screens, inches: letters of 9 points are 13 pixels high on a phone of
 #: 400.
@@ -95,6 +95,7 @@ def draw(
         NARROW_INCHES, tall, nrows=panels, squeeze=False, height_ratios=ratios, **subplots
     ) as (fig, axes):
         plot(fig, list(axes.flat))
+        lay_out(fig)
         picture = io.BytesIO()
         fig.savefig(picture, format="png")
     return Drawn(name, title, caption, columns * width, picture.getvalue())
