@@ -40,6 +40,8 @@ _ROOM = "make room, or choose another place"
 def check_output(path: str | Path, *, force: bool, inputs: Iterable[str | Path] = ()) -> None:
     """Raise unless a file can be written to `path`; nothing is made or changed.
 
+    Where it is there already, what dead writers of it left goes.
+
     Parameters
     ----------
     path : path
@@ -59,6 +61,7 @@ def check_output(path: str | Path, *, force: bool, inputs: Iterable[str | Path] 
     """
     there = _status(path)
     if there is not None and not force:
+        _sweep_name(Path(path))
         raise OutputExistsError(
             "exists already", where=path, remedy="choose another path or use --force"
         )
@@ -67,7 +70,7 @@ def check_output(path: str | Path, *, force: bool, inputs: Iterable[str | Path] 
         raise UsageError("is a folder", where=path, remedy="name a file")
     if there is not None and not (stat.S_ISREG(there.st_mode) or stat.S_ISLNK(there.st_mode)):
         raise UsageError("is no regular file", where=path, remedy="choose another path")
-    _require_place(Path(path).absolute().parent)
+    require_place(Path(path).absolute().parent)
 
 
 def refuse_input(path: str | Path, inputs: Iterable[str | Path]) -> None:
@@ -95,7 +98,7 @@ def _status(path: str | Path) -> os.stat_result | None:
         ) from None
 
 
-def _require_place(folder: Path) -> None:
+def require_place(folder: Path) -> None:
     """Raise `DataError` unless `folder` can be written to, or made."""
     there = next(p for p in (folder, *folder.parents) if os.path.lexists(p))
     if not there.is_dir():
@@ -123,7 +126,7 @@ def claimed(path: str | Path, *, patience_s: float = _PATIENCE_S) -> Iterator[st
     """
     path = Path(path)
     made = _made_folders(path.absolute().parent)
-    lock = path.with_name(f".{_short(path.name)}.lock")
+    lock = _lock_of(path)
     try:
         descriptor, exclusive = _locked(lock, path, patience_s)
         try:
@@ -193,6 +196,10 @@ def _signed(descriptor: int, path: Path) -> str:
     return text
 
 
+def _lock_of(path: Path) -> Path:
+    return path.with_name(f".{_short(path.name)}.lock")
+
+
 def _short(name: str) -> str:
     raw = os.fsencode(name)
     return name if len(raw) <= _LONGEST else hashlib.sha256(raw).hexdigest()[:32]
@@ -228,7 +235,13 @@ def sweep(folder: Path) -> None:
         return
     found = [_PARTIAL.fullmatch(n) or _LOCK.fullmatch(n) for n in sorted(os.listdir(folder))]
     for name in {match["name"] for match in found if match}:
-        with contextlib.suppress(MdganError), claimed(folder / name, patience_s=0.0):
+        _sweep_name(folder / name)
+
+
+def _sweep_name(path: Path) -> None:
+    """Remove what dead writers of a name left, if its claim is there."""
+    if os.path.lexists(_lock_of(path)):
+        with contextlib.suppress(MdganError), claimed(path, patience_s=0.0):
             pass
 
 
@@ -249,7 +262,7 @@ def claimed_by_ranks(
             return stack.enter_context(claimed(path, patience_s=patience_s))
 
         token = ranks.allgather(together(ranks, claim if ranks.rank == 0 else str))[0]
-        lock = Path(path).with_name(f".{_short(Path(path).name)}.lock")
+        lock = _lock_of(Path(path))
         together(ranks, lambda: _require_claim(lock, token, path))
         yield
 

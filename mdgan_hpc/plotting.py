@@ -1,5 +1,6 @@
 """One look for all figures: colours that colour-blind readers tell apart, also in grey."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,6 +36,8 @@ _RC: dict[Any, Any] = {
 @contextmanager
 def figure(width: float = 5.0, height: float = 3.6, **subplots: Any) -> Iterator[Any]:
     """Give a figure and its axes in the common style, drawn without a display."""
+    # Where its cache cannot be written, as in a read-only home, it tells at length of another one.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     import matplotlib
     from matplotlib.figure import Figure
 

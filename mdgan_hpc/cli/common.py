@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import os
 import time
 import types
 import typing
@@ -48,7 +49,7 @@ def command(name: str) -> Callable[[Callable[..., None]], click.Command]:
 
             any_name_shown()
             with messages_shown(first=_launch().rank == 0), ended_by_signals():
-                run_together(lambda: function(**arguments), debug=debug)
+                run_together(lambda: _in_a_folder(function, arguments), debug=debug)
 
         guarded.__doc__ = function.__doc__
         parameters = getattr(function, "__click_params__", [])
@@ -57,6 +58,17 @@ def command(name: str) -> Callable[[Callable[..., None]], click.Command]:
         return click.command(name, cls=_Command, context_settings=SETTINGS)(wrapped)
 
     return decorate
+
+
+def _in_a_folder(function: Callable[..., None], arguments: dict[str, object]) -> None:
+    """Do the work of a command, unless its folder was removed: libraries crash without one."""
+    try:
+        os.getcwd()
+    except OSError:
+        raise UsageError(
+            "the current folder is gone", remedy="change into one that exists"
+        ) from None
+    function(**arguments)
 
 
 class _Command(click.Command):

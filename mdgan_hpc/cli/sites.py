@@ -48,9 +48,12 @@ def main(
     """
     from mdgan_hpc.analysis.sites.command import find_jumps, fit_activation
     from mdgan_hpc.errors import UsageError
+    from mdgan_hpc.outputs import require_place
 
     if bool(files) == bool(arrhenius):
         raise UsageError("give either trajectory files or --arrhenius")
+    if figures:
+        require_place(Path(figures).absolute())
     if arrhenius:
         points = [kelvin_and_result(text, "sites900.json") for text in arrhenius]
         fit = fit_activation(points, str(output), force=force)

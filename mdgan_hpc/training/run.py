@@ -129,19 +129,26 @@ def train(
         settings = dataclasses.replace(settings, train=shared)
         together(processes, lambda: _refuse_other_training(folder, record))
         if (folder / MODEL_NAME).exists():
+            if processes.rank == 0:
+                _sweep(folder)
             _log.info("%s: finished already, nothing to do", folder)
             return folder / MODEL_NAME
         with (
             claimed_by_ranks(folder / "training", processes),
             StopRequest(wall_time_min) as stop,
         ):
-            # What a training that was killed left; another one may have ended meanwhile.
+            # Another one may have ended meanwhile.
             if processes.rank == 0:
-                sweep(folder)
-                sweep(folder / CHECKPOINTS)
+                _sweep(folder)
             together(processes, lambda: _refuse_other_training(folder, record))
             _train(settings, dataset, folder, record, processes, stop, chosen.text)
     return folder / MODEL_NAME
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what a training that was killed left."""
+    sweep(folder)
+    sweep(folder / CHECKPOINTS)
 
 
 def _paths(data: DataLike) -> Sequence[str | Path]:

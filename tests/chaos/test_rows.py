@@ -290,6 +290,8 @@ def test_values_that_cannot_be(commands, material, name, value):
         file[name].attrs.update(unit)
         file["parameters"].attrs.pop("sha256", None)
     refused(commands("msd", material.run, "-o", material.folder / "new.json"), "run.h5")
+    line = (material.config, "--data", material.run, "--out", material.folder / "new")
+    refused(commands("train", *line), "run.h5")
 
 
 @pytest.mark.parametrize(

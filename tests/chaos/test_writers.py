@@ -203,6 +203,73 @@ def test_impossible_places_are_told_in_one_line(place, stage, all_stages, tmp_pa
     assert Path("/dev/null").is_char_device()
 
 
+def test_a_current_folder_that_is_gone_is_told(all_stages, tmp_path):
+    """Once an unexpected error, and a crash where PyTorch was loaded."""
+    for stage in ("msd", "train", "generate", "convert", "report", "sites"):
+        name, *words = all_stages.lines[stage]
+        gone = tmp_path / "gone"
+        gone.mkdir()
+        moved = f"import os, sys; os.rmdir('{gone}'); from mdgan_hpc.cli.{name} import main; main()"
+        done = subprocess.run(
+            [sys.executable, "-c", moved, *words],
+            cwd=gone,
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "PYTHONPATH": str(stages.ROOT)},
+        )
+        assert done.returncode == 2, done.stderr
+        assert done.stderr == (
+            "Error: the current folder is gone; change into one that exists\n"
+        ), done.stderr
+
+
+@pytest.mark.parametrize("kind", ["fifo", "link", "file"])
+def test_figures_that_cannot_be_drawn_are_refused_before_the_work(all_stages, tmp_path, kind):
+    figures = tmp_path / "figures"
+    {"fifo": os.mkfifo, "link": lambda p: p.symlink_to("nowhere"), "file": Path.touch}[kind](
+        figures
+    )
+    line = ("sites", all_stages.gas, "-o", "s.json", "--figures", "figures")
+    status, errors = run(*line, folder=tmp_path)
+    assert status == 1, errors
+    assert errors == f"Error: {figures}: is no folder; check the path\n"
+    assert list(tmp_path.iterdir()) == [figures]
+
+
+@pytest.mark.parametrize("stage", ["msd", "convert", "sites", "generate", "train"])
+def test_a_lock_of_the_dead_beside_a_finished_file_goes(all_stages, tmp_path, stage):
+    """A writer was killed after its file stood, and before it let go of it."""
+    line = [word for word in all_stages.lines[stage] if word not in ("--force", "--figures")]
+    line = [word for word in line if word != "figures"]
+    assert run(*line, folder=tmp_path)[0] == 0
+    output = tmp_path / line[line.index("--out" if stage == "train" else "-o") + 1]
+    lock = output / ".training.lock" if stage == "train" else tmp_path / f".{output.name}.lock"
+    lock.write_text("process 1 on nowhere, 00\n")
+    status, errors = run(*line, folder=tmp_path)
+    assert status == 0 or "exists already" in errors, errors
+    assert not stages.litter(tmp_path)
+
+
+def test_a_home_that_cannot_be_written_is_no_matter(all_stages, tmp_path):
+    """Matplotlib told at length of another place for its cache."""
+    (tmp_path / "file").touch()
+    home = str(tmp_path / "file/home")
+    places = dict.fromkeys(("HOME", "MPLCONFIGDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"), home)
+    name, *words = all_stages.lines["sites"]
+    done = subprocess.run(
+        [sys.executable, "-m", f"mdgan_hpc.cli.{name}", *words],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **places, "PYTHONPATH": str(stages.ROOT)},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "atplotlib" not in done.stderr
+    assert "file/home" not in done.stderr
+
+
 def test_a_long_name_is_written(tmp_path):
     path = tmp_path / ("x" * 250 + ".json")
     with written_whole(path) as partial:
