@@ -61,11 +61,6 @@ def main(
             fit.name, fit.activation_ev, fit.activation_error_ev, strict=True
         ):
             click.echo(f"{name} A: activation energy {energy:.3f} +- {error:.3f} eV")
-        if fit.left_out:
-            click.echo(
-                "Left out, as not seen with an error at all temperatures, or not surely the same "
-                f"there: {', '.join(fit.left_out)} A"
-            )
         times = fit.residence
         if times is not None:
             for name, energy, error in zip(

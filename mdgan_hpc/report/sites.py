@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mdgan_hpc.analysis.sites.matching import matching
 from mdgan_hpc.analysis.sites.network import names
 from mdgan_hpc.analysis.sites.results import SitesResult
 from mdgan_hpc.report.numbers import measured
@@ -167,6 +166,28 @@ def _kinds(md: SitesResult, generated: SitesResult, columns: Sequence[str]) -> T
         columns,
         rows or [["", "no jumps", ""]],
     )
+
+
+def matching(one: SitesResult, other: SitesResult, kind: int) -> int | None:
+    """Return the kind of jump of another result with the same sites: the one with the same jumps.
+
+    Where both saw few, none may be the same: then by ends and length, if these name one kind alone.
+    """
+    mine = {jump for jump, k in _kinds_of_jumps(one).items() if k == kind}
+    shared = [k for jump, k in _kinds_of_jumps(other).items() if jump in mine]
+    if shared:
+        return shared[0]
+    a, b = one.kinds, other.kinds
+    like = (b.begin == a.begin[kind]) & (b.end == a.end[kind])
+    like &= np.abs(b.length - a.length[kind]) < 0.05
+    return int(np.argmax(like)) if like.sum() == 1 else None
+
+
+def _kinds_of_jumps(found: SitesResult) -> dict[tuple[int, ...], int]:
+    """Return the kind of each jump that was seen, by its sites and cells."""
+    g = found.graph
+    jumps = np.column_stack([g.begin, g.end, g.shift])
+    return dict(zip(map(tuple, jumps.tolist()), g.kind.tolist(), strict=True))
 
 
 def _m(value: float, error: float) -> str:

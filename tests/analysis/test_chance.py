@@ -7,13 +7,10 @@ import numpy as np
 import pytest
 
 import mdgan_hpc
-from mdgan_hpc.analysis.sites.estimate import _proportion, jackknife
-from mdgan_hpc.analysis.sites.matching import matched, matching
 from mdgan_hpc.analysis.sites.results import JumpGraph, JumpKinds, SitesResult
-from mdgan_hpc.errors import DataError
 from mdgan_hpc.report.figures.sites import draw_both
 from mdgan_hpc.report.numbers import plain_text
-from mdgan_hpc.report.sites import lines, side_by_side
+from mdgan_hpc.report.sites import lines, matching, side_by_side
 from tests.support.commands import run
 from tests.support.lattices import write_cubic, write_poscar
 from tests.support.motion import write
@@ -111,55 +108,16 @@ def test_a_site_that_no_ion_visits(tmp_path, rng):
     assert not NO_NUMBER.search(told), told
 
 
-def seen(kind, lengths=(4.6, 4.6), place=0.0):
-    """Return a result of one site, from which two kinds of jumps lead to its images."""
-    one, none = np.ones(2), np.zeros(2)
-    shift = np.array([[1, 0, 0], [0, 1, 0]])
-    rows = (none[: len(lengths)], none[: len(lengths)], np.array(lengths))
-    kinds = JumpKinds(*rows, *(np.ones(len(lengths)),) * 6)
-    graph = JumpGraph(none, none, shift, kind, one, np.eye(1), none, none)
-    sites = SimpleNamespace(kind=np.zeros(1, int), fraction=np.full((1, 3), place))
-    return SimpleNamespace(kinds=kinds, graph=graph, sites=sites, lattice=4 * np.eye(3))
-
-
 def test_kinds_of_one_length_are_told_apart():
+    def seen(kind):
+        one, none = np.ones(2), np.zeros(2)
+        shift = np.array([[1, 0, 0], [0, 1, 0]])
+        rows = (none, none, 4.6 * one, *(one,) * 6)  # both lead from S1 to S1
+        kinds = JumpKinds(*rows)
+        graph = JumpGraph(none, none, shift, kind, one, np.eye(1), none, none)
+        return SimpleNamespace(kinds=kinds, graph=graph)
+
     md, generated = seen(np.array([0, 1])), seen(np.array([1, 0]))
     assert md.kinds.names == ["S1-S1 (a) 4.60", "S1-S1 (b) 4.60"]
     assert [matching(md, generated, k) for k in (0, 1)] == [1, 0]
     assert [matching(md, md, k) for k in (0, 1)] == [0, 1]
-    assert matched(md, generated) == [1, 0]
-
-
-def test_kinds_at_other_places_are_the_same_only_where_that_is_sure():
-    same, first = np.array([0, 1]), seen(np.array([0, 1]), (4.6, 4.7))
-
-    def at_another_place(*lengths):
-        return matched(first, seen(same[: len(lengths)], lengths, place=0.3))
-
-    assert at_another_place(4.63, 4.73) == [0, 1]
-    assert at_another_place(4.74, 4.61) == [1, 0]
-    assert at_another_place(4.65, 4.75) == [None, None]  # moved by half of what lies between them
-    assert at_another_place(4.65) == [None, None]  # one of the two was not seen: which?
-    assert at_another_place(4.6, 5.5) == [None, None]
-    far = seen(same, (3.0, 4.7))
-    assert matched(far, seen(same, (4.75, 3.05), place=0.3)) == [1, 0]
-    assert matched(far, seen(same[:1], (4.75,), place=0.3)) == [None, 0]
-    # Sites of two kinds, as many of each: no number says which are the same.
-    two = [seen(same), seen(same, place=0.3)]
-    for result in two:
-        result.sites.kind = np.array([0, 1])
-        result.sites.fraction = np.repeat(result.sites.fraction, 2, axis=0)
-    with pytest.raises(DataError, match="different sites"):
-        matched(*two)
-
-
-def test_none_of_a_few_is_not_none_for_certain():
-    part, whole = np.zeros((4, 2)), np.array([[3.0, 0.0], [2, 0], [3, 0], [2, 0]])
-    share, error = _proportion(part, whole)
-    assert share[0] == 0
-    assert error[0] == pytest.approx(np.sqrt((2 / 14) * (12 / 14) / 14))
-    assert np.isnan(share[1])
-    assert np.isnan(error[1])
-    part[0, 0] = 2  # blocks that differ tell an error of their own
-    own = jackknife(lambda a, b: a / b, part, whole)[1][0]
-    assert _proportion(part, whole)[1][0] == own > 0

@@ -5,14 +5,17 @@ from collections.abc import Sequence
 import numpy as np
 
 from mdgan_hpc.analysis.fit.transport import arrhenius
-from mdgan_hpc.analysis.sites.matching import matched
 from mdgan_hpc.analysis.sites.results import (
     Activation,
+    JumpKinds,
     ResidenceTimes,
     SitesResult,
     SiteTable,
 )
 from mdgan_hpc.errors import DataError
+
+#: Lengths of one kind of jump at two temperatures differ by at most this share.
+_LENGTHS = 0.1
 
 
 def activation(results: Sequence[tuple[float, SitesResult]]) -> Activation:
@@ -26,21 +29,20 @@ def activation(results: Sequence[tuple[float, SitesResult]]) -> Activation:
     Raises
     ------
     DataError
-        If there is no such kind, or the sites are not the same.
+        If there is no such kind.
     UsageError
         With fewer than two different temperatures.
     """
     ordered = sorted(results, key=lambda pair: pair[0])
     temperatures = [t for t, _ in ordered]
     kinds = [found.kinds for _, found in ordered]
-    same = [matched(ordered[0][1], found) for _, found in ordered]
-    names, lengths, fits, left_out = [], [], [], []
+    names, lengths, fits = [], [], []
     known: list[tuple[list[float], list[float]]] = []
     for k, name in enumerate(kinds[0].names):
-        pairs = [(c, s[k]) for c, s in zip(kinds, same, strict=True) if s[k] is not None]
-        if len(pairs) < len(kinds):
-            left_out.append(name)
+        same = [_same(kinds[0], k, other) for other in kinds]
+        if None in same:
             continue
+        pairs = [(c, i) for c, i in zip(kinds, same, strict=True) if i is not None]
         rates = [float(c.rate_per_ps[i]) for c, i in pairs]
         errors = [float(c.rate_error_per_ps[i]) for c, i in pairs]
         if all(r > 0 and 0 < e < np.inf for r, e in zip(rates, errors, strict=True)):
@@ -48,8 +50,6 @@ def activation(results: Sequence[tuple[float, SitesResult]]) -> Activation:
             names.append(name)
             lengths.append(float(kinds[0].length[k]))
             known.append((rates, errors))
-        else:
-            left_out.append(name)
     if not fits:
         raise DataError("no kind of jump was seen, with an error, at all temperatures")
     return Activation(
@@ -63,9 +63,18 @@ def activation(results: Sequence[tuple[float, SitesResult]]) -> Activation:
         [found.label for _, found in ordered],
         np.array([rates for rates, _ in known]),
         np.array([errors for _, errors in known]),
-        left_out,
         _residence(temperatures, [found.sites for _, found in ordered]),
     )
+
+
+def _same(kinds: JumpKinds, k: int, other: JumpKinds) -> int | None:
+    """Return the number of a kind at another temperature, by its ends and the nearest length."""
+    ends = (other.begin == kinds.begin[k]) & (other.end == kinds.end[k])
+    apart = np.where(ends, np.abs(other.length - kinds.length[k]), np.inf)
+    best = int(np.argmin(apart)) if len(apart) else 0
+    if not len(apart) or apart[best] > _LENGTHS * kinds.length[k]:
+        return None
+    return best
 
 
 def _residence(temperatures: Sequence[float], tables: Sequence[SiteTable]) -> ResidenceTimes | None:

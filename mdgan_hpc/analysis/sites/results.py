@@ -300,9 +300,6 @@ class Activation(Result):
     label : list of str, [n]
         What made their trajectories.
     rate_per_ps, rate_error_per_ps : array, [K, n]
-    left_out : list of str
-        Kinds at the lowest temperature that were not seen, with an error, at all of them, or of
-        which it is not sure which kind at another one they are.
     residence : ResidenceTimes, optional
         Of the kinds of sites whose visits end at all temperatures.
     """
@@ -317,7 +314,6 @@ class Activation(Result):
     label: list[str]
     rate_per_ps: np.ndarray
     rate_error_per_ps: np.ndarray
-    left_out: list[str] = field(default_factory=list)
     residence: ResidenceTimes | None = None
 
 

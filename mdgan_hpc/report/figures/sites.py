@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from mdgan_hpc.analysis.sites.matching import matching
 from mdgan_hpc.analysis.sites.network import names
 from mdgan_hpc.analysis.sites.results import SitesResult
 from mdgan_hpc.plotting import GENERATED, MD
 from mdgan_hpc.report.figures.panels import Drawn, draw
 from mdgan_hpc.report.numbers import measured
+from mdgan_hpc.report.sites import matching
 
 #: A result and its style.
 Side = tuple[SitesResult, dict[str, Any]]
