@@ -61,6 +61,8 @@ def main(
             fit.name, fit.activation_ev, fit.activation_error_ev, strict=True
         ):
             click.echo(f"{name} A: activation energy {energy:.3f} +- {error:.3f} eV")
+        for text in fit.unmatched or ():
+            click.echo(f"Left out: {text}")
         times = fit.residence
         if times is not None:
             for name, energy, error in zip(

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mdgan_hpc.analysis.sites.estimate import FEW, most_events
+from mdgan_hpc.analysis.sites.matching import NOT_SEEN, same_kinds
 from mdgan_hpc.analysis.sites.network import names
 from mdgan_hpc.analysis.sites.results import SitesResult
 from mdgan_hpc.report.numbers import measured
@@ -33,15 +35,18 @@ def lines(found: SitesResult) -> list[str]:
             barrier = f", barrier {measured(k.barrier_ev[i], k.barrier_error_ev[i])} eV"
         count = f"{k.count[i]:.0f} {'jump' if k.count[i] == 1 else 'jumps'}"
         out.append(
-            f"  {k.names[i]} Å: {measured(k.rate_per_ps[i], k.rate_error_per_ps[i])} /ps, {count}, "
+            f"  {k.names[i]} Å: {_rate(found, i)} /ps, {count}, "
             f"{_back('back', k.back[i], k.back_error[i])}{barrier}"
         )
     if len(k.begin) > _SHOWN:
         out.append(f"  and {len(k.begin) - _SHOWN} rarer kinds of jumps")
-    return [*out, *(_of_jumps(found) if len(k.begin) else [_NO_JUMPS]), *_of_all(found)]
+    return [*out, *(_of_jumps(found) if len(k.begin) else [_no_jumps(found)]), *_of_all(found)]
 
 
-_NO_JUMPS = "No ion jumps: none gets from the core of one site into that of another"
+def _no_jumps(found: SitesResult) -> str:
+    text = "No ion jumps: none gets from the core of one site into that of another"
+    upper = found.jump_rate_upper_per_ps
+    return text if upper is None else f"{text}; rate below {upper:.2g} /ps at 95 %"
 
 
 def _of_kind(found: SitesResult, kind: int) -> str:
@@ -122,7 +127,7 @@ def side_by_side(md: SitesResult, generated: SitesResult, crystal: str) -> list[
     rows = [
         [
             "Jump rate of an ion (1/ps)",
-            *(_m(f.jump_rate_per_ps, f.jump_rate_error_per_ps) for f in both),
+            *(_of_an_ion(f) for f in both),
         ],
         [
             "Jump length, rms (Å)",
@@ -155,10 +160,9 @@ def side_by_side(md: SitesResult, generated: SitesResult, crystal: str) -> list[
 
 def _kinds(md: SitesResult, generated: SitesResult, columns: Sequence[str]) -> Table:
     rows = []
+    same = same_kinds(md, generated)
     for i, name in enumerate(md.kinds.names[:_SHOWN]):
-        other = matching(md, generated, i)
-        theirs = "" if other is None else _rate(generated, other)
-        rows.append([f"{name} Å", _rate(md, i), theirs or "none seen"])
+        rows.append([f"{name} Å", _rate(md, i), _theirs(md, generated, i, same[i])])
     return Table(
         "Rates of the kinds of jumps (1/ps)",
         "Of an ion at a site of the first kind to one of the second, over all equivalent ways; the "
@@ -166,28 +170,6 @@ def _kinds(md: SitesResult, generated: SitesResult, columns: Sequence[str]) -> T
         columns,
         rows or [["", "no jumps", ""]],
     )
-
-
-def matching(one: SitesResult, other: SitesResult, kind: int) -> int | None:
-    """Return the kind of jump of another result with the same sites: the one with the same jumps.
-
-    Where both saw few, none may be the same: then by ends and length, if these name one kind alone.
-    """
-    mine = {jump for jump, k in _kinds_of_jumps(one).items() if k == kind}
-    shared = [k for jump, k in _kinds_of_jumps(other).items() if jump in mine]
-    if shared:
-        return shared[0]
-    a, b = one.kinds, other.kinds
-    like = (b.begin == a.begin[kind]) & (b.end == a.end[kind])
-    like &= np.abs(b.length - a.length[kind]) < 0.05
-    return int(np.argmax(like)) if like.sum() == 1 else None
-
-
-def _kinds_of_jumps(found: SitesResult) -> dict[tuple[int, ...], int]:
-    """Return the kind of each jump that was seen, by its sites and cells."""
-    g = found.graph
-    jumps = np.column_stack([g.begin, g.end, g.shift])
-    return dict(zip(map(tuple, jumps.tolist()), g.kind.tolist(), strict=True))
 
 
 def _m(value: float, error: float) -> str:
@@ -199,7 +181,30 @@ _NONE = "too few jumps"
 
 
 def _rate(found: SitesResult, kind: int) -> str:
-    return _m(float(found.kinds.rate_per_ps[kind]), float(found.kinds.rate_error_per_ps[kind]))
+    k = found.kinds
+    text = _m(float(k.rate_per_ps[kind]), float(k.rate_error_per_ps[kind]))
+    if k.rate_upper_per_ps is not None and k.count[kind] < FEW:
+        return f"{text} (below {k.rate_upper_per_ps[kind]:.2g} at 95 %)"
+    return text
+
+
+def _of_an_ion(found: SitesResult) -> str:
+    """Return the rate of all jumps of an ion, 1/ps; without a jump its upper limit."""
+    upper = found.jump_rate_upper_per_ps
+    if upper is not None and not found.jump_rate_per_ps:
+        return f"below {upper:.2g} at 95 %"
+    return _m(found.jump_rate_per_ps, found.jump_rate_error_per_ps)
+
+
+def _theirs(md: SitesResult, generated: SitesResult, kind: int, match: int | str) -> str:
+    """Return the rate of the same kind of jump of generated ions, or its upper limit."""
+    if isinstance(match, int):
+        return _rate(generated, match)
+    if match != NOT_SEEN:
+        return match
+    mine = generated.sites.kind == md.kinds.begin[kind]
+    time = float(generated.sites.share[mine].sum()) * generated.ions_time_ps
+    return f"below {most_events(0) / time:.2g} at 95 %" if time > 0 else "none seen"
 
 
 def _factor(found: SitesResult) -> str:

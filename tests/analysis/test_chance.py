@@ -1,16 +1,20 @@
 """Chains beside those that happen by chance, and results where nothing jumps."""
 
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import mdgan_hpc
-from mdgan_hpc.analysis.sites.results import JumpGraph, JumpKinds, SitesResult
+from mdgan_hpc.analysis.sites.activation import activation
+from mdgan_hpc.analysis.sites.matching import same_kinds
+from mdgan_hpc.analysis.sites.results import Activation, JumpGraph, JumpKinds, SitesResult
+from mdgan_hpc.errors import DataError
 from mdgan_hpc.report.figures.sites import draw_both
 from mdgan_hpc.report.numbers import plain_text
-from mdgan_hpc.report.sites import lines, matching, side_by_side
+from mdgan_hpc.report.sites import lines, side_by_side
 from tests.support.commands import run
 from tests.support.lattices import write_cubic, write_poscar
 from tests.support.motion import write
@@ -115,9 +119,64 @@ def test_kinds_of_one_length_are_told_apart():
         rows = (none, none, 4.6 * one, *(one,) * 6)  # both lead from S1 to S1
         kinds = JumpKinds(*rows)
         graph = JumpGraph(none, none, shift, kind, one, np.eye(1), none, none)
-        return SimpleNamespace(kinds=kinds, graph=graph)
+        sites = SimpleNamespace(kind=np.zeros(1, int), fraction=np.zeros((1, 3)))
+        return SimpleNamespace(kinds=kinds, graph=graph, sites=sites, lattice=4.6 * np.eye(3))
 
     md, generated = seen(np.array([0, 1])), seen(np.array([1, 0]))
     assert md.kinds.names == ["S1-S1 (a) 4.60", "S1-S1 (b) 4.60"]
-    assert [matching(md, generated, k) for k in (0, 1)] == [1, 0]
-    assert [matching(md, md, k) for k in (0, 1)] == [0, 1]
+    assert same_kinds(md, generated) == [1, 0]
+    assert same_kinds(md, md) == [0, 1]
+
+
+def ways(path, rates, rng, fraction=(0, 0, 0)):
+    """Find the jumps of ions between sites 3.0 Angstrom apart along x and 3.15 along y."""
+    lengths, n = np.array([3.0, 3.15, 9.0]), 60
+    leave = rng.random((800, n, 2)) < np.array(rates) * 0.05
+    site = np.cumsum(leave * rng.choice([-1, 1], leave.shape), axis=0)
+    x = rng.normal(0, 0.15, (800, n, 3)) + np.array(fraction) * lengths
+    x[..., :2] += site * lengths[:2]
+    file = write(path, x, cell=np.diag(lengths), parameters={"simulated_together": 1})
+    given = write_poscar(path.with_suffix(".POSCAR"), [fraction], np.diag(lengths))
+    return mdgan_hpc.jumps(file, sites=str(given), temperature_k=1000)
+
+
+def test_a_kind_of_jump_is_fitted_to_itself_alone(tmp_path, rng):
+    cold = ways(tmp_path / "a.h5", (0.2, 0.05), rng)
+    # The rarer one is the more frequent one above, and the origin is another one.
+    hot = ways(tmp_path / "b.h5", (0.3, 0.8), rng, (0.3, 0.2, 0.9))
+    fit = activation([(1000, cold), (1200, hot)])
+    law = dict(zip(fit.name, fit.rate_per_ps, strict=True))
+    np.testing.assert_allclose(law["S1-S1 3.00"], [0.2, 0.3], rtol=0.15)
+    np.testing.assert_allclose(law["S1-S1 3.15"], [0.05, 0.8], rtol=0.3)
+    # Where it is not seen, one of nearly the same length does not take its place.
+    without = ways(tmp_path / "c.h5", (0.3, 0), rng)
+    fit = activation([(1000, cold), (1200, without)])
+    assert fit.name == ["S1-S1 3.00"]
+    assert "S1-S1 3.15 A at 1200 K: not seen" in fit.unmatched
+    fit = activation([(1000, without), (1200, cold)])
+    assert fit.name == ["S1-S1 3.00"]
+    told = "S1-S1 3.15 A: seen at 1200 K, with no match at 1000 K"
+    assert told in Activation.from_tree(fit.to_tree()).unmatched
+    two = replace(cold.sites, kind=np.array([0, 1]), fraction=np.array([[0, 0, 0], [0.5, 0, 0]]))
+    with pytest.raises(DataError, match="not the same"):
+        activation([(1000, cold), (1200, replace(hot, sites=two))])
+
+
+def test_few_jumps_have_an_upper_limit(tmp_path, rng):
+    x = rng.normal(0, 0.1, (400, 5, 3))
+    still = write(tmp_path / "none.h5", x, cell=np.eye(3) * 3, interval=0.05)
+    x[200:, 2, 0] += 3.0
+    once = write(tmp_path / "one.h5", x, cell=np.eye(3) * 3, interval=0.05)
+    sites = str(write_poscar(tmp_path / "POSCAR", [(0, 0, 0)], np.eye(3) * 3))
+    time = 5 * 400 * 0.05
+    none = mdgan_hpc.jumps(still, sites=sites)
+    assert none.jump_rate_per_ps == 0
+    assert none.jump_rate_upper_per_ps == pytest.approx(-np.log(0.05) / time, rel=1e-6)
+    assert "rate below 0.03 /ps at 95 %" in "\n".join(lines(none))
+    one = mdgan_hpc.jumps(once, sites=sites)
+    assert one.kinds.rate_error_per_ps[0] >= one.kinds.rate_per_ps[0] == pytest.approx(1 / time)
+    # exp(-m) (1 + m) = 0.05
+    assert one.kinds.rate_upper_per_ps[0] * time == pytest.approx(4.7439, rel=1e-4)
+    assert "below 0.047 at 95 %" in "\n".join(lines(one))
+    tables = str(side_by_side(one, none, "a crystal"))
+    assert "below 0.03 at 95 %" in tables

@@ -5,17 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from mdgan_hpc.analysis.fit.transport import arrhenius
+from mdgan_hpc.analysis.sites.matching import same_kinds
 from mdgan_hpc.analysis.sites.results import (
     Activation,
-    JumpKinds,
     ResidenceTimes,
     SitesResult,
     SiteTable,
 )
 from mdgan_hpc.errors import DataError
-
-#: Lengths of one kind of jump at two temperatures differ by at most this share.
-_LENGTHS = 0.1
 
 
 def activation(results: Sequence[tuple[float, SitesResult]]) -> Activation:
@@ -29,27 +26,42 @@ def activation(results: Sequence[tuple[float, SitesResult]]) -> Activation:
     Raises
     ------
     DataError
-        If there is no such kind.
+        If there is no such kind, or the sites are others.
     UsageError
         With fewer than two different temperatures.
     """
     ordered = sorted(results, key=lambda pair: pair[0])
     temperatures = [t for t, _ in ordered]
-    kinds = [found.kinds for _, found in ordered]
+    lowest, kinds = ordered[0][1], [found.kinds for _, found in ordered]
+    same = [same_kinds(lowest, found) for _, found in ordered]
     names, lengths, fits = [], [], []
     known: list[tuple[list[float], list[float]]] = []
-    for k, name in enumerate(kinds[0].names):
-        same = [_same(kinds[0], k, other) for other in kinds]
-        if None in same:
-            continue
-        pairs = [(c, i) for c, i in zip(kinds, same, strict=True) if i is not None]
+    unmatched = []
+    for k, name in enumerate(lowest.kinds.names):
+        why = [
+            f"{name} A at {t:g} K: {match[k]}"
+            for t, match in zip(temperatures, same, strict=True)
+            if isinstance(match[k], str)
+        ]
+        pairs = [(c, i) for c, m in zip(kinds, same, strict=True) if isinstance(i := m[k], int)]
         rates = [float(c.rate_per_ps[i]) for c, i in pairs]
         errors = [float(c.rate_error_per_ps[i]) for c, i in pairs]
-        if all(r > 0 and 0 < e < np.inf for r, e in zip(rates, errors, strict=True)):
+        if not why and not all(
+            r > 0 and 0 < e < np.inf for r, e in zip(rates, errors, strict=True)
+        ):
+            why = [f"{name} A: a rate without an error"]
+        unmatched += why
+        if not why:
             fits.append(arrhenius(temperatures, rates, errors))
             names.append(name)
-            lengths.append(float(kinds[0].length[k]))
+            lengths.append(float(lowest.kinds.length[k]))
             known.append((rates, errors))
+    for (t, found), match in zip(ordered[1:], same[1:], strict=True):
+        unmatched += [
+            f"{name} A: seen at {t:g} K, with no match at {temperatures[0]:g} K"
+            for k, name in enumerate(found.kinds.names)
+            if k not in match
+        ]
     if not fits:
         raise DataError("no kind of jump was seen, with an error, at all temperatures")
     return Activation(
@@ -64,17 +76,8 @@ def activation(results: Sequence[tuple[float, SitesResult]]) -> Activation:
         np.array([rates for rates, _ in known]),
         np.array([errors for _, errors in known]),
         _residence(temperatures, [found.sites for _, found in ordered]),
+        unmatched or None,
     )
-
-
-def _same(kinds: JumpKinds, k: int, other: JumpKinds) -> int | None:
-    """Return the number of a kind at another temperature, by its ends and the nearest length."""
-    ends = (other.begin == kinds.begin[k]) & (other.end == kinds.end[k])
-    apart = np.where(ends, np.abs(other.length - kinds.length[k]), np.inf)
-    best = int(np.argmin(apart)) if len(apart) else 0
-    if not len(apart) or apart[best] > _LENGTHS * kinds.length[k]:
-        return None
-    return best
 
 
 def _residence(temperatures: Sequence[float], tables: Sequence[SiteTable]) -> ResidenceTimes | None:

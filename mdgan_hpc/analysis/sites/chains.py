@@ -11,6 +11,8 @@ from mdgan_hpc.analysis.sites.visits import Visits
 LONGEST = 8
 #: Arrivals looked at before a departure, and after it.
 _NEAR = 2
+#: Jumps whose neighbours are looked for at once.
+_AT_ONCE = 2**18
 
 
 @dataclass(frozen=True)
@@ -122,12 +124,17 @@ class Moves:
         """Return the jumps that end the visits `jump` [n] of ions in the cells [N]."""
         place = box.sites(sites, visits.label)
         place = place + (place.max(initial=0) + 1) * cell[visits.particle]
+        vector = np.empty((len(jump), 3))
+        for start in range(0, len(jump), _AT_ONCE):
+            some = slice(start, start + _AT_ONCE)
+            before, after = visits.label[jump[some]], visits.label[jump[some] + 1]
+            vector[some] = sites.places(after) - sites.places(before)
         return cls(
             visits.particle[jump],
             visits.record[jump + 1],
             place[jump],
             place[jump + 1],
-            sites.places(visits.label[jump + 1]) - sites.places(visits.label[jump]),
+            vector,
             visits.n_records,
         )
 
@@ -137,8 +144,8 @@ class Moves:
         The jumps of each ion are moved by a time of its own, and those that leave the end come in
         at the begin: what it does itself, how often and where to, stays.
         """
-        numbers, index = np.unique(self.ion, return_inverse=True)
-        shift = rng.integers(0, self.n_records, len(numbers))
+        index = np.append(0, np.cumsum(np.diff(self.ion) != 0))[: len(self.ion)]
+        shift = rng.integers(0, self.n_records, int(index.max(initial=-1)) + 1)
         return replace(self, record=(self.record + shift[index]) % self.n_records)
 
     def chains(self, window: int) -> Chained:
@@ -146,22 +153,35 @@ class Moves:
         from scipy.sparse import coo_array
         from scipy.sparse.csgraph import connected_components
 
+        one, other = self._links(window)
+        n = len(self.ion)
+        links = coo_array((np.ones(len(one), bool), (one, other)), shape=(n, n))
+        n_chains, chain = connected_components(links, directed=False)
+        square = np.zeros(n_chains)
+        for k in range(3):
+            square += np.bincount(chain, self.vector[:, k], n_chains) ** 2
+        return Chained(chain, np.bincount(chain, minlength=n_chains), square)
+
+    def _links(self, window: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return which jumps are linked to which others."""
         # In order of place and time, those that reached a place near a time follow each other.
         span = self.n_records + 2 * window + 1
         arrival = self.reached * span + self.record
-        order = np.argsort(arrival)
-        departure = self.left * span + self.record
+        order = np.argsort(arrival).astype(np.int32)
         ordered = arrival[order]
-        # Of all who reach the place, the nearest in time: one of two is the ion itself, at most.
-        at = np.searchsorted(ordered, departure)[:, None] + np.arange(-_NEAR, _NEAR)
-        at = np.clip(at, 0, max(len(order) - 1, 0))
-        near = np.abs(ordered[at] - departure[:, None]) <= window
-        one, column = np.nonzero(near)
-        other = order[at[one, column]]
-        apart = self.ion[one] != self.ion[other]
-        one, other = one[apart], other[apart]
-        n = len(self.ion)
-        links = coo_array((np.ones(len(one)), (one, other)), shape=(n, n))
-        n_chains, chain = connected_components(links, directed=False)
-        total = np.stack([np.bincount(chain, self.vector[:, k], n_chains) for k in range(3)], 1)
-        return Chained(chain, np.bincount(chain, minlength=n_chains), (total**2).sum(1))
+        pairs = []
+        for start in range(0, len(order), _AT_ONCE):
+            some = slice(start, start + _AT_ONCE)
+            departure = self.left[some] * span + self.record[some]
+            # Of all who reach the place, the nearest in time: one of two is the ion itself.
+            at = np.searchsorted(ordered, departure)[:, None] + np.arange(-_NEAR, _NEAR)
+            at = np.clip(at, 0, len(order) - 1)
+            near = np.abs(ordered[at] - departure[:, None]) <= window
+            one, column = np.nonzero(near)
+            other = order[at[one, column]]
+            one = (one + start).astype(np.int32)
+            apart = self.ion[one] != self.ion[other]
+            pairs.append((one[apart], other[apart]))
+        none = [(np.zeros(0, np.int32),) * 2]
+        one, other = (np.concatenate([pair[k] for pair in pairs or none]) for k in (0, 1))
+        return one, other

@@ -29,6 +29,8 @@ from mdgan_hpc.analysis.sites.results import (
 )
 from mdgan_hpc.units import BOLTZMANN_EV_PER_K
 
+#: The error of fewer jumps than this is that of counting, at least.
+FEW = 10
 #: The growth of the squared displacement is taken over stretches of so many jumps at least ...
 _FIRST_LAG = 4
 #: ... of which there are so many that do not overlap.
@@ -62,6 +64,20 @@ def jackknife(
             return value, np.full(np.shape(value), np.nan)
         spread = without - without.mean(0)
         return value, np.asarray(np.sqrt((n - 1) / n * (spread**2).sum(0)))
+
+
+def most_events(count: np.ndarray | float) -> np.ndarray:
+    """Return the upper limit at 95 % of the mean of a Poisson process of which `count` were seen.
+
+    3.0 where there was none.
+
+    References
+    ----------
+    F. Garwood, Biometrika 28, 437 (1936).
+    """
+    from scipy.special import gammaincinv
+
+    return np.asarray(gammaincinv(np.asarray(count) + 1.0, 0.95))
 
 
 def _ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -159,6 +175,11 @@ def jump_kinds(
         1, np.round(np.bincount(kind, minlength=n_kinds) / np.maximum(equivalent.sum(1), 1))
     )
     rate = jackknife(_ratio, counts[..., COUNT], time)
+    seen, whole = counts[..., COUNT].sum(0), time.sum(0)
+    # All of a few jumps may be in one block: then blocks tell too small an error, or none.
+    few = seen < FEW
+    counted = np.sqrt(seen) / whole
+    rate_error = np.where(few, np.fmax(rate[1], counted), rate[1])
     back = jackknife(_ratio, counts[..., BACK], counts[..., FOLLOWED])
     more = {}
     if together:
@@ -177,7 +198,8 @@ def jump_kinds(
         count=number[rank],
         ways=ways,
         rate_per_ps=rate[0],
-        rate_error_per_ps=rate[1],
+        rate_error_per_ps=rate_error,
+        rate_upper_per_ps=most_events(seen) / whole,
         back=back[0],
         back_error=back[1],
         **more,
@@ -270,7 +292,10 @@ def of_all(sums: JumpSums, interval_ps: float) -> dict[str, Any]:
     n = counts[:, COUNT].sum()
     return {
         "jump_rate_per_ps": float(rate[0]),
-        "jump_rate_error_per_ps": float(rate[1]),
+        "jump_rate_error_per_ps": float(
+            np.fmax(rate[1], np.sqrt(n) / time.sum()) if n < FEW else rate[1]
+        ),
+        "jump_rate_upper_per_ps": float(most_events(n) / time.sum()),
         "back": float(back[0]),
         "back_error": float(back[1]),
         "jump_diffusion": float(diffusion[0]),

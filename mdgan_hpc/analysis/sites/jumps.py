@@ -20,6 +20,8 @@ COLUMNS = 5
 COUNT, FOLLOWED, BACK, CHAINED, CHANCE = range(COLUMNS)
 #: Times that the jumps of all ions are shifted, to find how many are chained by chance.
 _SHIFTS = 16
+#: Visits that are added at once, or those of one ion where it has more.
+_AT_ONCE = 2**19
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,9 @@ class Blocks:
     def of(self, cell: np.ndarray, record: np.ndarray | int, n_records: int) -> np.ndarray:
         """Return the blocks of records of cells, which are numbered through all runs."""
         group = cell * min(self.n_cells, MOST_BLOCKS) // self.n_cells
-        return np.asarray(group * self.in_time + record * self.in_time // n_records)
+        return np.asarray(
+            group * self.in_time + np.asarray(record, np.int64) * self.in_time // n_records
+        )
 
 
 @dataclass(frozen=True)
@@ -134,15 +138,26 @@ class JumpSums:
             Where the ions saw each other and all those of each cell are here: chains are looked
             for.
         """
-        n_records, n_sites = visits.n_records, self.sites.count
+        n_records = visits.n_records
         every = self.blocks.of(cell[:, None], np.arange(self.blocks.in_time), self.blocks.in_time)
         edges = -(-np.arange(self.blocks.in_time + 1) * n_records // self.blocks.in_time)
         np.add.at(self.ions, every, np.diff(edges)[None])
         if not len(visits.label):
             return
-        # A visit and the jump that ends it belong to the block in which the visit begins.
+        chained = None
+        if box is not None and self.window is not None:
+            chained = self._chained(visits, cell, box)
+        for piece in visits.pieces(_AT_ONCE):
+            self._add(visits.part(piece), cell, None if chained is None else chained[piece])
+
+    def _group(self, visits: Visits, cell: np.ndarray) -> np.ndarray:
+        """Return the block of each visit and of the jump that ends it: that in which it begins."""
         begin = np.where(visits.first, 0, visits.record)
-        group = self.blocks.of(cell[visits.particle], begin, n_records)
+        return self.blocks.of(cell[visits.particle], begin, visits.n_records)
+
+    def _add(self, visits: Visits, cell: np.ndarray, chained: np.ndarray | None) -> None:
+        """Add the visits of some ions, with the last columns [V, 2] of the jumps that end them."""
+        n_sites, group = self.sites.count, self._group(visits, cell)
         here, site = self.sites.parts(visits.label)
         np.add.at(self.time, (group, site), visits.length)
         jump = np.flatnonzero(visits.leaves)
@@ -162,23 +177,30 @@ class JumpSums:
         rows[:, FOLLOWED] = follower
         there = visits.label[np.minimum(jump + 2, len(visits.label) - 1)]
         rows[:, BACK] = follower & (there == visits.label[jump])
+        if chained is not None:
+            rows[:, [CHAINED, CHANCE]] = chained[jump]
         self._add_walk(visits, group)
-        if box is not None and self.window is not None:
-            moves = Moves.of_visits(visits, jump, cell, self.sites, box)
-            rows[:, CHAINED], rows[:, CHANCE] = self._chained(moves, group[jump], int(cell[0]))
         self._add_table(code + group[jump], rows)
 
-    def _chained(self, moves: Moves, group: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """Add chains; return which jumps [n] are in one, and how often each would be by chance."""
+    def _chained(self, visits: Visits, cell: np.ndarray, box: Cell) -> np.ndarray:
+        """Add chains; return whether the jump that ends each visit is in one, and how often it
+        would be by chance, [V, 2]."""
         assert self.window is not None
+        jump = np.flatnonzero(visits.leaves)
+        group = self._group(visits, cell)[jump]
+        moves = Moves.of_visits(visits, jump, cell, self.sites, box)
         seen = moves.chains(self.window)
         self.chains.add(seen, group)
-        rng, chance = np.random.default_rng(seed), np.zeros(len(group))
+        # Sixteenths are whole in single precision.
+        columns = np.zeros((len(visits.label), 2), np.float32)
+        columns[jump, 0] = seen.together
+        rng, chance = np.random.default_rng(int(cell[0])), np.zeros(len(group), np.float32)
         for _ in range(_SHIFTS):
             shifted = moves.shifted(rng).chains(self.window)
             self.by_chance.add(shifted, group, 1 / _SHIFTS)
-            chance += shifted.together / _SHIFTS
-        return seen.together, chance
+            chance += shifted.together / np.float32(_SHIFTS)
+        columns[jump, 1] = chance
+        return columns
 
     def _add_walk(self, visits: Visits, group: np.ndarray) -> None:
         place = self.sites.places(visits.label)

@@ -33,6 +33,8 @@ from mdgan_hpc.verdict import worst_of
 
 #: Positions of which sites are found, each moved by all operations of the lattice.
 _TO_FIND = 4 * 10**6
+#: Positions that are read at once, and those of them that are moved into one frame.
+_READ_BYTES, _AT_ONCE = 128 * 2**20, 2**20
 #: Positions of which vibrations are measured.
 _TO_SWING = 4 * 10**6
 
@@ -283,7 +285,7 @@ def _visits(
     n = part.stop - part.start
     finder = VisitFinder(sums.sites, n)
     n_blocks = sums.blocks.in_time
-    step = max(1, READ_BYTES // (12 * n))
+    step, rows = max(1, _READ_BYTES // (12 * n)), max(1, _AT_ONCE // n)
     for block in range(n_blocks):
         begin, end = (-(-k * t.n_records // n_blocks) for k in (block, block + 1))
         for start in range(begin, end, step):
@@ -292,8 +294,9 @@ def _visits(
             x = t.positions(slice(start, stop), part, out=buffer)
             if not np.isfinite(x).all():
                 raise DataError("holds positions that are no numbers", where=t.path)
-            x = alignment.apply(run, x).astype(x.dtype, copy=False)
-            sums.add_cores(finder.add(x), cell, start, t.n_records)
+            for first in range(0, len(x), rows):
+                moved = alignment.apply(run, x[first : first + rows]).astype(x.dtype, copy=False)
+                sums.add_cores(finder.add(moved), cell, start + first, t.n_records)
     return finder.result()
 
 

@@ -99,7 +99,10 @@ class JumpKinds(_WithNumbers):
     ways : array, [K]
         Jumps of the kind that lead out of one site.
     rate_per_ps, rate_error_per_ps : array, [K]
-        Of an ion at a site, over all ways.
+        Of an ion at a site, over all ways. Of fewer than ten jumps the error is that of counting
+        at least.
+    rate_upper_per_ps : array, [K], optional
+        Upper limit at 95 %, of jumps that know nothing of each other.
     back, back_error : array, [K]
         Probability that the next jump leads back.
     chained, chained_error : array, [K], optional
@@ -119,6 +122,7 @@ class JumpKinds(_WithNumbers):
     rate_error_per_ps: np.ndarray
     back: np.ndarray
     back_error: np.ndarray
+    rate_upper_per_ps: np.ndarray | None = None
     chained: np.ndarray | None = None
     chained_error: np.ndarray | None = None
     chance: np.ndarray | None = None
@@ -302,6 +306,8 @@ class Activation(Result):
     rate_per_ps, rate_error_per_ps : array, [K, n]
     residence : ResidenceTimes, optional
         Of the kinds of sites whose visits end at all temperatures.
+    unmatched : list of str, optional
+        Kinds of jumps that are left out, and why.
     """
 
     name: list[str]
@@ -315,6 +321,7 @@ class Activation(Result):
     rate_per_ps: np.ndarray
     rate_error_per_ps: np.ndarray
     residence: ResidenceTimes | None = None
+    unmatched: list[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -344,6 +351,8 @@ class SitesResult(Result):
     graph : JumpGraph
     jump_rate_per_ps, jump_rate_error_per_ps : float
         Of an ion.
+    jump_rate_upper_per_ps : float, optional
+        Upper limit at 95 %, of jumps that know nothing of each other.
     back, back_error : float
         Probability that a jump is followed by one that leads back.
     jump_length : float
@@ -382,6 +391,7 @@ class SitesResult(Result):
     jump_length: float
     jump_diffusion: float
     jump_diffusion_error: float
+    jump_rate_upper_per_ps: float | None = None
     correlation: CorrelationFactor | None = None
     vibration: Vibration | None = None
     chains: Chains | None = None

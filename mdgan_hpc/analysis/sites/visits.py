@@ -11,6 +11,7 @@ C. Schütte, F. Noé, J. Lu, M. Sarich and E. Vanden-Eijnden, J. Chem. Phys. 134
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -57,6 +58,17 @@ class Visits:
         end = np.where(self.leaves, np.append(self.record[1:], 0), self.n_records)
         return np.asarray(end - begin)
 
+    def pieces(self, most: int) -> list[slice]:
+        """Return stretches of about so many visits, each of all visits of its ions."""
+        starts, count = np.flatnonzero(self.first), len(self.label)
+        edges = np.append(starts, count)
+        cuts = np.unique(edges[np.searchsorted(edges, np.arange(0, count, most))])
+        return [slice(a, b) for a, b in pairwise([*cuts.tolist(), count]) if a < b]
+
+    def part(self, piece: slice) -> "Visits":
+        """Return some of the visits."""
+        return Visits(self.particle[piece], self.record[piece], self.label[piece], self.n_records)
+
 
 class VisitFinder:
     """Finds the visits of N ions while their positions are read.
@@ -95,7 +107,9 @@ class VisitFinder:
         before = np.append(-1, label[:-1])[: len(label)]
         before[starts] = self._last[particle[starts]]
         new = np.flatnonzero(label != before)
-        self._pieces.append((particle[new], record[new] + self.n_records, label[new]))
+        # Half as wide as labels: all visits of a large cell are held at once.
+        when = (record[new] + self.n_records).astype(np.int32)
+        self._pieces.append((particle[new].astype(np.int32), when, label[new]))
         ends = np.append(starts[1:], len(particle))[: len(starts)] - 1
         self._last[particle[ends]] = label[ends]
         self.n_records += t

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from mdgan_hpc.analysis.sites.matching import same_kinds
 from mdgan_hpc.analysis.sites.network import names
 from mdgan_hpc.analysis.sites.results import SitesResult
 from mdgan_hpc.plotting import GENERATED, MD
 from mdgan_hpc.report.figures.panels import Drawn, draw
 from mdgan_hpc.report.numbers import measured
-from mdgan_hpc.report.sites import matching
 
 #: A result and its style.
 Side = tuple[SitesResult, dict[str, Any]]
@@ -198,9 +198,10 @@ def jump_rates(sides: Sequence[Side], folder: Path) -> Drawn:
     def plot(fig: Any, axes: Sequence[Any]) -> None:
         for number, (found, style) in enumerate(sides):
             rows, index = [], []
+            same = same_kinds(first, found)
             for k in range(shown):
-                other = k if found is first else matching(first, found, k)
-                if other is not None:
+                other = k if found is first else same[k]
+                if isinstance(other, int):
                     rows.append(k + 0.25 * (number - (len(sides) - 1) / 2))
                     index.append(other)
             for ax, value, error in (
