@@ -9,6 +9,7 @@ import pytest
 
 import mdgan_hpc
 from mdgan_hpc.analysis.sites.activation import activation
+from mdgan_hpc.analysis.sites.estimate import _proportion, jackknife
 from mdgan_hpc.analysis.sites.matching import same_kinds
 from mdgan_hpc.analysis.sites.results import Activation, JumpGraph, JumpKinds, SitesResult
 from mdgan_hpc.errors import DataError
@@ -180,3 +181,15 @@ def test_few_jumps_have_an_upper_limit(tmp_path, rng):
     assert "below 0.047 at 95 %" in "\n".join(lines(one))
     tables = str(side_by_side(one, none, "a crystal"))
     assert "below 0.03 at 95 %" in tables
+
+
+def test_none_of_a_few_is_not_none_for_certain():
+    part, whole = np.zeros((4, 2)), np.array([[3.0, 0.0], [2, 0], [3, 0], [2, 0]])
+    share, error = _proportion(part, whole)
+    assert share[0] == 0
+    assert error[0] == pytest.approx(np.sqrt((2 / 14) * (12 / 14) / 14))
+    assert np.isnan(share[1])
+    assert np.isnan(error[1])
+    part[0, 0] = 2  # blocks that differ tell an error of their own
+    own = jackknife(lambda a, b: a / b, part, whole)[1][0]
+    assert _proportion(part, whole)[1][0] == own > 0

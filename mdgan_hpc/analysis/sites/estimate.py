@@ -84,6 +84,19 @@ def _ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.asarray(a / b)
 
 
+def _proportion(part: np.ndarray, whole: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the share of `part` in `whole`, [G, ...] each, and its standard error.
+
+    Where all blocks have the same share, as none or all of a few, they tell no error: then it is
+    that of as many independent ones (A. Agresti, B. A. Coull, Am. Stat. 52, 119 (1998)).
+    """
+    share, error = jackknife(_ratio, part, whole)
+    n = whole.sum(0)
+    some = (part.sum(0) + 2) / (n + 4)
+    alike = ~(error > 0) & (n > 0)
+    return share, np.where(alike, np.sqrt(some * (1 - some) / (n + 4)), error)
+
+
 def site_table(
     sums: JumpSums,
     symmetry: SiteSymmetry,
@@ -180,11 +193,11 @@ def jump_kinds(
     few = seen < FEW
     counted = np.sqrt(seen) / whole
     rate_error = np.where(few, np.fmax(rate[1], counted), rate[1])
-    back = jackknife(_ratio, counts[..., BACK], counts[..., FOLLOWED])
+    back = _proportion(counts[..., BACK], counts[..., FOLLOWED])
     more = {}
     if together:
         for name, column in (("chained", CHAINED), ("chance", CHANCE)):
-            share = jackknife(_ratio, counts[..., column], counts[..., COUNT])
+            share = _proportion(counts[..., column], counts[..., COUNT])
             more[name], more[f"{name}_error"] = share
     if temperature_k is not None and swings is not None:
         kt, tries = BOLTZMANN_EV_PER_K * temperature_k, swings.attempt_frequency_per_ps
@@ -268,7 +281,7 @@ def chains_of(sums: JumpSums, window_ps: float) -> Chains:
         ("share", CHAINED, sums.chains),
         ("chance", CHANCE, sums.by_chance),
     ):
-        of_jumps = jackknife(_ratio, counts[:, column], counts[:, COUNT])
+        of_jumps = _proportion(counts[:, column], counts[:, COUNT])
         of_charge = jackknife(lambda s: s[:, 1:].sum(1) / s.sum(1), chains.square)
         for kind, (value, error) in (("jump", of_jumps), ("charge", of_charge)):
             shares[f"{kind}_{name}"] = float(value)
@@ -287,7 +300,7 @@ def of_all(sums: JumpSums, interval_ps: float) -> dict[str, Any]:
     counts = sums.table().counts.sum(1)  # [G, 4]
     squared, time = sums.walk[:, 0, 1], sums.ions * interval_ps
     rate = jackknife(lambda c, t: c[:, COUNT] / t, counts, time)
-    back = jackknife(lambda c: c[:, BACK] / c[:, FOLLOWED], counts)
+    back = _proportion(counts[:, BACK], counts[:, FOLLOWED])
     diffusion = jackknife(lambda s, t: s / (6 * t), squared, time)
     n = counts[:, COUNT].sum()
     return {
