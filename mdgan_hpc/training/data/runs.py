@@ -64,7 +64,7 @@ def read_run(trajectory: Trajectory) -> Run:
     Raises
     ------
     DataError
-        If a position is no number, or the file tells an impossible number of ions a cell.
+        If a position is no number, or the file states an impossible number of ions a cell.
     """
     path = trajectory.path
     if trajectory.generated:
