@@ -36,7 +36,7 @@ def activation(results: Sequence[tuple[float, SitesResult]]) -> Activation:
     same = [same_kinds(lowest, found) for _, found in ordered]
     names, lengths, fits = [], [], []
     known: list[tuple[list[float], list[float]]] = []
-    unmatched = []
+    unmatched: list[str] = []
     for k, name in enumerate(lowest.kinds.names):
         why = [
             f"{name} A at {t:g} K: {match[k]}"
