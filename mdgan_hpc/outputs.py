@@ -34,6 +34,8 @@ _LONGEST = 160
 _HOST = re.sub(r"[^A-Za-z0-9]", "_", os.uname().nodename.partition(".")[0])[:32]
 _PARTIAL = re.compile(r"\.(?P<name>.+)\.(?P<host>\w*)-[0-9a-f]{8}\.partial")
 _LOCK = re.compile(r"\.(?P<name>.+)\.lock")
+#: Parts of generated trajectories, in the folders that `trajectory.blocks.plan` names.
+_PART = re.compile(r".+\.(shards|parts)/part-\d+\.h5")
 _ROOM = "make room, or choose another place"
 
 
@@ -55,7 +57,7 @@ def check_output(path: str | Path, *, force: bool, inputs: Iterable[str | Path] 
     OutputExistsError
         If something is at `path` and `force` is false.
     UsageError
-        If `path` is one of the inputs, a folder or a device.
+        If `path` is one of the inputs, a part of a trajectory, a folder or a device.
     DataError
         If the folder cannot be written to.
     """
@@ -66,6 +68,8 @@ def check_output(path: str | Path, *, force: bool, inputs: Iterable[str | Path] 
             "exists already", where=path, remedy="choose another path or use --force"
         )
     refuse_input(path, inputs)
+    if there is not None and _PART.fullmatch(os.path.realpath(path)):
+        raise UsageError("is a part of a trajectory", where=path, remedy="choose another path")
     if os.path.isdir(path):
         raise UsageError("is a folder", where=path, remedy="name a file")
     if there is not None and not (stat.S_ISREG(there.st_mode) or stat.S_ISLNK(there.st_mode)):

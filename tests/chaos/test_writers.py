@@ -125,6 +125,20 @@ def test_an_output_is_never_an_input(name, tmp_path):
     assert before == {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
 
 
+def test_a_part_of_a_trajectory_is_no_output(all_stages, tmp_path):
+    small = ("--particles", 8, "--records", 100, "--workers", 1, "--force")
+    assert run("generate", all_stages.model, "-o", "g.h5", *small, folder=tmp_path)[0] == 0
+    before, part = stages.positions(tmp_path / "g.h5"), "g.shards/part-00000.h5"
+    for command in (
+        ("generate", all_stages.model, "-o", part, *small),
+        ("convert", stages.SIESTA, "-o", part, "--select", "Li", "--force"),
+    ):
+        status, errors = run(*command, folder=tmp_path)
+        assert status == 2, errors
+        assert "is a part of a trajectory" in errors
+        assert stages.positions(tmp_path / "g.h5") == before
+
+
 def test_nothing_is_removed_before_its_successor_stands(all_stages, tmp_path):
     small = (all_stages.model, "-o", "g.h5", "--particles", 8, "--workers", 1, "--force")
     assert run("generate", *small, "--records", 100, folder=tmp_path)[0] == 0
