@@ -196,6 +196,7 @@ def jump_rates(sides: Sequence[Side], folder: Path) -> Drawn:
     shown = min(len(first.kinds.begin), _SHOWN)
 
     def plot(fig: Any, axes: Sequence[Any]) -> None:
+        drawn: list[float] = []
         for number, (found, style) in enumerate(sides):
             rows, index = [], []
             same = same_kinds(first, found)
@@ -204,6 +205,7 @@ def jump_rates(sides: Sequence[Side], folder: Path) -> Drawn:
                 if isinstance(other, int):
                     rows.append(k + 0.25 * (number - (len(sides) - 1) / 2))
                     index.append(other)
+            drawn += found.kinds.rate_per_ps[index].tolist()
             for ax, value, error in (
                 (axes[0], found.kinds.rate_per_ps, found.kinds.rate_error_per_ps),
                 (axes[1], found.kinds.back, found.kinds.back_error),
@@ -222,7 +224,7 @@ def jump_rates(sides: Sequence[Side], folder: Path) -> Drawn:
             ax.set_yticks(range(shown), [f"{name} Å" for name in first.kinds.names[:shown]])
             ax.set_ylim(shown - 0.5, -0.5)
         axes[0].set_xlabel("rate (1/ps)")
-        _set_scale(axes[0], np.concatenate([found.kinds.rate_per_ps for found, _ in sides]))
+        _set_scale(axes[0], np.array(drawn))
         axes[1].set_xlabel("back-jump probability")
         axes[1].set_xlim(0, 1)
         if len(sides) > 1:
