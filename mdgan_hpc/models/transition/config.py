@@ -68,6 +68,11 @@ class TransitionConfig:
     log_width_least: float = key(-6.0, "least logarithm of the width of a Gaussian")
     log_width_most: float = key(0.0, "largest, for a residual that is Gaussian")
     activity_floor: float = key(0.1, "added to the mean square displacement before its logarithm")
+    temperature_slope: float = key(
+        0.1,
+        "how fast the slopes of the mixtures with the temperature grow, to other weights: slow "
+        "ones take what the data ask for and little of the noise of the training",
+    )
     far: float = key(4.0, "standard deviations | where Gaussians for rare long moves begin")
     far_width: float = key(0.2, "of that distance | width of such a Gaussian at the start")
     calibration_ions: int = key(1024, "ions | in the free runs of the noise calibration")
@@ -100,7 +105,7 @@ class TransitionConfig:
             *("neighbour_width", "neighbour_cutoff", "framework_cutoff", "ema_share"),
             "vector_bound",
             *("direction_bound", "activity_floor", "far", "far_width", "calibration_range"),
-            *("mean_bound", "calibration_slope", "kinetic_energy_bound"),
+            *("mean_bound", "calibration_slope", "kinetic_energy_bound", "temperature_slope"),
         ):
             value = getattr(self, name)
             require(value > 0, f"generator.{name}", value, "above 0")

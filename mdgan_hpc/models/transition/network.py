@@ -21,10 +21,6 @@ from mdgan_hpc.models.transition.mixture import Bounds
 from mdgan_hpc.models.transition.surroundings import Neighbours
 
 Weights = dict[str, Tensor]
-#: Of the slopes with the temperature, to the weights that stand for them. An optimiser moves all
-#: weights alike; slopes that grow slowly take what the data ask for and little of the noise of the
-#: training, which between two temperatures makes mixtures of what fits at neither.
-_SLOPE = 0.1
 
 
 class Network(nn.Module):
@@ -45,11 +41,14 @@ class Network(nn.Module):
     shells : int
         Of the neighbour descriptor; 0 where each ion is alone.
     bounds : Bounds
-    slopes : bool
-        Whether the mixtures have a slope with the temperature: what the network gives is then
+    slope : float
+        Unless 0, the mixtures have a slope with the temperature: what the network gives is then
         linear in 1/T (logarithms of rates and of widths) and in 1/sqrt(T) (lengths), with one
         memory at all temperatures. What it takes from the memory is so interpolated as physics
         does it; a network that has the temperature as one more input interpolates as it likes.
+        The slopes are so many times the weights that stand for them: an optimiser moves all
+        weights alike, and slopes that grow as fast as the rest take up the noise of the training,
+        which between two temperatures makes mixtures that fit at neither.
     """
 
     rotations: Tensor
@@ -73,10 +72,10 @@ class Network(nn.Module):
         records_per_step: int,
         shells: int,
         bounds: Bounds,
-        slopes: bool = False,
+        slope: float = 0.0,
     ) -> None:
         super().__init__()
-        self.bounds, self.records_per_step = bounds, records_per_step
+        self.bounds, self.records_per_step, self.slope = bounds, records_per_step, slope
         self.n_operations = n = len(group)
         self.channels = max(1, round(hidden / n))
         self.hidden = n * self.channels
@@ -94,7 +93,7 @@ class Network(nn.Module):
         self.register_buffer("quotient", torch.from_numpy(quotients(group)))
         self.register_buffer("action", torch.as_tensor(action, dtype=torch.float32))
         self._make_weights()
-        if slopes:
+        if slope:
             self._make_slopes()
 
     def _make_weights(self) -> None:
@@ -164,8 +163,8 @@ class Network(nn.Module):
         names = "scalars", "vectors", "scalars_bias", "vectors_bias"
         own = [getattr(self, name) for name in names]
         weights["out"], weights["out_bias"] = self._out(*own, log_width=self.log_noise)
-        if hasattr(self, "scalars_slope"):
-            own = [_SLOPE * getattr(self, f"{name}_slope") for name in names]
+        if self.slope:
+            own = [self.slope * getattr(self, f"{name}_slope") for name in names]
             weights["out_slope"], weights["out_bias_slope"] = self._out(*own)
         return weights
 
@@ -251,7 +250,7 @@ def network_of(
         Primitive cell; without it there are no waves.
     records_per_step : int
     slopes : bool
-        See `Network`.
+        Whether the mixtures have slopes with the temperature (`Network`).
     """
     group, translations = np.array(symmetry[0]), np.array(symmetry[1])
     action = np.zeros((len(group), 0, 0))
@@ -270,7 +269,7 @@ def network_of(
         records_per_step=records_per_step,
         shells=0 if row is None else len(row.descriptor().radii),
         bounds=Bounds.of(config),
-        slopes=slopes,
+        slope=config.temperature_slope if slopes else 0.0,
     )
 
 
