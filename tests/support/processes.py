@@ -4,13 +4,14 @@ import numpy as np
 
 
 def langevin_in_cosine(
-    n_records, n_particles, rng, *, d0=2.0, barrier=2.0, edge=3.0, interval=0.05, substeps=10
+    n_records, n_particles, rng, *, d0=2.0, barrier=2.0, edge=3.0, interval=0.05, substeps=40
 ):
     """Positions [T, N, 3], Angstrom, of overdamped motion in sum_i `barrier` cos(2 pi x_i / edge).
 
     `d0` in Angstrom^2/ps, `barrier` in kT; the minima lie at the centres of the cells. Integrated
     by the scheme of B. Leimkuhler and C. Matthews (Appl. Math. Res. Express 2013, 34), whose
-    stationary density is right to second order in the time step.
+    stationary density is right to second order in the time step, D only to first: with ten
+    substeps in place of forty it is 3 % too low.
     """
     k, dt = 2 * np.pi / edge, interval / substeps
     x = rng.integers(0, 4, (n_particles, 3)) * edge + edge / 2

@@ -15,7 +15,7 @@ def test_langevin_has_the_boltzmann_density_and_the_diffusion_of_lifson_and_jack
     expected = (np.cos(angles) * weight).sum() / weight.sum()
     assert np.cos(2 * np.pi * path / edge).mean() == pytest.approx(expected, abs=0.003)
     slope = (moments(path, 200)[0] - moments(path, 50)[0]) / (150 * interval)
-    assert slope / 6 == pytest.approx(lifson_jackson(d0, barrier), rel=0.03)
+    assert slope / 6 == pytest.approx(lifson_jackson(d0, barrier), rel=0.02)
 
 
 def test_fractional_brownian_has_the_covariance_of_its_definition():
