@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from mdgan_hpc.crystal import Symmetry
 from mdgan_hpc.errors import UsageError
-from mdgan_hpc.models.condition import Kinds, Temperatures
+from mdgan_hpc.models.condition import IonSpecies, Temperatures
 from mdgan_hpc.models.media import Medium, Surroundings
 from mdgan_hpc.models.neighbours import NeighbourView
 from mdgan_hpc.models.supercell import Supercell
@@ -56,7 +56,7 @@ class Window:
         Of each window, where the generator is told it; float32.
     medium : Tensor, [B], or None
         Number of the medium, where ions see it.
-    kind : Tensor, [B, k], or None
+    species : Tensor, [B, k], or None
         Which species each particle is, where there are several.
     """
 
@@ -64,7 +64,7 @@ class Window:
     neighbours: Described | None = None
     temperature_k: Tensor | None = None
     medium: Tensor | None = None
-    kind: Tensor | None = None
+    species: Tensor | None = None
 
 
 #: Draws windows of whole cells of the data, not moved: (number of the draw, windows, records); the
@@ -121,7 +121,7 @@ class DataSummary:
         Then the medium of each of `runs`.
     species : tuple of int
         Atomic numbers, ascending, where there are several.
-    kinds, run_kinds : list of array, [N]
+    which_species, run_species : list of array, [N]
         Then which of them the particles of each array of displacements, and of `runs`, are.
     """
 
@@ -137,8 +137,8 @@ class DataSummary:
     media: list[Medium] = field(default_factory=list)
     run_medium: list[int] = field(default_factory=list)
     species: tuple[int, ...] = ()
-    kinds: list[np.ndarray] = field(default_factory=list)
-    run_kinds: list[np.ndarray] = field(default_factory=list)
+    which_species: list[np.ndarray] = field(default_factory=list)
+    run_species: list[np.ndarray] = field(default_factory=list)
 
 
 class DataSettings(Protocol):
@@ -192,7 +192,7 @@ class Generator(nn.Module, ABC):
         Of free runs then (`set_temperature`).
     in_solid : bool
         Whether the other atoms of the training runs are known to stand still.
-    kinds : Kinds or None
+    ion_species : IonSpecies or None
         The species that it was trained on, where they are several.
     """
 
@@ -213,7 +213,7 @@ class Generator(nn.Module, ABC):
     temperatures: Temperatures | None = None
     temperature_k: float | None = None
     in_solid: bool = False
-    kinds: Kinds | None = None
+    ion_species: IonSpecies | None = None
 
     # How it is made -------------------------------------------------------------------------
 

@@ -171,7 +171,7 @@ class Temperatures:
 
 
 @dataclass(frozen=True)
-class Kinds:
+class IonSpecies:
     """The species of ions that are generated together, two or more.
 
     Attributes
@@ -210,17 +210,17 @@ class Kinds:
         """Atomic numbers of the ions of a cell, [k]."""
         return np.array(self.species)[list(self.of_ion)]
 
-    def speed(self, kind: Tensor) -> Tensor:
+    def speed(self, which: Tensor) -> Tensor:
         """Return the displacements of species [...], in their root mean square."""
-        return torch.tensor(self.scales, device=kind.device)[kind.long()]
+        return torch.tensor(self.scales, device=which.device)[which.long()]
 
-    def between(self, kind: Tensor, values: Tensor) -> Tensor:
+    def between(self, which: Tensor, values: Tensor) -> Tensor:
         """Return the values [S, m] of species [...], [..., m]; compare `Temperatures.between`."""
-        return values[kind.long()]
+        return values[which.long()]
 
 
 #: What changes from sample to sample, given as a number for each: kelvin, or which species.
-Told = Temperatures | Kinds
+Told = Temperatures | IonSpecies
 
 
 def _piecewise(at: Tensor, levels: Tensor, values: Tensor) -> Tensor:

@@ -85,8 +85,8 @@ class Model:
 
     def species_of(self, n_particles: int) -> np.ndarray:
         """Return the atomic numbers of particles that are generated, [N]."""
-        kinds = self.generator.kinds
-        each = self.species if kinds is None else kinds.numbers
+        several = self.generator.ion_species
+        each = self.species if several is None else several.numbers
         return np.resize(each, n_particles).astype(np.int32)
 
     @property
@@ -234,7 +234,8 @@ def _form(model: Model) -> tuple[Any, ...]:
     """Return what models must share to generate into one file."""
     g = model.generator
     sizes = g.particles_per_sample, g.records_per_step, g.start_size, g.noise_size
-    species = model.species if g.kinds is None else (g.kinds.species, g.kinds.of_ion)
+    several = g.ion_species
+    species = model.species if several is None else (several.species, several.of_ion)
     return g.kind, species, model.record_interval_ps, g.ions_per_cell, *sizes
 
 
@@ -403,4 +404,15 @@ def _defined(
     if content["format"] == FORMAT_1:
         return cls.from_format_1(content["generator"]["arguments"], content["weights"])
     config: Any = from_mapping(cls.Config, content["configuration"])
-    return config, content["arguments"], content["weights"]
+    named = as_named_today(content["arguments"])
+    return config, named, content["weights"]
+
+
+def as_named_today(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return arguments of a generator under the names that they have here."""
+    named = dict(arguments)
+    if "kinds" in named:
+        named["ion_species"] = named.pop("kinds")
+    if isinstance(framework := named.get("framework"), dict) and "kinds" in framework:
+        named["framework"] = {"species": framework["kinds"], "scales": framework["scales"]}
+    return named

@@ -35,7 +35,7 @@ class Medium:
     position: np.ndarray
 
 
-class Kind(TypedDict):
+class SpeciesAtoms(TypedDict):
     """One species of the media, in model files: `places` [n][m][3] in the cell, and its shells."""
 
     species: int
@@ -51,12 +51,12 @@ class MediaDescriptor:
     ----------
     cell : array, [3, 3]
         Rows are the cell vectors, Angstrom.
-    kinds : list of Kind
+    species : list of SpeciesAtoms
         Of each species the fractional places of its atoms in each medium, and its shells.
     """
 
     cell: np.ndarray
-    kinds: list[Kind]
+    species: list[SpeciesAtoms]
 
     @classmethod
     def of_media(
@@ -83,27 +83,27 @@ class MediaDescriptor:
         """
         inverse = np.linalg.inv(cell)
         every = sorted({int(s) for medium in media for s in medium.species})
-        found = {s: [m.position[m.species == s] for m in media] for s in every}
-        contact = {s: _contact(found[s], runs, cell) for s in every}
+        atoms = {s: [m.position[m.species == s] for m in media] for s in every}
+        contact = {s: _contact(atoms[s], runs, cell) for s in every}
         end = cutoff * min(contact.values())
-        kinds: list[Kind] = []
+        found: list[SpeciesAtoms] = []
         for species in every:
             at = [r for r in (contact[species] * radius for radius in radii) if r < end]
             shells: Shells = {"radii": at, "widths": [width * r for r in at], "cutoff": end}
-            atoms = [(p @ inverse).tolist() for p in found[species]]
-            kinds.append({"species": species, "places": atoms, "shells": shells})
-        shown = [kind for kind in kinds if kind["shells"]["radii"]]
+            places = [(p @ inverse).tolist() for p in atoms[species]]
+            found.append({"species": species, "places": places, "shells": shells})
+        shown = [one for one in found if one["shells"]["radii"]]
         return cls(np.array(cell, float), shown)
 
     @property
     def n_shells(self) -> int:
         """Of all species together."""
-        return sum(len(kind["shells"]["radii"]) for kind in self.kinds)
+        return sum(len(one["shells"]["radii"]) for one in self.species)
 
     def on(self, device: torch.device, dtype: torch.dtype) -> "MediaOnDevice":
         """Return what describes places on a device and in a precision."""
         return MediaOnDevice(
-            [_Atoms.of(kind, self.cell, device, dtype) for kind in self.kinds],
+            [_Atoms.of(one, self.cell, device, dtype) for one in self.species],
             torch.tensor(self.cell, device=device, dtype=dtype),
         )
 
@@ -131,12 +131,14 @@ class _Atoms:
     shells: NeighbourDescriptor
 
     @classmethod
-    def of(cls, kind: Kind, cell: np.ndarray, device: torch.device, dtype: torch.dtype) -> Self:
-        most = max(map(len, kind["places"]))
-        places = torch.full((len(kind["places"]), 3, most), torch.nan, dtype=dtype)
-        for medium, atoms in enumerate(kind["places"]):
+    def of(
+        cls, found: SpeciesAtoms, cell: np.ndarray, device: torch.device, dtype: torch.dtype
+    ) -> Self:
+        most = max(map(len, found["places"]))
+        places = torch.full((len(found["places"]), 3, most), torch.nan, dtype=dtype)
+        for medium, atoms in enumerate(found["places"]):
             places[medium, :, : len(atoms)] = torch.tensor(atoms, dtype=dtype).reshape(-1, 3).T
-        shells = NeighbourDescriptor.of_cell(cell, **kind["shells"])
+        shells = NeighbourDescriptor.of_cell(cell, **found["shells"])
         return cls(places.to(device), shells.to(device, dtype))
 
 
@@ -150,9 +152,9 @@ class MediaOnDevice:
     def around(self, places: Tensor, medium: Tensor) -> Tensor:
         """Return what ions at fractional places [3, n] in media [n] see, [shells, 4, n]."""
         seen = []
-        for kind in self.atoms:
-            there = kind.places[medium].movedim(0, 1)  # [3, n, m]
-            seen.append(kind.shells.around(there - places[:, :, None]))
+        for one in self.atoms:
+            there = one.places[medium].movedim(0, 1)  # [3, n, m]
+            seen.append(one.shells.around(there - places[:, :, None]))
         return torch.cat(seen)
 
 

@@ -73,9 +73,9 @@ class Pairs:
         unit = self.unit.mT
         if self.of_ion is None:
             return (self.inside @ unit).permute(1, 2, 0)
-        kind = self.of_ion[(self.other % len(self.of_ion)).long()]
+        which = self.of_ion[(self.other % len(self.of_ion)).long()]
         each = [
-            self.inside @ (unit * (kind == number)[..., None])
+            self.inside @ (unit * (which == number)[..., None])
             for number in range(int(self.of_ion.max()) + 1)
         ]
         return torch.cat(each, 1).permute(1, 2, 0)
@@ -97,7 +97,7 @@ class NeighbourDescriptor:
         Distance where all shells end, Angstrom.
     images : Tensor, [s, 3]
         Lattice translations that bring a rounded difference within the cutoff.
-    kinds : tuple of int
+    species : tuple of int
         Which species the ions of a cell are, from 0 on; empty where they are not told apart.
     """
 
@@ -106,7 +106,7 @@ class NeighbourDescriptor:
     widths: tuple[float, ...]
     cutoff: float
     images: Tensor
-    kinds: tuple[int, ...] = ()
+    species: tuple[int, ...] = ()
 
     @classmethod
     def of_cell(
@@ -117,14 +117,14 @@ class NeighbourDescriptor:
         images = torch.from_numpy(images_within(box, cutoff))
         return cls(torch.from_numpy(box), tuple(radii), tuple(widths), cutoff, images)
 
-    def of_kinds(self, kinds: Sequence[int]) -> Self:
+    def of_species(self, species: Sequence[int]) -> Self:
         """Return the descriptor with ions told apart by their species."""
-        return replace(self, kinds=tuple(kinds))
+        return replace(self, species=tuple(species))
 
     @property
     def n_shells(self) -> int:
         """Shells of distance, times species."""
-        return len(self.radii) * (max(self.kinds, default=0) + 1)
+        return len(self.radii) * (max(self.species, default=0) + 1)
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Self:
         """Return the descriptor on a device and in a precision."""
@@ -207,7 +207,7 @@ class NeighbourDescriptor:
             every = (distance.new_tensor(row)[:, None, None] for row in (self.radii, narrow))
             inside = within(*every)
         unit = torch.cat([apart / distance, torch.ones_like(distance)[None]])
-        of_ion = torch.tensor(self.kinds, device=other.device) if self.kinds else None
+        of_ion = torch.tensor(self.species, device=other.device) if self.species else None
         return Pairs(inside.transpose(0, 1), unit.transpose(0, 1), other, of_ion)
 
     def tracked(self) -> TrackedNeighbours:

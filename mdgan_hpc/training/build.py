@@ -63,7 +63,7 @@ def build_trainer(
             summary,
             runs=kept.runs,
             neighbours=kept.neighbours,
-            run_kinds=kept.summary(skip, symmetry).run_kinds,
+            run_species=kept.summary(skip, symmetry).run_species,
         ),
         seen,
     )

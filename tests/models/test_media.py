@@ -43,7 +43,7 @@ def of(media: list[Medium], runs: list[np.ndarray], cell: np.ndarray) -> MediaDe
 def naive(found: MediaDescriptor, media: Medium, place: np.ndarray, cell: np.ndarray):
     """Sum over the atoms and all images near, shell by shell; [shells, 4]."""
     rows = []
-    for kind in found.kinds:
+    for kind in found.species:
         shells = kind["shells"]
         for radius, width in zip(shells["radii"], shells["widths"], strict=True):
             total = np.zeros(4)
@@ -64,7 +64,7 @@ def test_an_ion_sees_the_atoms_of_its_own_medium():
     media = [medium(1, (5, 3), SKEWED), medium(2, (4, 6), SKEWED)]
     runs = [np.random.default_rng(n).uniform(-3, 3, (40, 3, 3)) for n in (3, 4)]
     found = of(media, runs, SKEWED)
-    assert [kind["species"] for kind in found.kinds] == [8, 14]
+    assert [kind["species"] for kind in found.species] == [8, 14]
     neighbours = NeighbourDescriptor.of_cell(SKEWED, **SHELLS)
     both = Surroundings(neighbours, found, AHEAD, 2)
     seen = both.of_runs(runs, (0, 1), silent=True)
@@ -124,7 +124,7 @@ def glass() -> tuple[TransitionGenerator, Surroundings, list[np.ndarray]]:
         neighbour_shells=SHELLS,
         neighbour_scales=neighbour_scales([d[:, :, :own] for d in described]).tolist(),
         framework={
-            "kinds": found.kinds,
+            "species": found.species,
             "scales": neighbour_scales([d[:, :, own:] for d in described]).tolist(),
         },
         ahead=list(AHEAD),
@@ -202,7 +202,7 @@ def test_how_a_framework_is_seen_is_refused_where_none_is(crystal, neighbours, t
 def test_a_framework_that_is_seen_is_seen_as_told(tmp_path):
     radii = "generator.framework_radii=[0.9, 1.4]"
     framework = trained(tmp_path, True, radii).generator.arguments["framework"]
-    assert max(len(kind["shells"]["radii"]) for kind in framework["kinds"]) == 2
+    assert max(len(one["shells"]["radii"]) for one in framework["species"]) == 2
 
 
 @pytest.mark.parametrize("media", [False, True], ids=["liquid", "glass"])

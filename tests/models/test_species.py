@@ -11,8 +11,8 @@ from mdgan_hpc.config import load_config
 from mdgan_hpc.crystal import isotropic
 from mdgan_hpc.errors import DataError, UsageError
 from mdgan_hpc.models.base import Window, rollout
-from mdgan_hpc.models.condition import Kinds
-from mdgan_hpc.models.file import load_model
+from mdgan_hpc.models.condition import IonSpecies
+from mdgan_hpc.models.file import as_named_today, load_model
 from mdgan_hpc.models.media import Surroundings
 from mdgan_hpc.models.neighbours import NeighbourDescriptor
 from mdgan_hpc.models.supercell import Supercell
@@ -31,7 +31,7 @@ BOX = 12.0 * np.eye(3)
 #: Atomic numbers of the ions of a cell, mixed as a file may have them.
 IONS = np.array([17, 11, 11, 17, 11])
 STARTS = np.array([[1.0, 1, 1], [7, 7, 1], [7, 1, 7], [1, 7, 7], [4, 4, 4]])
-KINDS = Kinds((11, 17), (1, 0, 0, 1, 0), (1.2, 0.75))
+SPECIES = IonSpecies((11, 17), (1, 0, 0, 1, 0), (1.2, 0.75))
 SMALL = (
     *("data.records=20", "data.step_skip=1", "phase.likelihood.warm_up=10", "generator.hidden=16"),
     *("generator.head=16", "train.batch=8", "generator.start_states=64"),
@@ -56,14 +56,14 @@ def trainer(tmp_path, *more: str, data: Dataset | None = None):
 
 def test_ions_see_which_species_the_others_are():
     """Species by species, what a naive sum over ions and images gives; with lists too."""
-    kinds = (1, 0, 0, 1, 0)
-    descriptor = NeighbourDescriptor.of_cell(BOX, **SHELLS).of_kinds(kinds)
+    which = (1, 0, 0, 1, 0)
+    descriptor = NeighbourDescriptor.of_cell(BOX, **SHELLS).of_species(which)
     places = torch.from_numpy(run(3, 40) / 12.0).permute(2, 0, 1)
     seen = descriptor.of_places(places)
     listed = descriptor.of_places(places, descriptor.tracked())
     assert torch.allclose(seen, listed, atol=1e-6)
     assert len(seen) == descriptor.n_shells == 2 * len(SHELLS["radii"])
-    every = descriptor.of_kinds(()).of_places(places)
+    every = descriptor.of_species(()).of_places(places)
     assert torch.allclose(seen[: len(every)] + seen[len(every) :], every, atol=1e-9)
     frame, ion, shell = 17, 2, 3
     total = np.zeros((2, 4))
@@ -75,16 +75,16 @@ def test_ions_see_which_species_the_others_are():
             end = 0.5 + 0.5 * np.cos(np.pi * distance / SHELLS["cutoff"])
             radius, width = SHELLS["radii"][shell], SHELLS["widths"][shell]
             weight = np.exp(-((distance - radius) ** 2) / (2 * width**2)) * end
-            total[kinds[other]] += weight * np.append(apart / distance, 1.0)
+            total[which[other]] += weight * np.append(apart / distance, 1.0)
     got = torch.stack([seen[shell, :, frame, ion], seen[shell + len(every), :, frame, ion]])
     assert got.numpy() == pytest.approx(total, abs=1e-9)
 
 
 def test_scales_are_those_of_the_species(tmp_path):
     generator = trainer(tmp_path).generator
-    assert generator.kinds.species == (11, 17)
-    assert generator.kinds.of_ion == (1, 0, 0, 1, 0)
-    first, second = generator.kinds.scales
+    assert generator.ion_species.species == (11, 17)
+    assert generator.ion_species.of_ion == (1, 0, 0, 1, 0)
+    first, second = generator.ion_species.scales
     assert first / second == pytest.approx(2.0, rel=0.1)
     assert first**2 + second**2 == pytest.approx(2.0)
     levels = generator.arguments["levels"]
@@ -105,13 +105,13 @@ def test_free_runs_are_what_the_likelihood_sees(supercell, tmp_path):
     frames = generator.window_records(40)
     runs = np.stack([run(5, frames), run(6, frames)])
     described = torch.from_numpy(np.stack(seen_by(generator).of_runs(list(runs), silent=True)))
-    kind = torch.tensor(KINDS.of_ion).expand(2, -1)
-    data = Window(torch.from_numpy(runs), described, kind=kind)
-    residuals = Residuals(generator.extrapolation, generator.whitening, generator.kinds)
+    which = torch.tensor(SPECIES.of_ion).expand(2, -1)
+    data = Window(torch.from_numpy(runs), described, species=which)
+    residuals = Residuals(generator.extrapolation, generator.whitening, generator.ion_species)
     table = generator.features
     known = table.along(residuals.history(data, table.fill_steps))
     columns = {n: v[:, 4].movedim(0, -1).contiguous() for n, v in known.items()}
-    told = torch.tensor(KINDS.of_ion)
+    told = torch.tensor(SPECIES.of_ion)
     for name, row in table.rows.items():
         wanted, got = row.inputs(columns), row.compiled(told).inputs(columns)
         for part in ("vectors", "waves", "scalars"):
@@ -134,11 +134,11 @@ def test_noise_drawn_is_the_residual_that_the_likelihood_finds(tmp_path):
     frames = generator.window_records(60)
     runs = np.stack([run(5, frames), run(6, frames)])
     seen = seen_by(generator)
-    kind = torch.tensor(KINDS.of_ion).expand(2, -1)
+    which = torch.tensor(SPECIES.of_ion).expand(2, -1)
 
     def window(positions: torch.Tensor) -> Window:
         described = seen.of_runs([p.numpy() for p in positions], silent=True)
-        return Window(positions, torch.from_numpy(np.stack(described)), kind=kind)
+        return Window(positions, torch.from_numpy(np.stack(described)), species=which)
 
     history = window(torch.from_numpy(runs))
     noise = torch.randn(3, 2, generator.noise_size, generator=torch.Generator().manual_seed(1))
@@ -156,7 +156,7 @@ def test_windows_tell_the_species_of_their_ion():
     windows = data.windows(step_skip=1, symmetry=isotropic(), device=torch.device("cpu"))
     window = windows.draw(200, 30, torch.Generator().manual_seed(1))
     moved = window.positions.diff(dim=1).square().sum(-1).mean((1, 2))
-    mean = [float(moved[window.kind[:, 0] == number].mean()) for number in (0, 1)]
+    mean = [float(moved[window.species[:, 0] == number].mean()) for number in (0, 1)]
     assert mean[0] / mean[1] == pytest.approx(4.0, rel=0.25)
 
 
@@ -189,7 +189,7 @@ def test_from_files_to_generated_ions_of_both_species(tmp_path):
         mdgan_hpc.train(keys, files, tmp_path / "none")
     mdgan_hpc.train(keys, files, tmp_path / "model", species="Cl,Na")
     model = load_model(tmp_path / "model")
-    assert model.generator.kinds.species == (11, 17)
+    assert model.generator.ion_species.species == (11, 17)
     assert model.generator.noise_levels.abs().max() > 0
     made = tmp_path / "made.h5"
     more = {"accept_poor_model": True, "max_jump": 1e6}
@@ -211,3 +211,11 @@ def test_ions_in_another_order_are_refused(tmp_path):
     other = write(tmp_path / "b.h5", run(2), cell=BOX, species=IONS[::-1])
     with pytest.raises(DataError, match="another order"):
         Dataset.read([first, other], "Na,Cl")
+
+
+def test_arguments_of_earlier_model_files_have_the_names_of_today():
+    told = {"species": [11, 17], "of_ion": [0, 1], "scales": [1.0, 1.0]}
+    arguments = {"kinds": told, "framework": {"kinds": [], "scales": [0.5]}}
+    named = {"ion_species": told, "framework": {"species": [], "scales": [0.5]}}
+    assert as_named_today(arguments) == named
+    assert as_named_today(named) == named

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mdgan_hpc.models.base import DataSummary, State
-from mdgan_hpc.models.condition import Kinds, Temperatures, Told
+from mdgan_hpc.models.condition import IonSpecies, Temperatures, Told
 from mdgan_hpc.models.transition import fit
 from mdgan_hpc.models.transition.calibrate import Target
 from mdgan_hpc.models.transition.mixture import NoiseByEnergy
@@ -27,7 +27,7 @@ class Levels(TypedDict, total=False):
 
     temperatures: dict[str, Any]
     temperature_is_input: bool
-    kinds: dict[str, Any]
+    ion_species: dict[str, Any]
     levels: list[tuple[float, float | None]]
     ema_levels: list[list[float]]
 
@@ -37,8 +37,8 @@ def scaled_displacements(summary: DataSummary) -> list[np.ndarray]:
     temperatures, kelvin = summary.temperatures, summary.temperature_k
     if summary.species:
         scales = _scales(summary)
-        pairs = zip(summary.displacements, summary.kinds, strict=True)
-        return [moved / scales[kinds][:, None] for moved, kinds in pairs]
+        pairs = zip(summary.displacements, summary.which_species, strict=True)
+        return [moved / scales[which][:, None] for moved, which in pairs]
     if temperatures is None or kelvin is None:
         return summary.displacements
     return [
@@ -51,8 +51,8 @@ def _of_levels(summary: DataSummary) -> list[list[np.ndarray]]:
     """Return the displacements at each temperature, or of each species; nothing where it is one."""
     temperatures, kelvin = summary.temperatures, summary.temperature_k
     if summary.species:
-        pairs = list(zip(summary.displacements, summary.kinds, strict=True))
-        return [[d[:, kinds == s] for d, kinds in pairs] for s in range(len(summary.species))]
+        pairs = list(zip(summary.displacements, summary.which_species, strict=True))
+        return [[d[:, which == s] for d, which in pairs] for s in range(len(summary.species))]
     if temperatures is None or kelvin is None:
         return []
     at_k = list(zip(summary.displacements, kelvin, strict=True))
@@ -103,9 +103,9 @@ def told_levels(
             for mine, strain in zip(moved, strains, strict=True)
         ]
     else:
-        found["kinds"] = {
+        found["ion_species"] = {
             "species": list(summary.species),
-            "of_ion": summary.run_kinds[0].tolist(),
+            "of_ion": summary.run_species[0].tolist(),
             "scales": _scales(summary).tolist(),
         }
     found["levels"] = [
@@ -115,7 +115,7 @@ def told_levels(
 
 
 def targets(
-    levels: Sequence[tuple[float, float | None]], kinds: Kinds | None, particles: int
+    levels: Sequence[tuple[float, float | None]], ion_species: IonSpecies | None, particles: int
 ) -> list[list[Target]]:
     """Return what the noise is to meet together: by all ions at each temperature, or each species.
 
@@ -123,15 +123,15 @@ def targets(
     ----------
     levels : sequence of (float, float or None)
         Of `TransitionGenerator`.
-    kinds : Kinds or None
+    ion_species : IonSpecies or None
         Species.
     particles : int
         Ions of a cell.
     """
     numbers = [(3 * one_record**2, alpha2) for one_record, alpha2 in levels]
-    if kinds is None:
+    if ion_species is None:
         return [[Target(*pair, slice(None))] for pair in numbers]
-    of_ion = np.resize(kinds.of_ion, particles)
+    of_ion = np.resize(ion_species.of_ion, particles)
     return [[Target(*pair, np.flatnonzero(of_ion == s)) for s, pair in enumerate(numbers)]]
 
 

@@ -26,7 +26,7 @@ from mdgan_hpc.models.base import (
     State,
     Window,
 )
-from mdgan_hpc.models.condition import Kinds, Temperatures, Told
+from mdgan_hpc.models.condition import IonSpecies, Temperatures, Told
 from mdgan_hpc.models.media import Surroundings
 from mdgan_hpc.models.neighbours import NeighbourView
 from mdgan_hpc.models.supercell import Supercell
@@ -83,9 +83,9 @@ class TransitionGenerator(Density):
     temperatures : dict or None
         Those of the training, where they are several (`Temperatures.to_plain`). Displacements above
         are then thermal ones: over those at the reference temperature.
-    kinds : dict or None
-        Species of the ions of a cell, where they are several (`Kinds`). Displacements above are
-        then over those of the species.
+    ion_species : dict or None
+        Species of the ions of a cell, where they are several (`IonSpecies`). Displacements above
+        are then over those of the species.
     levels : list of [float, float or None], or None
         `one_record` and `one_record_alpha2` at each temperature, or of each species.
     repeats : list of int, [3], or None
@@ -124,7 +124,7 @@ class TransitionGenerator(Density):
         particles: int = 1,
         cell: Matrix | None = None,
         temperatures: dict[str, Any] | None = None,
-        kinds: dict[str, Any] | None = None,
+        ion_species: dict[str, Any] | None = None,
         levels: list[tuple[float, float | None]] | None = None,
         repeats: list[int] | None = None,
         **shown: Any,
@@ -133,8 +133,8 @@ class TransitionGenerator(Density):
         self._ions = particles
         self._supercell, self.particles_per_sample, whole = side_by_side(particles, cell, repeats)
         self.temperatures = None if temperatures is None else Temperatures.from_plain(temperatures)
-        self.kinds = None if kinds is None else Kinds.from_plain(kinds)
-        self._by: Told | None = self.temperatures or self.kinds
+        self.ion_species = IonSpecies.from_plain(ion_species) if ion_species else None
+        self._by: Told | None = self.temperatures or self.ion_species
         self._levels = levels or [(one_record, one_record_alpha2)]
         self.records_per_step, self.n_lags = r, _ = np.shape(extrapolation)
         self.start_size = self.particles_per_sample // self._ions
@@ -228,7 +228,7 @@ class TransitionGenerator(Density):
             shared = shared_noise_of(self, row.descriptor(), cells, pairs)
             self.network.coupling.copy_(shared.coupling)
             self.network.everyone.copy_(shared.everyone)
-        groups = by_level.targets(self._levels, self.kinds, self.particles_per_sample)
+        groups = by_level.targets(self._levels, self.ion_species, self.particles_per_sample)
         for number, targets in enumerate(groups):
             if self.temperatures is not None:
                 self.set_temperature(self.temperatures.kelvin[number])
@@ -263,7 +263,7 @@ class TransitionGenerator(Density):
 
     def _set_noise(self, levels: Sequence[tuple[float, float]]) -> None:
         """Set the noise of all ions, or of each species."""
-        if self.kinds is not None:
+        if self.ion_species is not None:
             self.noise_levels.copy_(torch.tensor(levels))
             return
         self.network.log_noise.fill_(levels[0][0])
@@ -272,15 +272,15 @@ class TransitionGenerator(Density):
     def _noise_by_energy(self) -> NoiseByEnergy:
         bound, mean_square = self.config.kinetic_energy_bound, self._mean_square * self._speed**2
         told = self._told_to_ions()
-        if self.kinds is None or told is None:
+        if self.ion_species is None or told is None:
             return NoiseByEnergy(self.network.noise_slope, mean_square, bound)
-        level, slope = self.kinds.between(told, self.noise_levels).unbind(-1)
-        return NoiseByEnergy(slope, mean_square * self.kinds.speed(told) ** 2, bound, level)
+        level, slope = self.ion_species.between(told, self.noise_levels).unbind(-1)
+        return NoiseByEnergy(slope, mean_square * self.ion_species.speed(told) ** 2, bound, level)
 
     def _told_to_ions(self) -> Tensor | None:
         """Return what free runs are told: the temperature [], or the species of each ion [k]."""
-        told = self.temperature_k if self.kinds is None else self.kinds.of_ion
-        precision = torch.float64 if self.kinds is None else torch.int64
+        told = self.temperature_k if self.ion_species is None else self.ion_species.of_ion
+        precision = torch.float64 if self.ion_species is None else torch.int64
         device = self.extrapolation.device
         return None if told is None else torch.tensor(told, dtype=precision, device=device)
 
@@ -434,9 +434,9 @@ class TransitionGenerator(Density):
 
     def kernel(self) -> InferenceKernel:
         """Return the network as `advance` uses it."""
-        network, k, told = self.network, self.particles_per_sample, self._told_to_ions()
+        network, told, several = self.network, self._told_to_ions(), self.ion_species
         of = self.temperatures, network.components, self.temperature_k
-        shared = SharedNoise(network.coupling, network.everyone, k)
+        shared = SharedNoise(network.coupling, network.everyone, self.particles_per_sample)
         return InferenceKernel.of(
             by_level.at(network.dense_weights(), *of),
             self.features.compiled(told),
@@ -446,5 +446,5 @@ class TransitionGenerator(Density):
             noise=self._noise_by_energy(),
             shared=shared if bool(network.coupling.any()) else None,
             bounds=self._bounds,
-            scale=None if self.kinds is None or told is None else self.kinds.speed(told),
+            scale=None if several is None or told is None else several.speed(told),
         )

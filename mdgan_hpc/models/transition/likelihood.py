@@ -61,8 +61,8 @@ class Residuals:
 
 def told_to(window: Window) -> Tensor | None:
     """Return what each particle of windows is told, [B k]: its species, or a temperature."""
-    if window.kind is not None:
-        return window.kind.flatten()
+    if window.species is not None:
+        return window.species.flatten()
     kelvin = window.temperature_k
     return None if kelvin is None else kelvin.repeat_interleave(window.positions.shape[2])
 

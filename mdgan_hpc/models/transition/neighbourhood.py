@@ -59,7 +59,7 @@ def surroundings_for(config: TransitionConfig, summary: DataSummary) -> Surround
         cutoff=config.neighbour_cutoff * contact,
     )
     if summary.species:
-        neighbours = neighbours.of_kinds(summary.run_kinds[0].tolist())
+        neighbours = neighbours.of_species(summary.run_species[0].tolist())
     if summary.symmetry.primitive is not None:
         _refuse_framework(config, "the framework is a crystal, where the place of an ion tells all")
         return Surroundings(neighbours)
@@ -77,7 +77,7 @@ def surroundings_for(config: TransitionConfig, summary: DataSummary) -> Surround
         width=config.neighbour_width,
         cutoff=config.framework_cutoff,
     )
-    atoms = sum(len(kind["places"][0]) for kind in media.kinds)
+    atoms = sum(len(one["places"][0]) for one in media.species)
     _log.info("Ions see the framework: %d media, %d atoms in the first.", len(summary.media), atoms)
     return Surroundings(neighbours, media, **more)
 
@@ -115,7 +115,7 @@ def neighbour_arguments(
     if surroundings.media is not None:
         behind = [d[:, :, descriptor.n_shells :] for d in summary.neighbours]
         arguments["framework"] = {
-            "kinds": surroundings.media.kinds,
+            "species": surroundings.media.species,
             "scales": neighbour_scales(behind).tolist(),
         }
     if surroundings.ahead:

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from mdgan_hpc.crystal.reciprocal import reciprocal_shells
 from mdgan_hpc.models.base import State
-from mdgan_hpc.models.condition import Kinds, Temperatures, Told
+from mdgan_hpc.models.condition import IonSpecies, Temperatures, Told
 from mdgan_hpc.models.media import MediaDescriptor
 from mdgan_hpc.models.neighbours import NeighbourDescriptor, Shells
 from mdgan_hpc.models.transition.config import TransitionConfig
@@ -52,7 +52,7 @@ def feature_table(
     ----------
     config, extrapolation, primitive, cell, particles
         Of the generator; `cell` of the ions that free runs move together.
-    told : Temperatures, Kinds or None
+    told : Temperatures, IonSpecies or None
         Where it is trained at several temperatures, or on several species.
     combinations : nested list, [v, p]
         Uncorrelated ones of the last displacements, newest first, of variance one (1 / Angstrom).
@@ -92,16 +92,16 @@ def feature_table(
         rows.append(Place(whole, _waves_of(config, primitive, whole), extrapolation.sum(0)))
     if cell is not None and neighbour_shells is not None and neighbour_scales is not None:
         descriptor = NeighbourDescriptor.of_cell(cell, **neighbour_shells)
-        if isinstance(told, Kinds):
-            descriptor = descriptor.of_kinds(told.of_ion)
+        if isinstance(told, IonSpecies):
+            descriptor = descriptor.of_species(told.of_ion)
         scales, changes = neighbour_scales, neighbour_changes
         rows.append(Neighbours(descriptor, scales, changes, particles, ahead or []))
     if framework is not None and cell is not None:
-        media = MediaDescriptor(cell, framework["kinds"])
+        media = MediaDescriptor(cell, framework["species"])
         rows.append(SeenFramework(media, framework["scales"], ahead or []))
     if isinstance(told, Temperatures):
         rows.append(Temperature(told, temperature_is_input))
-    if isinstance(told, Kinds):
+    if isinstance(told, IonSpecies):
         rows.append(Species(told))
     return FeatureTable(rows, config.vector_bound)
 

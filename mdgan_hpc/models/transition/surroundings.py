@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mdgan_hpc.models.base import State
-from mdgan_hpc.models.media import Kind, MediaDescriptor
+from mdgan_hpc.models.media import MediaDescriptor, SpeciesAtoms
 from mdgan_hpc.models.neighbours import NeighbourDescriptor, Pairs
 from mdgan_hpc.models.transition.features import (
     Compiled,
@@ -152,13 +152,13 @@ class ToldFramework(TypedDict):
 
     Attributes
     ----------
-    kinds : list of Kind
+    species : list of SpeciesAtoms
         Of `MediaDescriptor`.
     scales : nested list, [2, F, 4]
         Mean and deviation of what ions see of it (`neighbour_scales`).
     """
 
-    kinds: list[Kind]
+    species: list[SpeciesAtoms]
     scales: list[list[list[float]]]
 
 

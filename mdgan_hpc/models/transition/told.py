@@ -4,7 +4,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mdgan_hpc.models.base import State
-from mdgan_hpc.models.condition import Kinds, Temperatures
+from mdgan_hpc.models.condition import IonSpecies, Temperatures
 from mdgan_hpc.models.transition.features import Compiled, Feature, History, Inputs
 from mdgan_hpc.models.transition.mixture import tiled
 
@@ -60,21 +60,21 @@ class Species(Feature):
 
     Parameters
     ----------
-    kinds : Kinds
+    ion_species : IonSpecies
     """
 
     name = "species"
 
-    def __init__(self, kinds: Kinds) -> None:
+    def __init__(self, ion_species: IonSpecies) -> None:
         super().__init__()
-        self._kinds, self.n_scalars = kinds, len(kinds.species)
+        self._ion_species, self.n_scalars = ion_species, len(ion_species.species)
 
     def along(self, history: History) -> State:
         """See `Feature.along`."""
         if history.told is None:
             raise ValueError("the windows bring no species")
-        kind = history.told[:, None].expand(-1, history.ends.shape[1])
-        return {"species": self._one_hot(kind), "speed": self._kinds.speed(kind)[..., None]}
+        which = history.told[:, None].expand(-1, history.ends.shape[1])
+        return {"species": self._one_hot(which), "speed": self._ion_species.speed(which)[..., None]}
 
     def inputs(self, known: State) -> Inputs:
         """See `Feature.inputs`."""
@@ -91,5 +91,5 @@ class Species(Feature):
 
         return Compiled(inputs, self.after)
 
-    def _one_hot(self, kind: Tensor) -> Tensor:
-        return functional.one_hot(kind.long(), self.n_scalars).float()
+    def _one_hot(self, which: Tensor) -> Tensor:
+        return functional.one_hot(which.long(), self.n_scalars).float()

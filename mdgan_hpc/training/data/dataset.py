@@ -240,12 +240,14 @@ class Dataset:
             media=self.media if symmetry.primitive is None else [],
             run_medium=list(self.run_medium),
             species=tuple(np.unique(self.ion_species).tolist()),
-            kinds=[self._kinds[number] for number, _ in used] if self.ion_species else [],
-            run_kinds=self._kinds,
+            which_species=[self._which_species[number] for number, _ in used]
+            if self.ion_species
+            else [],
+            run_species=self._which_species,
         )
 
     @property
-    def _kinds(self) -> list[np.ndarray]:
+    def _which_species(self) -> list[np.ndarray]:
         """Which of the species the ions of each run are, [N]; empty where there is one."""
         every = np.unique(self.ion_species)
         return [np.searchsorted(every, species) for species in self.ion_species]
@@ -417,5 +419,5 @@ class Dataset:
             neighbours=self.neighbours,
             temperature_k=self.run_k,
             medium=self.run_medium,
-            kinds=self._kinds,
+            species=self._which_species,
         )

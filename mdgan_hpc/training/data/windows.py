@@ -70,7 +70,7 @@ class Windows:
         Of each run, where they are at several.
     medium : sequence of int
         Of each run, where there are media.
-    kinds : sequence of array, [N]
+    species : sequence of array, [N]
         Which species the particles of each run are, where there are several.
 
     Raises
@@ -92,7 +92,7 @@ class Windows:
         neighbours: Sequence[np.ndarray] | None = None,
         temperature_k: Sequence[float] | None = None,
         medium: Sequence[int] = (),
-        kinds: Sequence[np.ndarray] = (),
+        species: Sequence[np.ndarray] = (),
     ) -> None:
         k = particles_per_sample
         self.step_skip, self.k, self.device = step_skip, k, device
@@ -121,7 +121,7 @@ class Windows:
         self._kelvin = None
         if temperature_k is not None:
             self._kelvin = torch.tensor(temperature_k, dtype=torch.float32)[self._run].to(device)
-        self._kinds = np.concatenate(kinds) if kinds else None
+        self._species = np.concatenate(species) if species else None
         before = np.cumsum([0, *(run.shape[1] for run in runs[:-1])])
         self._first = before[self._run]  # of the particles of its run among all
         self._medium = torch.tensor(medium)[self._run].to(device) if medium else None
@@ -210,14 +210,14 @@ class Windows:
         described = None
         if self._neighbours is not None:
             described = _Described(self._neighbours, index, rotation.float())
-        return Window(moved, described, kelvin, medium, self._kind_of(sample[part], start[part]))
+        return Window(moved, described, kelvin, medium, self._species_of(sample[part], start[part]))
 
-    def _kind_of(self, sample: np.ndarray, start: np.ndarray) -> Tensor | None:
+    def _species_of(self, sample: np.ndarray, start: np.ndarray) -> Tensor | None:
         """Return the species [B, k] of the particles of windows; None where there is one."""
-        if self._kinds is None:
+        if self._species is None:
             return None
-        kinds = self._kinds[self._first[sample, None] + self._members(sample, start)]
-        return torch.from_numpy(kinds).to(self.device)
+        which = self._species[self._first[sample, None] + self._members(sample, start)]
+        return torch.from_numpy(which).to(self.device)
 
     def _index(self, sample: np.ndarray, start: np.ndarray, rows: np.ndarray) -> Tensor:
         """Return where in `positions` windows lie [B, L, k] that begin at frames [B].
