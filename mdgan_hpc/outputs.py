@@ -129,64 +129,112 @@ def claimed(path: str | Path, *, patience_s: float = _PATIENCE_S) -> Iterator[st
         If another process writes it still after `patience_s`, or the folder cannot be made.
     """
     path = Path(path)
-    made = _made_folders(path.absolute().parent)
-    lock = _lock_of(path)
+    claim = _Claim(path)
     try:
-        descriptor, exclusive = _locked(lock, path, patience_s)
-        try:
-            text = _signed(descriptor, path)
-            _remove_partials(path.absolute().parent, _short(path.name), everyone=exclusive)
-            yield text
-        finally:
-            with contextlib.suppress(OSError):
-                lock.unlink()
-            os.close(descriptor)
+        claim.take(patience_s)
+        text = _signed(claim.descriptor, path)
+        _remove_partials(path.absolute().parent, _short(path.name), everyone=claim.exclusive)
+        yield text
     finally:
-        for folder in made:
+        try:
+            claim.release()
+        except BaseException:  # a signal, which may come between any two of its lines
+            claim.release()
+            raise
+
+
+class _Claim:
+    """The lock file of a name; what `take` has begun `release` ends, wherever a signal came.
+
+    Attributes
+    ----------
+    descriptor : int
+        Of the lock file; -1 without one.
+    exclusive : bool
+        Whether the file system knows locks at all.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.descriptor, self.exclusive = -1, True
+        self._path, self._lock = path, _lock_of(path)
+        self._begun = self._held = False
+        self._made: list[Path] = []
+
+    def take(self, patience_s: float) -> None:
+        """Make the folder and take the lock; `DataError` as of `claimed`."""
+        folder = self._path.absolute().parent
+        self._made = [p for p in (folder, *folder.parents) if not os.path.lexists(p)]
+        _make_folder(folder)
+        deadline = time.monotonic() + patience_s
+        self._begun = True
+        while not self._try(deadline):
+            time.sleep(0.05)
+
+    def _try(self, deadline: float) -> bool:
+        """Try once to take the lock."""
+        try:
+            self.descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            raise write_error(error, self._path) from error
+        try:
+            fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(self.descriptor, 200).decode(errors="replace").partition(",")[0]
+            self._close()
+            if time.monotonic() >= deadline:
+                raise DataError(
+                    f"another run is writing it ({holder or 'unknown'})",
+                    where=self._path,
+                    remedy="wait for it or end it",
+                ) from None
+            return False
+        except OSError:
+            self.exclusive, self._held = False, True
+            return True
+        # The one before may have removed the file between our opening and locking it.
+        self._held = _is_at(self.descriptor, self._lock)
+        if not self._held:
+            self._close()
+        return self._held
+
+    def release(self) -> None:
+        """Remove the lock file if it is ours, or nobody's; and the folders made, if empty."""
+        if self._begun and not self._held:
+            self._close()
+            with contextlib.suppress(OSError):
+                self.descriptor = os.open(self._lock, os.O_RDWR | os.O_CLOEXEC)
+                fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._held = _is_at(self.descriptor, self._lock)
+        if self._held:
+            with contextlib.suppress(OSError):
+                self._lock.unlink()
+        self._close()
+        for folder in self._made:
             with contextlib.suppress(OSError):
                 folder.rmdir()
 
+    def _close(self) -> None:
+        if self.descriptor >= 0:
+            with contextlib.suppress(OSError):
+                os.close(self.descriptor)
+        self.descriptor = -1
 
-def _made_folders(folder: Path) -> list[Path]:
-    """Make `folder`; return what was made, the innermost first."""
-    missing = [p for p in (folder, *folder.parents) if not os.path.lexists(p)]
+
+def _is_at(descriptor: int, lock: Path) -> bool:
+    """Whether an open lock file is still the one at its path."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(lock))
+    except FileNotFoundError:
+        return False
+
+
+def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(
             f"cannot make the folder ({error.strerror})", where=folder, remedy="check the path"
         ) from error
-    return missing
-
-
-def _locked(lock: Path, path: Path, patience_s: float) -> tuple[int, bool]:
-    """Return a descriptor of the claim file, and whether the file system knows locks at all."""
-    deadline = time.monotonic() + patience_s
-    while True:
-        try:
-            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        except OSError as error:
-            raise write_error(error, path) from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.read(descriptor, 200).decode(errors="replace").partition(",")[0]
-            os.close(descriptor)
-            if time.monotonic() >= deadline:
-                raise DataError(
-                    f"another run is writing it ({holder or 'unknown'})",
-                    where=path,
-                    remedy="wait for it or end it",
-                ) from None
-            time.sleep(0.05)
-            continue
-        except OSError:
-            return descriptor, False
-        # The one before may have removed the file between our opening and locking it.
-        with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(descriptor), os.stat(lock)):
-                return descriptor, True
-        os.close(descriptor)
 
 
 def _signed(descriptor: int, path: Path) -> str:
