@@ -382,6 +382,15 @@ def test_torn_frames_are_left_out_wherever_they_are(tmp_path):
     # The header of one frame with the atoms of the next: all counts fit.
     joined = "\n".join([*row[:6], *frames[8].splitlines()[2:]]) + "\n"
     left("".join([*frames[:7], joined, *frames[9:]]), missing=[7, 8], torn=1)
+    # Lines of a frame come twice, with those of the one before: either may hold rows of both.
+    head, atoms = frames[8][: frames[8].index("zu\n") + 3], frames[7].splitlines(keepends=True)[9:]
+    mixed = head + "".join(atoms) + frames[8].replace("ITEM: NUMBER OF ATOMS\n", "")
+    left("".join([*frames[:8], mixed, *frames[9:]]), missing=[8], torn=2)
+    # A run was killed as it wrote a frame, and its restart wrote it again.
+    path.write_text("".join([*frames[:8], frames[8][:-30], *frames[8:]]))
+    _, warned = converted(path, tmp_path / "a.h5", **OPTIONS)
+    assert "1 torn frame is left out" in warned[0]
+    np.testing.assert_allclose(positions(tmp_path / "a.h5"), x, atol=1e-5)
     first = "".join([frames[0][:-30], *frames[1:]])
     left(first, missing=[0])
     packed = gzip.compress(whole.encode(), 1)

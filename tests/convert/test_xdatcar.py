@@ -161,10 +161,11 @@ def test_torn_frames(tmp_path):
     frames = [xdatcar_frame(i + 1, frame / LENGTH % 1) for i, frame in enumerate(x)]
     path = tmp_path / "X"
 
-    def left(pieces, missing):
+    def left(pieces, torn, lost=None):
+        missing = torn if lost is None else lost
         path.write_text(xdatcar_header() + "".join(pieces))
         warned = check(path, np.delete(x, missing, axis=0))
-        assert f"{len(missing)} torn" in warned[0]
+        assert f"{len(torn)} torn" in warned[0]
         assert f"the first is frame {missing[0]} " in warned[0]
         with Trajectory(tmp_path / "X.h5") as t:
             np.testing.assert_array_equal(t.steps, np.delete(np.arange(1, 21), missing))
@@ -176,6 +177,13 @@ def test_torn_frames(tmp_path):
     left([*frames[:7], "".join([*rows, rows[-1]]), *frames[8:]], [7])
     left([*frames[:7], "".join([*rows[:3], rows[3][:20] + rows[4]]), *frames[8:]], [7])
     left([*frames[:7], frames[7].replace(".", "x", 1), *frames[8:]], [7])
+    # A blank less: the end of a row of another frame.
+    shorter = "".join([*rows[:3], rows[3][1:], *rows[4:]])
+    left([*frames[:7], shorter, *frames[8:]], [7])
+    # Lines of a frame come twice, with those of the one before: either may hold rows of both.
+    before = frames[6].splitlines(keepends=True)
+    mixed = "".join([rows[0], *before[1:], *rows[:-1]])
+    left([*frames[:7], mixed, *frames[8:]], [7, 8], [7])
     damaged = xdatcar_header().replace("10.0", "oops")
     left([*frames[:7], damaged, *frames[7:]], [6, 7])
 

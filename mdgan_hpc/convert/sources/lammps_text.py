@@ -17,6 +17,9 @@ _MAX_FRAME_BYTES = 2**30
 _MARK = b"ITEM: TIMESTEP"
 #: Header items that LAMMPS writes before TIMESTEP.
 _BEFORE = (b"TIME\n", b"TIME\r", b"UNITS")
+_STEP = re.compile(rb"ITEM: TIMESTEP\s*\n\s*(\d+)")
+#: Stands for a frame that the torn one after it may have a part of.
+_DOUBTFUL = b"doubtful"
 
 
 class TornFrame(Exception):
@@ -78,7 +81,38 @@ class DumpFrame:
 
 
 def raw_frames(stream: Stream) -> Iterator[bytes]:
-    """Yield the text of each frame, from its UNITS, TIME or TIMESTEP on."""
+    """Yield the text of each frame, from its UNITS, TIME or TIMESTEP on.
+
+    Where a frame is followed by a torn one of the same step, lines of the two may be mixed: neither
+    is whole. (A torn one that is followed by a whole one of its step is where a restart went on.)
+    """
+    frames = _split(stream)
+    before, step = next(frames, None), None
+    while before is not None:
+        after = next(frames, None)
+        stated = None if after is None else _stated_step(after)
+        if step is None:
+            step = _stated_step(before)
+        doubtful = after is not None and stated is not None and stated == step and _is_torn(after)
+        yield _DOUBTFUL if doubtful else before
+        before, step = after, stated
+
+
+def _stated_step(data: bytes) -> bytes | None:
+    found = _STEP.search(data, 0, 400)
+    return found and found[1]
+
+
+def _is_torn(data: bytes) -> bool:
+    try:
+        parsed(data)
+    except TornFrame:
+        return True
+    return False
+
+
+def _split(stream: Stream) -> Iterator[bytes]:
+    """Yield the text of each frame as it stands in the file."""
     stream.rewind()
     data, ended = b"", False
     begin, look = -1, 0  # where the frame begins, and where to look for the next one
@@ -146,6 +180,8 @@ def parsed_group(group: list[bytes]) -> tuple[list[DumpFrame], np.ndarray] | Non
 
 def _head(data: bytes) -> tuple[DumpFrame, int, bytes]:
     """Return a frame without its atoms, their number, and their lines."""
+    if data == _DOUBTFUL:
+        raise TornFrame("a torn one of the same step follows")
     if data.endswith(CUT.encode()):
         raise TornFrame("its last line has no end")
     at = data.find(b"ITEM: ATOMS")

@@ -60,6 +60,10 @@ class _Frame:
     fractions: np.ndarray | None
     torn: str = ""
 
+    def repeats_torn(self, before: "_Frame") -> bool:
+        """Whether it is torn and has the number of the one before: their lines may be mixed."""
+        return self.fractions is None and self.number is not None and self.number == before.number
+
 
 def _titled_header(rows: list[str]) -> _Header:
     """Read the lines of a header whose first, the title, may have been blank."""
@@ -123,6 +127,7 @@ class XdatcarFile:
     def __init__(self, stream: Stream, config: ConvertConfig) -> None:
         self.path, self._stream = stream.path, stream
         self._pattern: re.Pattern[str] | None = None  # of a row of fixed width
+        self._width = 0  # of a row whose numbers stand in columns; none of a frame is shorter
         whole = [f for f in islice(self._frames(), LOOK_AHEAD) if f.fractions is not None]
         if not whole:
             raise no_frame(self.path)
@@ -211,16 +216,16 @@ class XdatcarFile:
                 except (ValueError, IndexError, OverflowError):
                     damaged, lost = True, not all(map(_is_row, before))
             before = []
+            found = None if header is None else self._frame(rows, row, header)
+            if found is not None and lost:
+                found.fractions, found.torn = None, "its header is damaged"
             if waiting is not None:
                 if damaged and waiting.fractions is not None:
                     waiting.fractions, waiting.torn = None, "lines too many"
+                elif found is not None and found.repeats_torn(waiting):
+                    waiting.fractions, waiting.torn = None, "a torn one of the same number follows"
                 yield waiting
-                waiting = None
-            if header is None:
-                continue
-            waiting = self._frame(rows, row, header)
-            if lost:
-                waiting.fractions, waiting.torn = None, "its header is damaged"
+            waiting = found
         if waiting is not None:
             if before and waiting.fractions is not None:
                 waiting.fractions, waiting.torn = None, "lines too many"
@@ -253,7 +258,12 @@ class XdatcarFile:
             pattern = re.compile(_ROW % (digits, digits, digits))
         found = [pattern.match(row) for row in body]
         words = [match.groups() for match in found if match is not None]
+        widths = {len(row.rstrip()) for row in body}
+        if len(widths) > 1 and min(widths) < self._width:
+            return None
         if len(words) == len(body):
+            in_columns = len(widths) == 1 and all(row[:1] == " " for row in body)
+            self._width = min(widths) if in_columns or self._width else 0
             self._pattern = pattern
         elif self._pattern is not None:
             return None
