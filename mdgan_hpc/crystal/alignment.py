@@ -95,7 +95,8 @@ def align_frameworks(
             raise DataError(
                 f"the cells of the runs differ by more than {CELL_SPREAD:.1%}"
                 + (f" at one temperature, or {EXPANSION:.0%} in all" if temperature_k else ""),
-                remedy="train on runs of one crystal in one cell",
+                remedy="train on runs of one crystal in one cell"
+                + ("" if temperature_k else "; if they are at several temperatures, give these"),
             )
         return Alignment(cell=None, maps=None, shifts=none, crystal=disordered[0])
     in_place = all(np.median(f.rms_displacement) <= LATTICE_RMS for f in known)
