@@ -196,7 +196,7 @@ class StatedTimes:
         ahead = int(steps[row]) + self._offset - last.step
         if self._usual_move and self._distance(piece, row) > self._limit(ahead):
             return None
-        self._mend(self._repeats())
+        self._tell_repeats()
         if piece.times_ps is not None:
             interval = ahead * self._ps_per_step
             self._time_offset = last.time_ps + interval - float(piece.times_ps[row])
@@ -204,14 +204,22 @@ class StatedTimes:
         self.seams.append(last.step)
         return row
 
-    def _repeats(self) -> str:
+    def _tell_repeats(self) -> None:
         first, end = self._skipped[0], self._skipped[-1]
         records = (
             f"record {first} repeats an earlier step and is"
             if first == end
             else (f"records {first} to {end} repeat earlier steps and are")
         )
-        return f"{records} left out"
+        self._mend(f"{records} left out")
+        self._tell_twin()
+
+    def _tell_twin(self) -> None:
+        """Tell where the last record has its own number and the atoms of an earlier one."""
+        assert self._last is not None
+        twin = self._kept.twin_of_last()
+        if twin is not None:
+            self._mend(f"step {self._last.step} has the positions of step {twin}")
 
     def _distance(self, piece: Frames, row: int) -> float:
         """Return the median displacement of a row from the last record, Angstrom."""
@@ -290,7 +298,7 @@ class StatedTimes:
 
     def _finish(self) -> None:
         if self._skipped:
-            self._mend(self._repeats())
+            self._tell_repeats()
         if self._uneven:
             rules, n = self.rules, len(self._uneven)
             places = "1 place" if n == 1 else f"{n} places"
@@ -303,6 +311,7 @@ class StatedTimes:
         record = self._skipped[0] if self._skipped else int(piece.record[row])
         self._skipped = []
         tell_other_trajectory(self.rules.where, record)
+        self._tell_twin()
 
     def _mend(self, text: str) -> None:
         tell(self.rules.where, text)
@@ -342,6 +351,15 @@ class _Kept:
                     away = nearest_image(away, frame.cells)
                 return bool(np.abs(away).max() < _SAME)
         return None
+
+    def twin_of_last(self) -> int | None:
+        """Return the step of another record that has the positions of the last; None without one.
+
+        Where the one before has them too, the atoms stand still.
+        """
+        steps, places = (np.concatenate(kept) for kept in (self._steps, self._places))
+        same = np.abs(places[:-1] - places[-1]).max(axis=(1, 2)) < _SAME
+        return int(steps[:-1][same][-1]) if same.any() and not same[-1] else None
 
     def find(self, frame: Frames, *, unwrapped: bool) -> int | None:
         """Return the step of a record with the same positions, the newest; None without one."""

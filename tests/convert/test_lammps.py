@@ -194,6 +194,16 @@ def test_steps_that_a_restart_repeats(tmp_path, repeat, size):
         np.testing.assert_allclose(t.positions(), x, atol=1e-5)
 
 
+def test_a_step_with_the_positions_of_another_is_told(tmp_path):
+    """Lines of some frames come twice, from within a header on."""
+    x = walk(60)
+    rows = [*range(30), 25, 26, 27, *range(28, 60)]
+    write_dump(tmp_path / "a.dump", x[rows], steps=[100 * r for r in (*range(31), *rows[31:])])
+    _, warned = converted(tmp_path / "a.dump", tmp_path / "a.h5", **OPTIONS)
+    assert "record 31 begins another trajectory" in warned[0]
+    assert "step 3000 has the positions of step 2500" in warned[1]
+
+
 def test_steps_that_begin_anew(tmp_path):
     x = walk(60)
     write_dump(tmp_path / "a.dump", x, steps=[*range(0, 3000, 100)] * 2)
