@@ -61,7 +61,9 @@ class Result:
         required = cls._required()
         missing = required.difference(tree)
         if missing:
-            raise DataError(f"holds no {', '.join(sorted(missing))}: not a {cls.__name__} result")
+            names = sorted(missing)
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            raise DataError(f"holds no {', '.join(names[:3])}{more}: not a {cls.__name__} result")
         hints, values = typing.get_type_hints(cls), {}
         for item in dataclasses.fields(cls):  # type: ignore[arg-type]
             name = item.metadata.get("stored", item.name)
@@ -74,6 +76,20 @@ class Result:
                 except (TypeError, ValueError, AttributeError, OverflowError) as error:
                     raise DataError(f"holds a {item.name} of another type ({error})") from error
         return cls(**values)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a result file (.json or .h5).
+
+        Raises
+        ------
+        DataError
+            If it is none.
+        """
+        try:
+            return cls.from_tree(load_results(path))
+        except DataError as error:
+            raise DataError(error.what, where=error.where or path, remedy=error.remedy) from None
 
     @classmethod
     def _required(cls) -> set[str]:

@@ -95,3 +95,6 @@ def test_objects_survive_the_way_to_a_file_and_back(tmp_path, suffix):
         assert isinstance(back.renamed, Inner)
     with pytest.raises(DataError, match="holds no count, inner: not a Outer result"):
         Outer.from_tree({"label": "a"})
+    save_results(tmp_path / "b.json", {"label": "a"})
+    with pytest.raises(DataError, match=r"b\.json: holds no count, inner: not a Outer result"):
+        Outer.load(tmp_path / "b.json")

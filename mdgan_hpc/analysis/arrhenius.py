@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -92,11 +91,6 @@ class ArrheniusResult(Result):
     predicted: Predicted | None = None
     arrhenius_conductivity: ConductivityLaw | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def load(cls, path: str | Path) -> Self:
-        """Read a result (.json or .h5)."""
-        return cls.from_tree(load_results(path))
 
 
 def fit_arrhenius(

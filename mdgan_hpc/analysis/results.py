@@ -23,8 +23,7 @@ from mdgan_hpc.analysis.fit.results import (
     GreenKubo,
     Refused,
 )
-from mdgan_hpc.errors import DataError
-from mdgan_hpc.results import Result, load_results, save_results
+from mdgan_hpc.results import Result, save_results
 from mdgan_hpc.verdict import Verdict
 
 __all__ = [
@@ -334,17 +333,3 @@ class MsdResult(Result):
     def save(self, path: str | Path, *, force: bool = False) -> None:
         """Write a result file, ``.h5``, ``.json`` or ``.csv`` (the curves)."""
         save_results(path, self.to_tree(), force=force, table="curves")
-
-    @classmethod
-    def load(cls, path: str | Path) -> Self:
-        """Read a result file.
-
-        Raises
-        ------
-        DataError
-            If it is none.
-        """
-        try:
-            return cls.from_tree(load_results(path))
-        except DataError as error:
-            raise DataError(error.what, where=error.where or path) from None

@@ -4,11 +4,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import ascii_lowercase
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
-from mdgan_hpc.results import Result, load_results, save_results
+from mdgan_hpc.results import Result, save_results
 from mdgan_hpc.verdict import Verdict
 
 
@@ -403,8 +403,3 @@ class SitesResult(Result):
     def save(self, path: str | Path, *, force: bool = True) -> None:
         """Write the result; a .csv holds the kinds of jumps."""
         save_results(path, self.to_tree(), force=force, table="kinds")
-
-    @classmethod
-    def load(cls, path: str | Path) -> Self:
-        """Read a result (.json or .h5)."""
-        return cls.from_tree(load_results(path))
