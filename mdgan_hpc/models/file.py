@@ -404,8 +404,7 @@ def _defined(
     if content["format"] == FORMAT_1:
         return cls.from_format_1(content["generator"]["arguments"], content["weights"])
     config: Any = from_mapping(cls.Config, content["configuration"])
-    named = as_named_today(content["arguments"])
-    return config, named, content["weights"]
+    return config, as_named_today(content["arguments"]), content["weights"]
 
 
 def as_named_today(arguments: dict[str, Any]) -> dict[str, Any]:

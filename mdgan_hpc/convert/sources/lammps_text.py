@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain, pairwise
 
 import numpy as np
 from scipy.io import mmread
@@ -86,16 +87,10 @@ def raw_frames(stream: Stream) -> Iterator[bytes]:
     Where a frame is followed by a torn one of the same step, lines of the two may be mixed: neither
     is whole. (A torn one that is followed by a whole one of its step is where a restart went on.)
     """
-    frames = _split(stream)
-    before, step = next(frames, None), None
-    while before is not None:
-        after = next(frames, None)
-        stated = None if after is None else _stated_step(after)
-        if step is None:
-            step = _stated_step(before)
-        doubtful = after is not None and stated is not None and stated == step and _is_torn(after)
-        yield _DOUBTFUL if doubtful else before
-        before, step = after, stated
+    for frame, following in pairwise(chain(_split(stream), [b""])):
+        step = _stated_step(frame)
+        doubtful = step is not None and step == _stated_step(following) and _is_torn(following)
+        yield _DOUBTFUL if doubtful else frame
 
 
 def _stated_step(data: bytes) -> bytes | None:
