@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         generate,
         jumps,
         load_model,
+        onsager,
         train,
         train_ensemble,
     )
@@ -43,6 +44,7 @@ __all__ = [
     "generate",
     "jumps",
     "load_model",
+    "onsager",
     "train",
     "train_ensemble",
 ]

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from mdgan_hpc.analysis.diffusion import diffusion
     from mdgan_hpc.analysis.dynamics import dynamics
     from mdgan_hpc.analysis.fidelity import Fidelity
+    from mdgan_hpc.analysis.mixture import onsager
     from mdgan_hpc.analysis.sites.measure import jumps
     from mdgan_hpc.convert import convert
     from mdgan_hpc.generate.run import generate
@@ -30,6 +31,7 @@ __all__ = [
     "generate",
     "jumps",
     "load_model",
+    "onsager",
     "train",
     "train_ensemble",
 ]
@@ -44,6 +46,7 @@ _HOMES = {
     "generate": "mdgan_hpc.generate.run",
     "jumps": "mdgan_hpc.analysis.sites.measure",
     "load_model": "mdgan_hpc.models.file",
+    "onsager": "mdgan_hpc.analysis.mixture",
     "train": "mdgan_hpc.training.run",
     "train_ensemble": "mdgan_hpc.training.ensemble",
 }

@@ -1,6 +1,7 @@
 """What `mdgan-msd` does: read, measure on all ranks, fit, and write one result."""
 
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 
 from mdgan_hpc.analysis.diffusion import (
     Charges,
@@ -13,23 +14,44 @@ from mdgan_hpc.analysis.diffusion import (
 from mdgan_hpc.analysis.dynamics import lags_of, measure_dynamics
 from mdgan_hpc.analysis.fit.coefficient import lags_in_window
 from mdgan_hpc.analysis.fit.diffusion import fit_diffusion
-from mdgan_hpc.analysis.results import MsdResult
+from mdgan_hpc.analysis.fit.onsager import Surrounding
+from mdgan_hpc.analysis.mixture import (
+    measure_mixture,
+    mixture_result,
+    species_of,
+    surrounding_of,
+)
+from mdgan_hpc.analysis.results import (
+    CollectiveProducts,
+    Diffusion,
+    Dynamics,
+    MixtureResult,
+    MsdResult,
+)
 from mdgan_hpc.analysis.settings import MsdConfig
 from mdgan_hpc.errors import UsageError
 from mdgan_hpc.outputs import check_output
-from mdgan_hpc.parallel import require_same, together, world
+from mdgan_hpc.parallel import Communicator, require_same, together, world
 from mdgan_hpc.provenance import Fingerprints, identity, provenance
 from mdgan_hpc.results import check_suffix
 from mdgan_hpc.trajectory.opening import all_files
 
 
-def measure(config: MsdConfig) -> MsdResult | None:
+@dataclass(frozen=True)
+class _Beside:
+    """What fits need beside the motion of a species, where it was asked for."""
+
+    charges: Charges | None
+    liquid: Liquid | None
+
+
+def measure(config: MsdConfig) -> MsdResult | MixtureResult | None:
     """Analyse the files, fit D and write the result; every rank must call it.
 
     Returns
     -------
-    MsdResult or None
-        On rank 0; None on the others.
+    MsdResult, MixtureResult or None
+        On rank 0, the latter where several species are named; None on the others.
 
     Raises
     ------
@@ -38,48 +60,84 @@ def measure(config: MsdConfig) -> MsdResult | None:
     DataError
         If a file cannot be used.
     """
-    communicator, options = world(), config.dynamics
+    communicator = world()
+    species = together(communicator, lambda: species_of(config.dynamics.species))
     # What the user may have got wrong comes first: the analysis may take long.
-    charges, liquid = together(communicator, lambda: _checked(config))
+    beside, told = together(communicator, lambda: _checked(config, species))
     require_same(communicator, lambda: identity(asdict(config), all_files(config.files)))
     with Fingerprints(config.files if communicator.rank == 0 else ()) as fingerprints:
-        found = measure_dynamics(config.files, options, communicator)
+        found = _measured(config, species, communicator)
         if found is None:
             return None
         inputs = fingerprints.result()
-    fitted = None
-    if options.full:
-        fitted = with_conductivity(
-            fit_diffusion(
-                found,
-                window_ps=config.window_ps,
-                accept_poor_model=config.accept_poor_model,
-            ),
-            charges,
-        )
-        fitted = with_finite_size(fitted, liquid)
+    each, products = found
+    fits = {name: _fitted(config, d, beside[name]) for name, d in each.items()}
     record = provenance(config=asdict(config), inputs=inputs, ranks=communicator.size)
-    result = MsdResult(found, fitted, record)
+    result: MsdResult | MixtureResult
+    if len(species) > 1:
+        known = {name: fit for name, fit in fits.items() if fit is not None}
+        result = replace(mixture_result(each, known, products, told), provenance=record)
+    else:
+        result = MsdResult(each[species[0]], fits[species[0]], record)
     result.save(config.output, force=config.force)
     return result
 
 
-def _checked(config: MsdConfig) -> tuple[Charges | None, Liquid | None]:
-    """Return charges and liquid, where asked for; raises where the choices cannot work."""
-    options = config.dynamics
+def _measured(
+    config: MsdConfig, species: tuple[str, ...], communicator: Communicator
+) -> tuple[Mapping[str, Dynamics], CollectiveProducts | None] | None:
+    """Return the dynamics of each species, and how several move together, on rank 0."""
+    if len(species) > 1:
+        return measure_mixture(config.files, species, config.dynamics, communicator)
+    found = measure_dynamics(config.files, config.dynamics, communicator)
+    return None if found is None else ({species[0]: found}, None)
+
+
+def _fitted(config: MsdConfig, found: Dynamics, beside: _Beside) -> Diffusion | None:
+    if not config.dynamics.full:
+        return None
+    fitted = fit_diffusion(
+        found, window_ps=config.window_ps, accept_poor_model=config.accept_poor_model
+    )
+    return with_finite_size(with_conductivity(fitted, beside.charges), beside.liquid)
+
+
+def _checked(
+    config: MsdConfig, species: tuple[str, ...]
+) -> tuple[dict[str, _Beside], Surrounding | None]:
+    """Return what the fits need beside the motion; raises where the choices cannot work."""
+    options, several = config.dynamics, len(species) > 1
     check_suffix(config.output)
     check_output(config.output, force=config.force, inputs=all_files(config.files))
-    beside = (config.window_ps, config.charge, config.viscosity_mpa_s)
-    if not options.full and any(value is not None for value in beside):
+    if not options.full and (several or config.asks_beside):
         raise UsageError(
-            "--msd-only gives no D, so --fit, --nernst-einstein and --viscosity have no use",
+            "--msd-only gives no D, so several species, --fit, --nernst-einstein and --viscosity "
+            "have no use",
             remedy="leave out --msd-only",
         )
+    if several and config.output.endswith(".csv"):
+        raise UsageError(
+            "several species make no table of columns", remedy="end the output in .json or .h5"
+        )
+    charges = config.charge or (None,) * len(species)
+    told = None
+    if several:
+        told = surrounding_of(config.files[0], species, config.charge, config.temperature_k)
+    elif len(charges) > 1:
+        raise UsageError(
+            f"{len(charges)} charges are given for one species",
+            remedy="name the species: --species Na,Cl",
+        )
     if config.window_ps is not None:
-        lags_in_window(lags_of(config.files, options), config.window_ps)
-    first, kelvin = (config.files[0], options.species), config.temperature_k
-    viscosity = config.viscosity_mpa_s
-    return (
-        None if config.charge is None else charges_of(*first, config.charge, kelvin),
-        None if viscosity is None else liquid_of(*first, viscosity, kelvin),
+        for name in species:
+            lags_in_window(lags_of(config.files, replace(options, species=name)), config.window_ps)
+    return dict(zip(species, map(_beside(config), species, charges), strict=True)), told
+
+
+def _beside(config: MsdConfig) -> Callable[[str, float | None], _Beside]:
+    """Return what tells the needs of the fits of a species with a charge."""
+    path, kelvin, viscosity = config.files[0], config.temperature_k, config.viscosity_mpa_s
+    return lambda name, charge: _Beside(
+        None if charge is None else charges_of(path, name, charge, kelvin),
+        None if viscosity is None else liquid_of(path, name, viscosity, kelvin),
     )

@@ -18,7 +18,7 @@ from mdgan_hpc.analysis.observables.current import current_spectrum
 from mdgan_hpc.analysis.observables.fourier import Scratch
 from mdgan_hpc.analysis.observables.moments import alpha2, joined_blocks, mean_moments
 from mdgan_hpc.analysis.observables.msd import drift, log_slope, mean_squares, total
-from mdgan_hpc.analysis.observables.run import RunSums
+from mdgan_hpc.analysis.observables.run import CollectiveRun, RunSums
 from mdgan_hpc.analysis.observables.van_hove import densities
 from mdgan_hpc.analysis.observables.velocities import mean_vacf, spectrum
 from mdgan_hpc.analysis.parts import Part, parts_of
@@ -109,7 +109,7 @@ def measure_dynamics(
         parts = [part for t in trajectories for part in parts_of(t)]
         runs = [_empty_sums(part, plan) for part in parts]
         label = label or trajectories[0].label
-        _add_shared(runs, parts, communicator, f"analysis of {paths[0]}")
+        add_shared(runs, parts, communicator, f"analysis of {paths[0]}")
         for sums in runs:
             sums.reduce(communicator)
         if communicator.rank != 0:
@@ -150,8 +150,11 @@ def _empty_sums(part: Part, plan: Plan) -> RunSums:
     )
 
 
-def _add_shared(
-    runs: Sequence[RunSums], parts: Sequence[Part], communicator: Communicator, title: str
+def add_shared(
+    runs: Sequence[RunSums] | Sequence[CollectiveRun],
+    parts: Sequence[Part],
+    communicator: Communicator,
+    title: str,
 ) -> None:
     """Add this rank's share of the particles of all runs."""
     units = [(i, *unit) for i, part in enumerate(parts) for unit in part.units(READ_BYTES)]

@@ -21,6 +21,8 @@ from mdgan_hpc.analysis.fit.results import (
     Ensemble,
     FiniteSize,
     GreenKubo,
+    Onsager,
+    OnsagerConductivity,
     Refused,
 )
 from mdgan_hpc.results import Result, save_results
@@ -32,6 +34,7 @@ __all__ = [
     "Choice",
     "Coefficient",
     "Collective",
+    "CollectiveProducts",
     "Conductivity",
     "Counted",
     "CurrentSpectrum",
@@ -43,7 +46,10 @@ __all__ = [
     "Ensemble",
     "FiniteSize",
     "GreenKubo",
+    "MixtureResult",
     "MsdResult",
+    "Onsager",
+    "OnsagerConductivity",
     "ParticleMsd",
     "Refused",
     "Spectrum",
@@ -230,6 +236,30 @@ class Cells(Result):
 
 
 @dataclass(frozen=True)
+class CollectiveProducts(Result):
+    """How the summed displacements of S species of a cell go together, over F runs.
+
+    Attributes
+    ----------
+    species : tuple of str
+    lag_ps : array, [L]
+    product_angstrom2 : array, [L, S, S]
+        Mean scalar product of the sums of two species, over the root of their numbers of ions.
+    n_ions : array of int, [S]
+        In a cell.
+    n_cells : array of int, [F]
+    span_ps : array, [F]
+    """
+
+    species: tuple[str, ...]
+    lag_ps: np.ndarray
+    product_angstrom2: np.ndarray
+    n_ions: np.ndarray
+    n_cells: np.ndarray
+    span_ps: np.ndarray
+
+
+@dataclass(frozen=True)
 class Dynamics(Result):
     """How the ions of one species move, over F replicas.
 
@@ -333,3 +363,27 @@ class MsdResult(Result):
     def save(self, path: str | Path, *, force: bool = False) -> None:
         """Write a result file, ``.h5``, ``.json`` or ``.csv`` (the curves)."""
         save_results(path, self.to_tree(), force=force, table="curves")
+
+
+@dataclass(frozen=True)
+class MixtureResult(Result):
+    """The content of a result file of ``mdgan-msd`` for several species.
+
+    Attributes
+    ----------
+    species : dict of MsdResult
+        Of each, by its symbol.
+    onsager : Onsager or Refused
+    products : CollectiveProducts, optional
+        Missing where the species were not moved together.
+    provenance : dict
+    """
+
+    species: dict[str, MsdResult]
+    onsager: Onsager | Refused
+    products: CollectiveProducts | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def save(self, path: str | Path, *, force: bool = False) -> None:
+        """Write a result file, ``.h5`` or ``.json``."""
+        save_results(path, self.to_tree(), force=force)

@@ -10,7 +10,11 @@ from mdgan_hpc.errors import UsageError
 class DynamicsConfig:
     """What is computed."""
 
-    species: str = key("", "symbol | species to analyse, e.g. Li; needed where files hold several")
+    species: str = key(
+        "",
+        "symbol | species to analyse, e.g. Li; needed where files hold several; Na,Cl: each of "
+        "them, and how they move together (Onsager coefficients)",
+    )
     every_lag: bool = key(False, "true or false | all lags instead of log-spaced ones")
     lags_per_decade: int = key(20, "number | log-spaced lags in a decade")
     max_fraction: float = key(
@@ -65,13 +69,11 @@ class MsdConfig:
     window_ps: tuple[float, float] | None = key(
         None, "ps | fit window, e.g. 2:20; by rule (log-log slope near 1) if not given"
     )
-    charge: float | None = key(
+    charge: tuple[float, ...] | None = key(
         None,
-        "elementary charges | of an ion: estimate the conductivity (S/cm) as if ions moved "
-        "independently (Nernst-Einstein), and tell that of their motion together where they saw "
-        "each other",
-        flag="--nernst-einstein",
-        metavar="CHARGE",
+        "elementary charges | of an ion (1,-1: of each of two species): estimate the conductivity "
+        "(S/cm) as if ions moved independently (Nernst-Einstein), and tell that of their motion "
+        "together where they saw each other",
     )
     temperature_k: float | None = key(
         None,
@@ -95,3 +97,9 @@ class MsdConfig:
 
     def __post_init__(self) -> None:
         require_ranges(self)
+
+    @property
+    def asks_beside(self) -> bool:
+        """Whether more than curves is asked for."""
+        beside = (self.window_ps, self.charge, self.viscosity_mpa_s)
+        return any(value is not None for value in beside)

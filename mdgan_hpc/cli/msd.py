@@ -18,7 +18,7 @@ from mdgan_hpc.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from mdgan_hpc.analysis.results import Diffusion
+    from mdgan_hpc.analysis.results import Diffusion, MixtureResult, MsdResult
 
 
 @command("mdgan-msd")
@@ -30,7 +30,13 @@ if TYPE_CHECKING:
 @click.option("--fit", "window_ps", metavar="START:STOP", help=help_of(MsdConfig, "window_ps"))
 @options_of(DynamicsConfig, "every_lag", "max_fraction", "per_particle", "full", "incomplete")
 @options_of(DynamicsConfig, "device")
-@options_of(MsdConfig, "charge", "temperature_k", "viscosity_mpa_s", "accept_poor_model")
+@click.option(
+    "--nernst-einstein",
+    "charge",
+    metavar="CHARGE[,CHARGE]",
+    help=help_of(MsdConfig, "charge"),
+)
+@options_of(MsdConfig, "temperature_k", "viscosity_mpa_s", "accept_poor_model")
 @click.option(
     "--arrhenius",
     multiple=True,
@@ -57,7 +63,7 @@ def main(
     files: tuple[Path, ...],
     output: Path,
     window_ps: str | None,
-    charge: float | None,
+    charge: str | None,
     temperature_k: float | None,
     viscosity_mpa_s: float | None,
     arrhenius: tuple[str, ...],
@@ -93,7 +99,7 @@ def main(
                 files=tuple(str(f) for f in files),
                 output=str(output),
                 window_ps=None if window_ps is None else _window(window_ps),
-                charge=charge,
+                charge=None if charge is None else _charges(charge),
                 temperature_k=temperature_k,
                 viscosity_mpa_s=viscosity_mpa_s,
                 accept_poor_model=accept_poor_model,
@@ -103,7 +109,7 @@ def main(
         )
         if result is None:
             return
-        for line in _lines(result.diffusion):
+        for line in _told(result):
             say(line)
     click.echo(f"Written to {output}")
 
@@ -153,14 +159,25 @@ def _fit_arrhenius(
         click.echo(f"figure: {drawing}")
 
 
-def _lines(diffusion: "Diffusion | None") -> list[str]:
+def _told(result: "MsdResult | MixtureResult") -> list[str]:
+    """Return what is printed of a result: of several species each alone, then together."""
+    from mdgan_hpc.analysis.results import MixtureResult
+    from mdgan_hpc.report.text import onsager_lines
+
+    if not isinstance(result, MixtureResult):
+        return _lines(result.diffusion)
+    each = [_lines(found.diffusion, f"D of {name}") for name, found in result.species.items()]
+    return [*(line for lines in each for line in lines), *onsager_lines(result.onsager)]
+
+
+def _lines(diffusion: "Diffusion | None", name: str = "D") -> list[str]:
     """Return what is printed of D and of the conductivity."""
     from mdgan_hpc.report.numbers import measured
     from mdgan_hpc.report.text import diffusion_lines
 
     if diffusion is None:
         return []
-    lines = diffusion_lines(diffusion)
+    lines = diffusion_lines(diffusion, name)
     independent, together = diffusion.nernst_einstein, diffusion.conductivity
     if independent is not None:
         lines.append(
@@ -180,6 +197,23 @@ def _lines(diffusion: "Diffusion | None") -> list[str]:
             f"{measured(spectral.sigma_s_per_cm, spectral.error_s_per_cm)} S/cm"
         )
     return lines
+
+
+def _charges(text: str) -> tuple[float, ...]:
+    import math
+
+    from mdgan_hpc.errors import UsageError
+
+    try:
+        charges = tuple(float(v) for v in text.split(","))
+    except ValueError:
+        charges = (math.nan,)
+    if not all(map(math.isfinite, charges)):
+        raise UsageError(
+            f"--nernst-einstein {text} is no charge in elementary charges",
+            remedy="as in 1, or 1,-1 for two species",
+        )
+    return charges
 
 
 def _window(text: str) -> tuple[float, float]:

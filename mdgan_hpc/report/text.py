@@ -3,7 +3,10 @@
 Signs are those of print (Å², ±); `numbers.plain_text` gives what a terminal shows.
 """
 
+from collections.abc import Sequence
 from typing import Protocol
+
+import numpy as np
 
 from mdgan_hpc.analysis.fit.results import (
     Coefficient,
@@ -12,6 +15,8 @@ from mdgan_hpc.analysis.fit.results import (
     DiffusionTensor,
     FiniteSize,
     GreenKubo,
+    Onsager,
+    OnsagerConductivity,
     Refused,
 )
 from mdgan_hpc.report.numbers import between, measured
@@ -20,6 +25,8 @@ from mdgan_hpc.verdict import verdict_line
 
 #: An isotropic medium looks as anisotropic as that, or more, with this probability.
 _ISOTROPIC = 0.01
+#: Transference numbers are told no finer than this: masses may give them to many digits.
+_DIGITS = 0.001
 
 
 class Interval(Protocol):
@@ -183,6 +190,46 @@ def haven_line(collective: Collective | Refused) -> str:
         "simulation together diffuse with "
         f"{measured(collective.d_angstrom2_per_ps, collective.error_angstrom2_per_ps)} Å²/ps"
     )
+
+
+def onsager_lines(found: Onsager | Refused) -> list[str]:
+    """Return what to print of how several species move together."""
+    if isinstance(found, Refused):
+        return [f"Onsager coefficients: {found.refused}"]
+    pairs = [(i, j) for i in range(len(found.species)) for j in range(i, len(found.species))]
+    name = {pair: "-".join(found.species[i] for i in pair) for pair in pairs}
+
+    def listed(values: np.ndarray, errors: np.ndarray) -> str:
+        return "; ".join(f"{name[p]} {measured(values[p], errors[p])}" for p in pairs)
+
+    start, stop = found.window_ps
+    lines = [
+        "Onsager coefficients as k T V L_ij / sqrt(N_i N_j), Å²/ps (zero between species that move "
+        f"independently), {start:.3g} to {stop:.3g} ps: "
+        + listed(found.d_angstrom2_per_ps, found.error_angstrom2_per_ps)
+    ]
+    per_volume, errors = found.l_per_joule_metre_second, found.l_error_per_joule_metre_second
+    if per_volume is not None and errors is not None:
+        lines.append(f"  L_ij, 1/(J m s): {listed(per_volume, errors)}")
+    if found.conductivity is not None:
+        lines += _carried(found.species, found.conductivity)
+    return lines
+
+
+def _carried(species: Sequence[str], found: OnsagerConductivity) -> list[str]:
+    shares = zip(species, found.transference, found.transference_error, strict=True)
+    sigma = measured(found.sigma_s_per_cm, found.error_s_per_cm)
+    lines = [
+        f"  conductivity from the motion of all ions together: {sigma} S/cm at "
+        f"{found.temperature_k:.0f} K; transference numbers "
+        + ", ".join(f"{name} {measured(t, max(error, _DIGITS))}" for name, t, error in shares)
+    ]
+    if found.haven_ratio is not None and found.haven_error is not None:
+        lines.append(
+            f"  Haven ratio (Nernst-Einstein over that): "
+            f"{measured(found.haven_ratio, found.haven_error)}"
+        )
+    return lines
 
 
 def diffusion_cells(found: Interval | Diffusion | Refused) -> list[str]:

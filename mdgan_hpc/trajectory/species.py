@@ -135,6 +135,8 @@ class Selection:
         DataError
             If whole cells hold different numbers of them.
         """
+        if ions_per_cell == 1:
+            return 1  # each is alone, whatever it is
         whole = max(1, n_particles // ions_per_cell)
         counts = np.bincount(self.index // ions_per_cell, minlength=whole)[:whole]
         if (counts != counts[0]).any():

@@ -242,6 +242,70 @@ class Conductivity(Result):
 
 
 @dataclass(frozen=True)
+class OnsagerConductivity(Result):
+    """What S species carry together.
+
+    Attributes
+    ----------
+    sigma_s_per_cm, error_s_per_cm : float
+        Ionic conductivity, from the motion of all ions together.
+    transference, transference_error : array, [S]
+        Share of each species in it; in the frame of reference of the positions.
+    charges : array, [S]
+        Of an ion, elementary charges.
+    temperature_k, volume_a3 : float
+    haven_ratio, haven_error : float, optional
+        Conductivity as if ions moved independently (Nernst-Einstein) over `sigma_s_per_cm`; where
+        each species has a D.
+    """
+
+    sigma_s_per_cm: float
+    error_s_per_cm: float
+    transference: np.ndarray
+    transference_error: np.ndarray
+    charges: np.ndarray
+    temperature_k: float
+    volume_a3: float
+    haven_ratio: float | None = None
+    haven_error: float | None = None
+
+
+@dataclass(frozen=True)
+class Onsager(Result):
+    """Onsager coefficients L_ij of S species, symmetric.
+
+    Attributes
+    ----------
+    species : tuple of str
+    n_ions : array of int, [S]
+        In a cell.
+    d_angstrom2_per_ps, error_angstrom2_per_ps : array, [S, S]
+        D_ij = k T V L_ij / sqrt(N_i N_j), and its standard error. D_ii is D of the ions of a
+        species together; of ions that move independently it is their D, and D_ij is zero.
+    window_ps : tuple of float
+        First and last lag of the fit.
+    l_per_joule_metre_second, l_error_per_joule_metre_second : array, [S, S], optional
+        L_ij, of numbers of ions; where temperature and volume are known.
+    conductivity : OnsagerConductivity, optional
+        Where charges were given.
+    """
+
+    species: tuple[str, ...]
+    n_ions: np.ndarray
+    d_angstrom2_per_ps: np.ndarray
+    error_angstrom2_per_ps: np.ndarray
+    window_ps: tuple[float, float]
+    l_per_joule_metre_second: np.ndarray | None = None
+    l_error_per_joule_metre_second: np.ndarray | None = None
+    conductivity: OnsagerConductivity | None = None
+
+    def to_tree(self) -> dict[str, Any]:
+        """Return the result tree."""
+        tree = super().to_tree()
+        return tree | {"window_ps": np.array(self.window_ps)}
+
+
+@dataclass(frozen=True)
 class Ensemble(Result):
     """D of several models: their mean with its whole interval.
 

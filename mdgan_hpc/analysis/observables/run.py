@@ -68,11 +68,7 @@ class RunSums:
         config, lags = plan.config, plan.lags
         self.n_records, self.where, self.inverse_cell = n_records, where, inverse_cell
         length = padded_length(n_records, int(lags[-1]) + 1)
-        self.arrays: Arrays = (
-            TorchArrays(n_records, length, config.device)
-            if config.device
-            else NumpyArrays(n_records, length)
-        )
+        self.arrays = _arrays(n_records, length, config.device)
         self.msd = SquaredDisplacements(n_records, lags, length, config.per_particle)
         self.beyond: Beyond | None = None
         if config.full:
@@ -146,6 +142,43 @@ class RunSums:
             self.msd.per_particle = [part for rank in pieces for part in rank]
         if communicator.rank == 0 and self.beyond is not None and self.n_particles:
             self.beyond.collective.end()
+
+
+class CollectiveRun:
+    """The sums of all ions of a cell together, and no others, of one run.
+
+    Parameters
+    ----------
+    n_records : int
+        T.
+    plan : Plan
+    n_particles, ions_per_cell : int
+        As of `RunSums`.
+    """
+
+    def __init__(self, n_records: int, plan: Plan, *, n_particles: int, ions_per_cell: int) -> None:
+        length = padded_length(n_records, int(plan.lags[-1]) + 1)
+        self._arrays = _arrays(n_records, length, plan.config.device)
+        self.collective = CollectiveSums(n_records, plan.lags, length, n_particles, ions_per_cell)
+
+    def add(self, positions: np.ndarray, number: int = 0) -> None:
+        """Add particles, positions [T, n, 3]; see `RunSums.add`."""
+        self.collective.begin_part()
+        for _, _, group in self._arrays.series(positions):
+            self.collective.add(self._arrays, self._arrays.centred(group))
+
+    def reduce(self, communicator: Communicator) -> None:
+        """Add up what the ranks have; every rank must call it. Rank 0 holds the result."""
+        sums = self.collective.sums
+        for name in sums:
+            sums[name] = communicator.sum_to_root(sums[name])
+        if communicator.rank == 0:
+            self.collective.end()
+
+
+def _arrays(n_records: int, length: int, device: str) -> Arrays:
+    """Return the array operations of a device; of the processor where none is named."""
+    return TorchArrays(n_records, length, device) if device else NumpyArrays(n_records, length)
 
 
 def refuse_wrapped(x: np.ndarray, inverse_cell: np.ndarray, where: object = "") -> None:
