@@ -57,17 +57,36 @@ if [ -z "$dry_run" ]; then
     if [ -n "$slurm" ]; then choose_mpi 4; fi
 fi
 
-previous=""
+wanted=()
 for stage in "${stages[@]}"; do
     [ "$stage" != "$first" ] || first=""
-    [ -z "$first" ] || continue
-    script=(jobs/"$stage".slurm)
-    [ "$stage" != convert ] || script+=("${runs[@]}")
+    [ -n "$first" ] || wanted+=("$stage")
+done
+
+# Sets `script` and `options` of a stage.
+describe() {
+    script=(jobs/"$1".slurm)
+    [ "$1" != convert ] || script+=("${runs[@]}")
+    case $1 in
+        train | generate) options=("${site_gpu[@]}") ;;
+        *) options=("${site_cpu[@]}") ;;
+    esac
+}
+
+# A time limit or a partition that Slurm refuses for a later stage is found before the first one is
+# submitted.
+if [ -n "$slurm" ] && [ -z "$dry_run" ]; then
+    for stage in "${wanted[@]}"; do
+        describe "$stage"
+        refused=$(sbatch --test-only "${options[@]}" "${script[@]}" 2>&1) ||
+            fail "Slurm would refuse $stage: ${refused##*error: }; nothing is submitted"
+    done
+fi
+
+previous=""
+for stage in "${wanted[@]}"; do
+    describe "$stage"
     if [ -n "$slurm" ]; then
-        case $stage in
-            train | generate) options=("${site_gpu[@]}") ;;
-            *) options=("${site_cpu[@]}") ;;
-        esac
         # A stage whose forerunner failed is taken out of the queue instead of waiting for ever.
         [ -z "$previous" ] ||
             options+=(--dependency="afterok:$previous" --kill-on-invalid-dep=yes)

@@ -16,7 +16,7 @@ import click
 from click.core import ParameterSource
 
 from mdgan_hpc import __version__
-from mdgan_hpc.errors import LaunchError, UsageError
+from mdgan_hpc.errors import DataError, LaunchError, UsageError
 from mdgan_hpc.parallel import Launch, detect_launch, leave, run_together
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -97,6 +97,22 @@ def _launch() -> Launch:
         return detect_launch()
     except LaunchError:
         return Launch("single")
+
+
+def require_files(*paths: Path) -> None:
+    """Refuse input files that are missing, before anything that takes a second is loaded.
+
+    Raises
+    ------
+    DataError
+    """
+    for path in paths:
+        try:
+            os.stat(path)
+        except FileNotFoundError:
+            raise DataError("no such file", where=path) from None
+        except (OSError, ValueError):
+            continue  # told where it is opened
 
 
 def say(line: str) -> None:

@@ -14,6 +14,7 @@ from mdgan_hpc.cli.common import (
     help_of,
     kelvin_and_result,
     options_of,
+    require_files,
     say,
 )
 
@@ -83,6 +84,7 @@ def main(
     Example:
       mdgan-msd run1.h5 run2.h5 run3.h5 -o msd.json
     """
+    require_files(*files)
     from mdgan_hpc.analysis.command import measure
     from mdgan_hpc.errors import UsageError
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from mdgan_hpc.cli.common import PATH, command, force_option, options_of, say
+from mdgan_hpc.cli.common import PATH, command, force_option, options_of, require_files, say
 from mdgan_hpc.report.settings import ReportConfig
 
 
@@ -47,6 +47,7 @@ def main(
     Example:
       mdgan-report --md run1.h5 --md run2.h5 --generated gen.h5 -o report
     """
+    require_files(*md, *generated)
     from mdgan_hpc.report.command import report
     from mdgan_hpc.report.document import PAGE
 

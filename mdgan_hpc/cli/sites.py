@@ -6,7 +6,15 @@ from typing import Any
 import click
 
 from mdgan_hpc.analysis.sites.settings import SitesConfig, SitesRun
-from mdgan_hpc.cli.common import PATH, command, force_option, kelvin_and_result, options_of, say
+from mdgan_hpc.cli.common import (
+    PATH,
+    command,
+    force_option,
+    kelvin_and_result,
+    options_of,
+    require_files,
+    say,
+)
 
 
 @command("mdgan-sites")
@@ -46,6 +54,7 @@ def main(
     Example:
       mdgan-sites run1.h5 run2.h5 run3.h5 -o sites.json --figures sites
     """
+    require_files(*files)
     from mdgan_hpc.analysis.sites.command import find_jumps, fit_activation
     from mdgan_hpc.errors import UsageError
     from mdgan_hpc.outputs import require_place

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mdgan_hpc.cli.common import PATH, FiniteRange, command
+from mdgan_hpc.cli.common import PATH, FiniteRange, command, require_files
 from mdgan_hpc.threads import MOST
 
 if TYPE_CHECKING:
@@ -119,6 +119,7 @@ def main(
       mdgan-train default --data run1.h5 --data run2.h5 --data run3.h5 \\
           --out runs/li --set phase.steps=5000
     """
+    require_files(*data)
     from mdgan_hpc.config import as_toml
     from mdgan_hpc.errors import UsageError
     from mdgan_hpc.training.settings import TrainingConfig, read_config

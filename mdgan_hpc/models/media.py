@@ -206,6 +206,18 @@ class Surroundings:
             described.append(found)
         return described
 
+    def of_runs_backwards(
+        self, runs: Sequence[np.ndarray], medium: Sequence[int] = (), *, silent: bool = False
+    ) -> list[np.ndarray] | None:
+        """Describe what ions see where time runs backwards, at the same frames, [T, N, shells, 4].
+
+        None where that is what they see anyway: from where they are, not from where inertia leads.
+        """
+        if not self.ahead:
+            return None
+        turned = self.of_runs([run[::-1] for run in runs], medium, silent=silent)
+        return [seen[::-1] for seen in turned]
+
     def led_to(self, run: np.ndarray) -> np.ndarray:
         """Return where inertia leads ions of a run [T, N, 3] to, as far as their past is known."""
         there, skip = run.copy(), self.step_skip

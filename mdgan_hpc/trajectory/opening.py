@@ -57,7 +57,8 @@ class Elements:
         if hdf5.find(self.root, "h5md") is None or not isinstance(particles, h5py.Group):
             raise DataError("is not an H5MD trajectory", where=self.path)
         names = [name for name in hdf5.names(particles) if _has_positions(particles, name)]
-        if not names and hdf5.find(self.root, layout.LEDGER) is not None:
+        told = all(isinstance(hdf5.find(particles, n), h5py.Group) for n in hdf5.names(particles))
+        if not names and told and hdf5.find(self.root, layout.LEDGER) is not None:
             raise DataError(
                 "holds no positions: it was made with --no-store",
                 where=self.path,

@@ -137,6 +137,20 @@ def test_a_failed_stage_stops_the_chain(slurm: Slurm, tmp_path: Path) -> None:
         assert slurm.wait(jobs[stage])["JobState"] == "CANCELLED", stage
 
 
+def test_a_stage_that_slurm_refuses_is_told_before_anything_is_submitted(
+    slurm: Slurm, tmp_path: Path
+) -> None:
+    site = slurm.checkout / "jobs/sites/refused.sh"
+    site.write_text((site.with_name("default.sh")).read_text() + "site_gpu=(--partition=nowhere)\n")
+    (tmp_path / "run").mkdir()
+    done = slurm.run("jobs/pipeline.sh", tmp_path / "run", env={"MDGAN_SITE": "refused"})
+    site.unlink()
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "Slurm would refuse train" in done.stderr
+    assert "nothing is submitted" in done.stderr
+
+
 def test_two_nodes_train_the_same_model_by_any_launcher(
     slurm: Slurm, small_config: Path, md_files: list[Path], tmp_path: Path
 ) -> None:

@@ -1,5 +1,6 @@
 """What ions see of a framework without a lattice, against a naive sum; and the ions of a glass."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 import torch
 
 from mdgan_hpc.config import load_config
-from mdgan_hpc.crystal import isotropic
+from mdgan_hpc.crystal import Symmetry, isotropic
 from mdgan_hpc.errors import UsageError
 from mdgan_hpc.models.base import Window, rollout
 from mdgan_hpc.models.media import MediaDescriptor, Medium, Surroundings
@@ -234,3 +235,27 @@ def test_start_states_are_ions_where_they_were_in_their_own_medium(tmp_path):
         assert len(mine)
         apart = run(number + 1) / 8.0 - mine[0]
         assert np.abs(apart - np.round(apart)).max((1, 2)).min() < 1e-5
+
+
+def test_windows_look_ahead_in_their_own_time():
+    """Also those that time reversal has turned: ahead is then where the ion came from."""
+    runs = [6 * np.random.default_rng(n).normal(size=(40, 4, 3)).cumsum(0) / 10 for n in (1, 2)]
+    neighbours = NeighbourDescriptor.of_cell(BOX, **SHELLS)
+    frames = [Medium(np.full(6, 8), np.random.default_rng(9).uniform(0, 8, (6, 3)))]
+    found = MediaDescriptor.of_media(frames, [(0, run) for run in runs], BOX, **SETTINGS)
+    seen = Surroundings(neighbours, found, AHEAD, 2)
+    data = Dataset(runs, 0.01, 3, BOX, media=frames, run_medium=(0, 0)).with_neighbours(seen)
+    windows = data.windows(
+        step_skip=2,
+        symmetry=dataclasses.replace(Symmetry(), time_reversal=True),
+        device=torch.device("cpu"),
+        grouping=(4, "file"),
+    )
+    drawn = windows.draw(40, 6, torch.Generator().manual_seed(1))
+    every = drawn.neighbours[:, :]
+    apart = Surroundings(neighbours, found, AHEAD, 1)  # frames of a window are records
+    for number in range(40):
+        path = drawn.positions[number].numpy()
+        (naive_of,) = apart.of_runs([path], (0,), silent=True)
+        # Its last records have all the past that they look ahead by.
+        np.testing.assert_allclose(every[number, 4:], naive_of[4:], atol=2e-5)

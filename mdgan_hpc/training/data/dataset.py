@@ -59,6 +59,8 @@ class Dataset:
         The files.
     neighbours : list of array [T, N, A, 4], or None
         What ions see around them over the runs; see `with_neighbours`.
+    neighbours_backwards : list of array [T, N, A, 4], or None
+        The same where time runs backwards; None where it makes no difference.
     temperature_k : float or None
         Of the runs (`temperature_of`), K; None where they are at several.
     run_k : tuple of float, or None
@@ -82,6 +84,7 @@ class Dataset:
     crystal: Crystal | NoCrystal = field(default=NoCrystal("no framework is known"))
     inputs: Mapping[str, str] = field(default_factory=dict)
     neighbours: list[np.ndarray] | None = None
+    neighbours_backwards: list[np.ndarray] | None = None
     temperature_k: float | None = None
     run_k: tuple[float, ...] | None = None
     temperatures: Temperatures | None = None
@@ -320,7 +323,7 @@ class Dataset:
         return self._part(inside), self._part([i for i, k in enumerate(self.run_k) if k == out])
 
     def _with(self, runs: list[np.ndarray]) -> Self:
-        return dataclasses.replace(self, runs=runs, neighbours=None)
+        return dataclasses.replace(self, runs=runs, neighbours=None, neighbours_backwards=None)
 
     def _part(self, numbers: Sequence[int]) -> Self:
         """Return these data with some of the runs."""
@@ -338,10 +341,12 @@ class Dataset:
 
     def with_neighbours(self, surroundings: Surroundings | None, *, silent: bool = False) -> Self:
         """Return these data with what every ion sees around it at every frame."""
-        described = None
+        described = backwards = None
         if surroundings is not None:
-            described = surroundings.of_runs(self.runs, self.run_medium, silent=silent)
-        return dataclasses.replace(self, neighbours=described)
+            of = self.runs, self.run_medium
+            described = surroundings.of_runs(*of, silent=silent)
+            backwards = surroundings.of_runs_backwards(*of, silent=silent)
+        return dataclasses.replace(self, neighbours=described, neighbours_backwards=backwards)
 
     def bootstrap(self, replica: int, seed: int, grouping: tuple[int, Grouping]) -> Self:
         """Return a bootstrap: runs drawn with replacement, then ions in each.
@@ -368,7 +373,8 @@ class Dataset:
         if whole and len(self.runs) < 2:
             raise UsageError("--replica with generator.grouping = 'nearest' needs two runs or more")
         rng = np.random.default_rng([seed, replica])
-        runs, neighbours, ion_species, drawn = [], [], [], self._drawn(rng)
+        runs, ion_species, drawn = [], [], self._drawn(rng)
+        seen: dict[str, list[np.ndarray]] = {}
         for number in drawn:
             run = self.runs[number]
             ions = np.arange(run.shape[1])
@@ -379,12 +385,14 @@ class Dataset:
             runs.append(run[:, ions])
             if self.ion_species:
                 ion_species.append(self.ion_species[number][ions])
-            if self.neighbours is not None:
-                neighbours.append(self.neighbours[number][:, ions])
+            for name in ("neighbours", "neighbours_backwards"):
+                if getattr(self, name) is not None:
+                    seen.setdefault(name, []).append(getattr(self, name)[number][:, ions])
         return dataclasses.replace(
             self,
             runs=runs,
-            neighbours=None if self.neighbours is None else neighbours,
+            neighbours=seen.get("neighbours"),
+            neighbours_backwards=seen.get("neighbours_backwards"),
             run_medium=tuple(self.run_medium[i] for i in drawn) if self.run_medium else (),
             ion_species=ion_species,
         )
@@ -417,6 +425,7 @@ class Dataset:
             grouping=grouping[1],
             cell=self.cell,
             neighbours=self.neighbours,
+            neighbours_backwards=self.neighbours_backwards,
             temperature_k=self.run_k,
             medium=self.run_medium,
             species=self._which_species,

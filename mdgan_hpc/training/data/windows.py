@@ -64,8 +64,9 @@ class Windows:
         particle with the k - 1 that are nearest to it where the window begins, nearest first.
     cell : array [3, 3], optional
         For the distance to the nearest image, Angstrom.
-    neighbours : sequence of array, [T, N, A, 4], optional
-        What the particles of each run see around them (`mdgan_hpc.models.media`).
+    neighbours, neighbours_backwards : sequence of array, [T, N, A, 4], optional
+        What the particles of each run see around them (`mdgan_hpc.models.media`), and what where
+        time runs backwards, if that is another.
     temperature_k : sequence of float, optional
         Of each run, where they are at several.
     medium : sequence of int
@@ -90,6 +91,7 @@ class Windows:
         grouping: str = "file",
         cell: np.ndarray | None = None,
         neighbours: Sequence[np.ndarray] | None = None,
+        neighbours_backwards: Sequence[np.ndarray] | None = None,
         temperature_k: Sequence[float] | None = None,
         medium: Sequence[int] = (),
         species: Sequence[np.ndarray] = (),
@@ -112,9 +114,12 @@ class Windows:
         # [all frames of all particles, 3]
         self.positions = torch.from_numpy(np.concatenate(pieces)).to(device)
         self._neighbours = None
+        self._backwards = 0  # where in it those lie that windows see backwards in time
         if neighbours is not None:
-            described = [d.swapaxes(0, 1).reshape(-1, *d.shape[2:]) for d in neighbours]
+            every = [*neighbours, *(neighbours_backwards or ())]
+            described = [d.swapaxes(0, 1).reshape(-1, *d.shape[2:]) for d in every]
             self._neighbours = torch.from_numpy(np.concatenate(described)).to(device)
+            self._backwards = 0 if neighbours_backwards is None else len(self.positions)
         self.lengths = np.array(lengths)
         # Of each sample: its run, its first particle, and where the run begins in `positions`.
         self._run, self._particle = np.array(owners).T
@@ -196,9 +201,11 @@ class Windows:
         sample = np.searchsorted(ends, pick, side="right")
         start = pick - np.concatenate([[0], ends[:-1]])[sample]
         index = self._index(sample[part], start[part], np.arange(records) * spacing)
+        seen = index
         if self.symmetry.time_reversal:
             flag = backwards[part].to(self.device)[:, None, None]
             index = torch.where(flag, index.flip(1), index)
+            seen = torch.where(flag, index + self._backwards, index)
         chosen = operation[part].to(self.device)
         rotation = self._rotations[chosen]
         if turn is not None:
@@ -209,7 +216,7 @@ class Windows:
         medium = None if self._medium is None else self._medium[sample[part]]
         described = None
         if self._neighbours is not None:
-            described = _Described(self._neighbours, index, rotation.float())
+            described = _Described(self._neighbours, seen, rotation.float())
         return Window(moved, described, kelvin, medium, self._species_of(sample[part], start[part]))
 
     def _species_of(self, sample: np.ndarray, start: np.ndarray) -> Tensor | None:
