@@ -169,7 +169,8 @@ class Surroundings:
         None in a crystal, where the place tells it, and in a liquid.
     ahead : tuple of float, [p]
         Weights of the last displacements, newest first: with them ions see what is around the place
-        that inertia leads them to by the end of a step. Empty: where they are.
+        that inertia leads them to by the end of a step, and after that the other ions around where
+        they are, from which they know how these move. Empty: around where they are alone.
     step_skip : int
         Frames of the runs from one of these displacements to the next.
     """
@@ -180,43 +181,69 @@ class Surroundings:
     step_skip: int = 1
 
     @property
+    def n_mobile(self) -> int:
+        """Shells of the mobile ions, of both views where there are two."""
+        return self.neighbours.n_shells * (2 if self.ahead else 1)
+
+    @property
     def n_shells(self) -> int:
         """Of the mobile ions, and of the media behind them."""
-        framework = 0 if self.media is None else self.media.n_shells
-        return self.neighbours.n_shells + framework
+        return self.n_mobile + (0 if self.media is None else self.media.n_shells)
 
     def of_runs(
         self, runs: Sequence[np.ndarray], medium: Sequence[int] = (), *, silent: bool = False
     ) -> list[np.ndarray]:
         """Describe what ions of runs [T, N, 3] in media see at all frames, [T, N, shells, 4]."""
-        led = [self.led_to(run) for run in runs] if self.ahead else runs
-        mobile = self.neighbours.of_runs(led, silent=silent)
-        if self.media is None:
-            return mobile
-        framework = self.media.on(torch.device("cpu"), torch.float32)
-        inverse = np.linalg.inv(self.media.cell)
-        described = []
-        for run, which, near in zip(led, medium, mobile, strict=True):
-            found = np.empty((*run.shape[:2], self.n_shells, 4), np.float32)
-            found[:, :, : near.shape[2]] = near
-            for frames, places in _pieces(run @ inverse):
-                every = torch.full((places.shape[1],), which)
-                seen = framework.around(places, every).movedim(2, 0)
-                found[frames, :, near.shape[2] :] = torch.unflatten(seen, 0, (-1, run.shape[1]))
-            described.append(found)
-        return described
+        here = self.neighbours.of_runs(runs, silent=silent)
+        return self._with_ahead(runs, here, medium, silent) if self.ahead or self.media else here
 
     def of_runs_backwards(
-        self, runs: Sequence[np.ndarray], medium: Sequence[int] = (), *, silent: bool = False
+        self,
+        runs: Sequence[np.ndarray],
+        medium: Sequence[int],
+        described: Sequence[np.ndarray],
+        *,
+        silent: bool = False,
     ) -> list[np.ndarray] | None:
         """Describe what ions see where time runs backwards, at the same frames, [T, N, shells, 4].
 
-        None where that is what they see anyway: from where they are, not from where inertia leads.
+        None where that is what they see anyway, around where they are. `described` is what
+        `of_runs` found.
         """
         if not self.ahead:
             return None
-        turned = self.of_runs([run[::-1] for run in runs], medium, silent=silent)
-        return [seen[::-1] for seen in turned]
+        turned = [np.ascontiguousarray(run[::-1]) for run in runs]
+        around = slice(self.neighbours.n_shells, self.n_mobile)
+        here = [seen[::-1, :, around] for seen in described]
+        return [seen[::-1] for seen in self._with_ahead(turned, here, medium, silent)]
+
+    def _with_ahead(
+        self,
+        runs: Sequence[np.ndarray],
+        here: Sequence[np.ndarray],
+        medium: Sequence[int],
+        silent: bool,
+    ) -> list[np.ndarray]:
+        """Put what ions see ahead of them in front of what they see around where they are."""
+        led = [self.led_to(run) for run in runs] if self.ahead else runs
+        views = [self.neighbours.of_runs(led, silent=silent), here] if self.ahead else [here]
+        described = []
+        for number, run in enumerate(led):
+            found = np.empty((*run.shape[:2], self.n_shells, 4), np.float32)
+            np.concatenate([view[number] for view in views], 2, out=found[:, :, : self.n_mobile])
+            if self.media is not None:
+                self._see_framework(run, medium[number], found[:, :, self.n_mobile :])
+            described.append(found)
+        return described
+
+    def _see_framework(self, run: np.ndarray, medium: int, out: np.ndarray) -> None:
+        """Describe the framework of a medium around the ions of a run, [T, N, shells, 4]."""
+        assert self.media is not None
+        framework = self.media.on(torch.device("cpu"), torch.float32)
+        for frames, places in _pieces(run @ np.linalg.inv(self.media.cell)):
+            every = torch.full((places.shape[1],), medium)
+            seen = framework.around(places, every).movedim(2, 0)
+            out[frames] = torch.unflatten(seen, 0, (-1, run.shape[1]))
 
     def led_to(self, run: np.ndarray) -> np.ndarray:
         """Return where inertia leads ions of a run [T, N, 3] to, as far as their past is known."""

@@ -6,10 +6,12 @@ import torch
 
 from mdgan_hpc.crystal import isotropic
 from mdgan_hpc.models.base import Window
+from mdgan_hpc.models.media import Surroundings
 from mdgan_hpc.models.neighbours import NeighbourDescriptor, neighbour_scales
 from mdgan_hpc.models.transition.features import Step
 from mdgan_hpc.models.transition.generator import TransitionGenerator
 from mdgan_hpc.models.transition.likelihood import Residuals
+from tests.support.neighbours import AHEAD
 from tests.support.runs import underdamped
 from tests.support.transition import cubic, make
 
@@ -29,16 +31,17 @@ def run(n_frames: int, seed: int) -> np.ndarray:
     return start + underdamped(n_frames, 4, seed)
 
 
-def seeing(changes: list[list[float]] | None = None) -> TransitionGenerator:
-    scales = neighbour_scales(descriptor().of_runs([run(50, 1)]))
+def seeing(ahead: bool = False) -> TransitionGenerator:
+    scales = neighbour_scales(descriptor().of_runs([run(50, 1)])).tolist()
     return make(
         cubic(4.0),
         3,
         particles=4,
         cell=(EDGE * np.eye(3)).tolist(),
         neighbour_shells=SHELLS,
-        neighbour_scales=scales.tolist(),
-        neighbour_changes=changes,
+        neighbour_scales=scales,
+        neighbour_here_scales=scales if ahead else None,
+        ahead=list(AHEAD) if ahead else None,
     )
 
 
@@ -46,7 +49,8 @@ def window(generator: TransitionGenerator, records: int) -> Window:
     runs = [run(generator.window_records(records), seed) for seed in (2, 3)]
     if generator.ions_per_cell == 1:
         return Window(torch.from_numpy(np.concatenate(runs, 1).swapaxes(0, 1)[:, :, None].copy()))
-    described = torch.from_numpy(np.stack(descriptor().of_runs(runs)))
+    seen = Surroundings(descriptor(), ahead=tuple(generator.arguments.get("ahead") or ()))
+    described = torch.from_numpy(np.stack(seen.of_runs(runs)))
     return Window(torch.from_numpy(np.stack(runs)), described)
 
 
@@ -57,9 +61,9 @@ def window(generator: TransitionGenerator, records: int) -> Window:
         lambda: make(isotropic(), 3),
         lambda: make(cubic(4.0), 3),
         seeing,
-        lambda: seeing([[0.3] * 4] * 5),
+        lambda: seeing(ahead=True),
     ],
-    ids=["liquid, one record", "liquid", "crystal", "neighbours", "moving neighbours"],
+    ids=["liquid, one record", "liquid", "crystal", "neighbours", "neighbours from ahead too"],
 )
 def test_every_row_gives_both_the_same_along_a_trajectory(build):
     """Carried by the steps of the data instead of the network's, rows stay those of the data."""

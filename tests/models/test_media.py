@@ -21,13 +21,12 @@ from mdgan_hpc.training.build import build_trainer
 from mdgan_hpc.training.data.dataset import Dataset
 from mdgan_hpc.training.distributed import Processes
 from mdgan_hpc.training.settings import TrainingConfig
-from tests.support.neighbours import SHELLS, SKEWED, ions
+from tests.support.neighbours import AHEAD, SHELLS, SKEWED, ions
 from tests.support.runs import simple_cubic, underdamped
 from tests.support.transition import make
 
 SETTINGS = {"radii": (0.9, 1.4, 2.0), "width": 0.2, "cutoff": 2.6}
 BOX = 8.0 * np.eye(3)
-AHEAD = (1.5, -0.25, 0.5)
 
 
 def medium(seed: int, counts: tuple[int, int], cell: np.ndarray) -> Medium:
@@ -69,16 +68,19 @@ def test_an_ion_sees_the_atoms_of_its_own_medium():
     neighbours = NeighbourDescriptor.of_cell(SKEWED, **SHELLS)
     both = Surroundings(neighbours, found, AHEAD, 2)
     seen = both.of_runs(runs, (0, 1), silent=True)
-    alone = neighbours.of_runs([both.led_to(run) for run in runs], silent=True)
+    ahead = neighbours.of_runs([both.led_to(run) for run in runs], silent=True)
+    here = neighbours.of_runs(runs, silent=True)
+    first, every = neighbours.n_shells, 2 * neighbours.n_shells
     for number, run in enumerate(runs):
-        assert seen[number].shape == (40, 3, len(SHELLS["radii"]) + found.n_shells, 4)
-        assert np.array_equal(seen[number][:, :, : len(SHELLS["radii"])], alone[number])
+        assert seen[number].shape == (40, 3, every + found.n_shells, 4)
+        assert np.array_equal(seen[number][:, :, :first], ahead[number])
+        assert np.array_equal(seen[number][:, :, first:every], here[number])
         for frame, ion in ((0, 0), (7, 2), (39, 1)):
             place = run[frame, ion].copy()
             for lag, weight in enumerate(AHEAD if frame > 6 else ()):
                 place += weight * (run[frame - 2 * lag, ion] - run[frame - 2 * lag - 2, ion])
             wanted = naive(found, media[number], place, SKEWED)
-            got = seen[number][frame, ion, len(SHELLS["radii"]) :]
+            got = seen[number][frame, ion, every:]
             assert got == pytest.approx(wanted, abs=2e-5)
 
 
@@ -117,17 +119,19 @@ def glass() -> tuple[TransitionGenerator, Surroundings, list[np.ndarray]]:
     seen = Surroundings(NeighbourDescriptor.of_cell(BOX, **SHELLS), found, AHEAD)
     described = seen.of_runs(runs, (0, 1), silent=True)
     own = len(SHELLS["radii"])
+
+    def scales(shells: slice):
+        return neighbour_scales([d[:, :, shells] for d in described]).tolist()
+
     generator = make(
         isotropic(),
         2,
         particles=4,
         cell=BOX.tolist(),
         neighbour_shells=SHELLS,
-        neighbour_scales=neighbour_scales([d[:, :, :own] for d in described]).tolist(),
-        framework={
-            "species": found.species,
-            "scales": neighbour_scales([d[:, :, own:] for d in described]).tolist(),
-        },
+        neighbour_scales=scales(slice(own)),
+        neighbour_here_scales=scales(slice(own, 2 * own)),
+        framework={"species": found.species, "scales": scales(slice(2 * own, None))},
         ahead=list(AHEAD),
     )
     return generator, seen, runs
@@ -148,7 +152,8 @@ def test_free_runs_see_what_data_show():
     )
     known = table.along(history)
     assert table.fill_steps < history.ends.shape[1]
-    rows = [table.row(SeenFramework), table.row(Neighbours)]
+    rows = [row for row in table.rows.values() if isinstance(row, SeenFramework | Neighbours)]
+    assert len(rows) == 3
     for row, step in itertools.product(rows, (0, 5)):
         columns = {n: v[:, step].movedim(0, -1).contiguous() for n, v in known.items()}
         wanted, got = row.inputs(columns), row.compiled(None).inputs(columns)

@@ -27,6 +27,7 @@ from mdgan_hpc.training.data.windows import Windows
 from mdgan_hpc.training.distributed import Processes
 from mdgan_hpc.training.settings import TrainingConfig
 from tests.support.neighbours import (
+    AHEAD,
     CUTOFF,
     RADII,
     SHELLS,
@@ -74,21 +75,21 @@ def history(generator: TransitionGenerator, records: int) -> torch.Tensor:
     return torch.from_numpy(np.stack([ions(length, 4, 8.0, seed) for seed in (3, 4, 5)]))
 
 
-def view(windows: torch.Tensor, box: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(np.stack(described(list(windows.detach().numpy()), box)))
+def view(windows: torch.Tensor, box: np.ndarray, ahead: tuple[float, ...] = ()) -> torch.Tensor:
+    return torch.from_numpy(np.stack(described(list(windows.detach().numpy()), box, ahead)))
 
 
-@pytest.mark.parametrize("changes", [False, True], ids=["places", "motion too"])
-def test_free_run_sees_what_the_likelihood_sees(changes):
+@pytest.mark.parametrize("ahead", [(), AHEAD], ids=["here", "ahead and here"])
+def test_free_run_sees_what_the_likelihood_sees(ahead):
     """Feeding a generated path back gives the states that made it."""
-    generator, box = sighted(changes=changes)
+    generator, box = sighted(ahead=bool(ahead))
     past = history(generator, 60)
-    state = generator.condition(Window(past, view(past, box)))
+    state = generator.condition(Window(past, view(past, box, ahead)))
     noise = torch.randn(8, 3, generator.noise_size, generator=torch.Generator().manual_seed(1))
     moved, after = generator.advance(state, noise)
     assert moved.shape == (24, 3, 4, 3)
     path = torch.cat([past, past[:, -1:] + moved.swapaxes(0, 1).double().cumsum(1)], 1)
-    again = generator.condition(Window(path, view(path, box)))
+    again = generator.condition(Window(path, view(path, box, ahead)))
     for name, value in after.items():
         torch.testing.assert_close(again[name], value, atol=3e-4, rtol=1e-3)
 
@@ -298,16 +299,19 @@ def test_what_many_ions_see_over_runs_is_what_all_pairs_give(monkeypatch, caplog
         np.testing.assert_allclose(seen, every, atol=2e-5)
 
 
-def test_ions_see_how_neighbours_move_where_that_tells_much():
+def test_ions_look_ahead_where_the_motion_of_neighbours_tells_much():
     """Of ions held by springs to each other it does, of independent ones it does not."""
     cell, shells = 9.0 * np.eye(3), {"radii": (2.5, 3.5), "widths": (0.6, 0.6), "cutoff": 4.4}
     descriptor = NeighbourDescriptor.of_cell(cell, **shells)
     held = springs(1500, 1)
-    told = told_by_neighbours([held], descriptor.of_runs([held], silent=True), 1)
     free = held[0] + underdamped(1500, 27, 1)
-    assert told > 0.2
-    assert told_by_neighbours([free], descriptor.of_runs([free], silent=True), 1) < 0.05
-    assert told_by_neighbours([held[:40]], descriptor.of_runs([held[:40]], silent=True), 1) == 0.0
+
+    def told(run: np.ndarray) -> float:
+        return told_by_neighbours(run, lambda x: descriptor.of_runs([x], silent=True)[0], 1)
+
+    assert told(held) > 0.2
+    assert told(free) < 0.05
+    assert told(held[:40]) == 0.0
 
 
 def test_replicas_see_what_the_model_of_all_data_sees(tmp_path):
@@ -320,5 +324,6 @@ def test_replicas_see_what_the_model_of_all_data_sees(tmp_path):
         build_trainer(config, data, Processes(tmp_path / str(n)), replica=n).generator
         for n in (0, 1)
     )
-    assert first.arguments["neighbour_changes"] is not None
-    assert other.arguments["neighbour_changes"] == first.arguments["neighbour_changes"]
+    assert first.arguments["ahead"] is not None
+    for name in ("ahead", "neighbour_here_scales"):
+        assert other.arguments[name] == first.arguments[name]

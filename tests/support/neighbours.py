@@ -2,12 +2,15 @@
 
 import numpy as np
 
+from mdgan_hpc.models.media import Surroundings
 from mdgan_hpc.models.neighbours import NeighbourDescriptor, neighbour_scales
 from mdgan_hpc.models.transition.generator import TransitionGenerator
 from tests.support.runs import underdamped
 from tests.support.transition import cubic, make
 
 RADII, WIDTHS, CUTOFF = (2.5, 3.5, 4.5, 5.5, 6.5), (0.4, 0.5, 0.6, 0.7, 0.8), 7.5
+#: Weights of the last displacements in what ions look ahead by.
+AHEAD = (1.5, -0.25, 0.5)
 SHELLS = {"radii": RADII, "widths": WIDTHS, "cutoff": CUTOFF}
 SKEWED = np.array([[9.0, 0.0, 0.0], [-2.5, 6.0, 0.0], [0.4, -0.3, 11.0]])
 
@@ -18,12 +21,14 @@ def ions(n_frames: int, n_ions: int, edge: float, seed: int) -> np.ndarray:
     return start + underdamped(n_frames, n_ions, seed)
 
 
-def described(runs: list[np.ndarray], cell: np.ndarray) -> list[np.ndarray]:
-    return NeighbourDescriptor.of_cell(cell, **SHELLS).of_runs(runs)
+def described(
+    runs: list[np.ndarray], cell: np.ndarray, ahead: tuple[float, ...] = ()
+) -> list[np.ndarray]:
+    return Surroundings(NeighbourDescriptor.of_cell(cell, **SHELLS), ahead=ahead).of_runs(runs)
 
 
 def sighted(
-    records_per_step: int = 3, *, changes: bool = False
+    records_per_step: int = 3, *, ahead: bool = False
 ) -> tuple[TransitionGenerator, np.ndarray]:
     """A generator of four ions in eight cells of 4 Angstrom, and their box."""
     box = 8.0 * np.eye(3)
@@ -37,7 +42,8 @@ def sighted(
             cell=box.tolist(),
             neighbour_shells=SHELLS,
             neighbour_scales=scales,
-            neighbour_changes=[[0.3] * 4] * len(RADII) if changes else None,
+            neighbour_here_scales=scales if ahead else None,
+            ahead=list(AHEAD) if ahead else None,
         ),
         box,
     )

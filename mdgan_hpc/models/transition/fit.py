@@ -4,7 +4,7 @@ Displacements are arrays [n, N, 3] from record to record in Angstrom, one for ea
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -121,7 +121,7 @@ def predictable(displacements: Displacements) -> bool:
 
 
 def told_by_neighbours(
-    runs: Sequence[np.ndarray], neighbours: Sequence[np.ndarray], step_skip: int
+    run: np.ndarray, describe: Callable[[np.ndarray], np.ndarray], step_skip: int
 ) -> float:
     """Return what the motion of neighbours during a record tells of the next one, as a share.
 
@@ -130,19 +130,19 @@ def told_by_neighbours(
 
     Parameters
     ----------
-    runs : sequence of array, [T, N, 3]
-        Positions, Angstrom; about 100 000 displacements of ions of the first run are looked at.
-    neighbours : sequence of array, [T, N, A, 4]
-        Descriptors at the same frames.
+    run : array, [T, N, 3]
+        Positions, Angstrom; about 100 000 displacements of ions are looked at.
+    describe : function
+        The neighbour descriptor [T, N, A, 4] of positions [T, N, 3].
     step_skip : int
         Frames in a record.
     """
     p = 12
-    records = p + 2 + _SEEN // runs[0].shape[1]
-    if len(runs[0][::step_skip]) < 4 * p:
+    positions = run[::step_skip][: p + 2 + _SEEN // run.shape[1]]
+    if len(positions) < 4 * p:
         return 0.0
-    moved = np.diff(runs[0][::step_skip][:records], axis=0)
-    vectors = neighbours[0][::step_skip][:records, :, :, :3].astype(float).swapaxes(2, 3)
+    moved = np.diff(positions, axis=0)
+    vectors = describe(positions)[..., :3].astype(float).swapaxes(2, 3)
     now = np.arange(p, len(moved))
     own = np.stack([moved[now - 1 - lag] for lag in range(p)], -1)
     before, change = vectors[now - 1], vectors[now] - vectors[now - 1]

@@ -36,7 +36,7 @@ def measured(
         **fitted,
         **averages,
         **group_arguments(summary.symmetry),
-        **neighbour_arguments(summary, surroundings, per_step),
+        **neighbour_arguments(summary, surroundings),
         **by_level.told_levels(summary, resolved, decays, per_step),
     }
     names = ("extrapolation", "whitening")

@@ -14,10 +14,8 @@ from mdgan_hpc.models.transition import by_level, fit
 from mdgan_hpc.models.transition.config import TransitionConfig
 
 _log = logging.getLogger(__name__)
-#: Share of what an ion's own motion leaves open from which on it sees how its neighbours move.
+#: Share of what an ion's own motion leaves open from which on it looks ahead in a crystal.
 _TOLD = 0.15
-#: Frames of which one is looked at for the scale of that.
-_EVERY = 7
 #: Ions in a supercell at most: one process moves them all.
 _MOST_IONS = 1_000_000
 #: Contact distance below which ions go through each other, Angstrom.
@@ -62,10 +60,9 @@ def surroundings_for(config: TransitionConfig, summary: DataSummary) -> Surround
         neighbours = neighbours.of_species(summary.run_species[0].tolist())
     if summary.symmetry.primitive is not None:
         _refuse_framework(config, "the framework is a crystal, where the place of an ion tells all")
-        return Surroundings(neighbours)
-    # The forces at the end of a step, without which free runs heat up.
-    ahead = fit.inertia(config.records_per_step, by_level.scaled_displacements(summary))
-    more: dict[str, Any] = {"ahead": tuple(ahead), "step_skip": summary.step_skip}
+        more = _ahead(config, summary) if _dense(neighbours, summary) else {}
+        return Surroundings(neighbours, **more)
+    more = _ahead(config, summary)
     if not summary.media:
         _refuse_framework(config, "no atoms that stay in place are known")
         return Surroundings(neighbours, **more)
@@ -82,6 +79,23 @@ def surroundings_for(config: TransitionConfig, summary: DataSummary) -> Surround
     return Surroundings(neighbours, media, **more)
 
 
+def _ahead(config: TransitionConfig, summary: DataSummary) -> dict[str, Any]:
+    """Return what lets ions look ahead: to forces at the end of a step, or free runs heat up."""
+    weights = fit.inertia(config.records_per_step, by_level.scaled_displacements(summary))
+    return {"ahead": tuple(weights), "step_skip": summary.step_skip}
+
+
+def _dense(neighbours: NeighbourDescriptor, summary: DataSummary) -> bool:
+    """Tell whether ions are so dense that how others move tells much of how an ion moves on."""
+    told = fit.told_by_neighbours(
+        summary.runs[0], lambda run: neighbours.of_runs([run], silent=True)[0], summary.step_skip
+    )
+    if told > _TOLD:
+        share = f"{100 * told:.0f} % of what its own motion leaves open"
+        _log.info("Ions look ahead: how their neighbours move tells %s.", share)
+    return told > _TOLD
+
+
 def _refuse_framework(config: TransitionConfig, reason: str) -> None:
     """Refuse what would say how a framework is seen, where none is."""
     if given := config.changed("framework_"):
@@ -90,18 +104,20 @@ def _refuse_framework(config: TransitionConfig, reason: str) -> None:
         )
 
 
-def neighbour_arguments(
-    summary: DataSummary, surroundings: Surroundings | None, per_step: int
-) -> dict[str, Any]:
-    """Return the arguments of a generator whose ions see their surroundings.
-
-    Its change over a step is shown where ions are so dense that it tells much of how they move on.
-    """
+def neighbour_arguments(summary: DataSummary, surroundings: Surroundings | None) -> dict[str, Any]:
+    """Return the arguments of a generator whose ions see their surroundings."""
     if surroundings is None:
         return {}
     assert summary.neighbours is not None
     descriptor = surroundings.neighbours
-    mobile = [d[:, :, : descriptor.n_shells] for d in summary.neighbours]
+    first, every = descriptor.n_shells, surroundings.n_mobile
+
+    def scales(shells: slice) -> list[list[list[float]]]:
+        found: list[list[list[float]]] = neighbour_scales(
+            [seen[:, :, shells] for seen in summary.neighbours or ()]
+        ).tolist()
+        return found
+
     arguments: dict[str, Any] = {
         "particles": summary.ions_per_run,
         "cell": descriptor.cell.tolist(),
@@ -110,23 +126,16 @@ def neighbour_arguments(
             "widths": list(descriptor.widths),
             "cutoff": descriptor.cutoff,
         },
-        "neighbour_scales": neighbour_scales(mobile).tolist(),
+        "neighbour_scales": scales(slice(first)),
     }
     if surroundings.media is not None:
-        behind = [d[:, :, descriptor.n_shells :] for d in summary.neighbours]
         arguments["framework"] = {
             "species": surroundings.media.species,
-            "scales": neighbour_scales(behind).tolist(),
+            "scales": scales(slice(every, None)),
         }
     if surroundings.ahead:
         arguments["ahead"] = list(surroundings.ahead)
-    told = fit.told_by_neighbours(summary.runs, mobile, summary.step_skip)
-    if told > _TOLD:
-        share = f"{100 * told:.0f} % of what its own motion leaves open"
-        _log.info("Ions see how their neighbours move, which tells %s.", share)
-        lag = per_step * summary.step_skip
-        changes = [d[lag::_EVERY] - d[:-lag:_EVERY] for d in mobile]
-        arguments["neighbour_changes"] = neighbour_scales(changes)[1].tolist()
+        arguments["neighbour_here_scales"] = scales(slice(first, every))
     return arguments
 
 

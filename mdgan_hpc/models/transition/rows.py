@@ -41,7 +41,7 @@ def feature_table(
     ema_levels: list[list[float]] | None = None,
     neighbour_shells: Shells | None = None,
     neighbour_scales: list[list[list[float]]] | None = None,
-    neighbour_changes: list[list[float]] | None = None,
+    neighbour_here_scales: list[list[list[float]]] | None = None,
     framework: ToldFramework | None = None,
     ahead: list[float] | None = None,
     temperature_is_input: bool = True,
@@ -66,8 +66,8 @@ def feature_table(
         Radii, widths and cutoff of the neighbour descriptor, Angstrom (`NeighbourDescriptor`).
     neighbour_scales : nested list, [2, A, 4], or None
         Mean and deviation of it (`neighbours.neighbour_scales`).
-    neighbour_changes : nested list, [A, 4], or None
-        Deviation of its change over a step, where an ion sees that.
+    neighbour_here_scales : nested list, [2, A, 4], or None
+        The same of the second view, where there are two (`Surroundings`).
     framework : ToldFramework or None
         The media that ions see where there is no lattice.
     ahead : list of float, [p], or None
@@ -94,8 +94,9 @@ def feature_table(
         descriptor = NeighbourDescriptor.of_cell(cell, **neighbour_shells)
         if isinstance(told, IonSpecies):
             descriptor = descriptor.of_species(told.of_ion)
-        scales, changes = neighbour_scales, neighbour_changes
-        rows.append(Neighbours(descriptor, scales, changes, particles, ahead or []))
+        rows.append(Neighbours(descriptor, neighbour_scales, particles, ahead or []))
+        if neighbour_here_scales is not None:
+            rows.append(Neighbours(descriptor, neighbour_here_scales, particles, [], second=True))
     if framework is not None and cell is not None:
         media = MediaDescriptor(cell, framework["species"])
         rows.append(SeenFramework(media, framework["scales"], ahead or []))

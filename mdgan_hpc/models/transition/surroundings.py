@@ -14,7 +14,6 @@ from mdgan_hpc.models.transition.features import (
     Feature,
     History,
     Inputs,
-    Step,
     nothing,
     over,
 )
@@ -44,27 +43,25 @@ class LookingFrom:
 
 
 class Neighbours(Feature):
-    """The neighbour descriptor of each ion, and where asked for how it changed over the last step.
+    """The neighbour descriptor of each ion, from one place: ahead of it, or where it is.
 
-    Data bring it along, free runs look at the places. From the change an ion knows how those around
-    it move.
+    Data bring it along, free runs look at the places.
 
     Parameters
     ----------
     descriptor : NeighbourDescriptor
     scales : nested list, [2, A, 4]
         Mean and standard deviation (`neighbour_scales`).
-    changes : nested list, [A, 4], or None
-        Standard deviation of the change over a step; None: the change is not shown.
     particles : int
         k that share a cell.
     ahead : list of float
         Of `Surroundings`.
+    second : bool
+        Whether it is the second view, around where ions are.
     """
 
     name = "neighbours"
     scales: Tensor
-    changes: Tensor
     cell: Tensor
     images: Tensor
 
@@ -72,21 +69,19 @@ class Neighbours(Feature):
         self,
         descriptor: NeighbourDescriptor,
         scales: list[list[list[float]]],
-        changes: list[list[float]] | None,
         particles: int,
         ahead: list[float],
+        second: bool = False,
     ) -> None:
         super().__init__()
-        self._from = LookingFrom(tuple(ahead))
-        self.particles, self.shows_change = particles, changes is not None
-        self._shells = descriptor
+        if second:
+            self.name = "neighbours_here"
+        self._from, self._second = LookingFrom(tuple(ahead)), second
+        self.particles, self._shells = particles, descriptor
         self._buffer("cell", descriptor.cell.numpy())
         self._buffer("images", descriptor.images.numpy())
         self._buffer("scales", scales)
-        if changes is not None:
-            self._buffer("changes", changes)
-        self.shells = descriptor.n_shells
-        self.n_vectors = self.n_scalars = self.shells * (1 + self.shows_change)
+        self.shells = self.n_vectors = self.n_scalars = descriptor.n_shells
 
     def descriptor(self) -> NeighbourDescriptor:
         """Return the descriptor, in single precision on the device of this model."""
@@ -97,54 +92,35 @@ class Neighbours(Feature):
         last = {name: known[name].movedim((0, 1), (-2, -1)) for name in ("place", "displacements")}
         return self._from.looked(last, self.cell).movedim(0, -1)
 
-    def carried(self) -> dict[str, tuple[int, ...]]:
-        """See `Feature.carried`."""
-        return {"neighbours_before": (self.shells, 4)} if self.shows_change else {}
-
     def along(self, history: History) -> State:
         """See `Feature.along`."""
-        now = history.neighbours
-        if now is None:
+        if history.neighbours is None:
             raise ValueError("the windows bring no neighbour descriptor")
-        now = now[:, :, : self.shells]  # behind them is the framework
-        if not self.shows_change:
-            return {"neighbours": now}
-        # Nothing is known before the first step.
-        before = torch.cat([now[:, :1], now[:, :-1]], 1)
-        return {"neighbours": now, "neighbours_before": before}
+        first = self.shells if self._second else 0  # behind both views is the framework
+        return {self.name: history.neighbours[:, :, first : first + self.shells]}
 
     def inputs(self, known: State) -> Inputs:
         """See `Feature.inputs`."""
-        return self._seen(known["neighbours"], known.get("neighbours_before"))
+        return self._seen(known[self.name])
 
     def compiled(self, told: Tensor | None) -> Compiled:
         """Describe the places of the ions that share a cell: neighbouring columns."""
         descriptor, k = self.descriptor(), self.particles
         tracked = descriptor.tracked() if descriptor.worth_lists(k) else None
         latest: list[Pairs] = []
-        described: list[Tensor] = []
 
         def inputs(known: State) -> Inputs:
             places = torch.unflatten(self._from.looked(known, descriptor.cell), 1, (-1, k))
             latest[:] = [descriptor.pairs(places, tracked)]
-            described[:] = [latest[0].summed()]
-            return self._seen(described[0], known.get("neighbours_before"))
-
-        def after(known: State, step: Step) -> State:
-            return {"neighbours_before": described[0]} if self.shows_change else {}
+            return self._seen(latest[0].summed())
 
         begin = nothing if tracked is None else tracked.forget
-        return Compiled(inputs, after, begin, lambda: latest[0])
+        return Compiled(inputs, self.after, begin, lambda: latest[0])
 
-    def _seen(self, now: Tensor, before: Tensor | None) -> Inputs:
+    def _seen(self, now: Tensor) -> Inputs:
         mean, deviation = (over(s, now) for s in self.scales)
         scaled = (now - mean) / deviation
-        vectors, scalars = [scaled[:, :3]], [scaled[:, 3]]
-        if before is not None:
-            change = (now - before) / over(self.changes, now)
-            vectors.append(change[:, :3])
-            scalars.append(change[:, 3])
-        return Inputs(vectors=vectors, scalars=scalars)
+        return Inputs(vectors=[scaled[:, :3]], scalars=[scaled[:, 3]])
 
 
 class ToldFramework(TypedDict):

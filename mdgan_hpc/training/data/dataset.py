@@ -345,7 +345,7 @@ class Dataset:
         if surroundings is not None:
             of = self.runs, self.run_medium
             described = surroundings.of_runs(*of, silent=silent)
-            backwards = surroundings.of_runs_backwards(*of, silent=silent)
+            backwards = surroundings.of_runs_backwards(*of, described, silent=silent)
         return dataclasses.replace(self, neighbours=described, neighbours_backwards=backwards)
 
     def bootstrap(self, replica: int, seed: int, grouping: tuple[int, Grouping]) -> Self:
