@@ -410,11 +410,6 @@ def _defined(
 def as_named_today(arguments: dict[str, Any]) -> dict[str, Any]:
     """Return arguments of a generator under the names that they have here."""
     named = dict(arguments)
-    if named.pop("neighbour_changes", None) is not None:
-        raise DataError(
-            "its ions see how their neighbour descriptor changes, which this version does not do",
-            remedy="train it again",
-        )
     if "kinds" in named:
         named["ion_species"] = named.pop("kinds")
     if isinstance(framework := named.get("framework"), dict) and "kinds" in framework:
