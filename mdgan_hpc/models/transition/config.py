@@ -26,9 +26,9 @@ class TransitionConfig:
     components: int = key(48, "Gaussians | in the mixtures of a step, shared by its records")
     neighbours: Literal["auto", "on", "off"] = key(
         "auto",
-        "neighbour descriptor of the mobile ions of a cell; auto: in a crystal, where ions keep "
-        "apart, and of several species; on: in a liquid or a glass too, an error where the data do "
-        "not allow it; off: each ion is alone",
+        "neighbour descriptor of the mobile ions of a cell; auto: in a crystal or a glass whose "
+        "atoms the files hold, where ions keep apart, and of several species; on: in a liquid too, "
+        "an error where the data do not allow it; off: each ion is alone",
     )
     neighbour_radii: list[float] = key(
         [0.9, 1.06, 1.25, 1.47, 1.74, 2.05, 2.42, 2.85],

@@ -182,8 +182,8 @@ def _why_alone(config: TransitionConfig, summary: DataSummary) -> str:
         most = config.neighbour_ions
         return f"a run has {ions} ions, not from 2 to generator.neighbour_ions = {most}"
     if primitive is None:
-        asked = config.neighbours == "on" or summary.species
-        return "" if asked else "there is no lattice, and generator.neighbours is not 'on'"
+        seen = config.neighbours == "on" or summary.species or summary.media
+        return "" if seen else "there is no lattice, and generator.neighbours is not 'on'"
     whole = summary.cell @ np.linalg.inv(primitive)
     if np.abs(whole - np.round(whole)).max() >= 0.05:
         return "the cell of the runs is not a whole number of primitive cells"
