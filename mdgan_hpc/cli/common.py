@@ -236,6 +236,10 @@ def _click_type(hint: Any, told: Any) -> Any:
 class FiniteRange(click.FloatRange):
     """A range of numbers without infinity and NaN, which compare with nothing."""
 
+    def _describe_range(self) -> str:
+        """Return what the help shows: nothing where there is no bound."""
+        return "" if self.min is None and self.max is None else super()._describe_range()
+
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
