@@ -1,6 +1,6 @@
 """What `mdgan-msd` does: read, measure on all ranks, fit, and write one result."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 
 from mdgan_hpc.analysis.diffusion import (
@@ -14,12 +14,12 @@ from mdgan_hpc.analysis.diffusion import (
 from mdgan_hpc.analysis.dynamics import lags_of, measure_dynamics
 from mdgan_hpc.analysis.fit.coefficient import lags_in_window
 from mdgan_hpc.analysis.fit.diffusion import fit_diffusion
-from mdgan_hpc.analysis.fit.onsager import Surrounding
+from mdgan_hpc.analysis.fit.onsager import Conditions
 from mdgan_hpc.analysis.mixture import (
+    conditions_of,
     measure_mixture,
     mixture_result,
     species_of,
-    surrounding_of,
 )
 from mdgan_hpc.analysis.results import (
     CollectiveProducts,
@@ -104,7 +104,7 @@ def _fitted(config: MsdConfig, found: Dynamics, beside: _Beside) -> Diffusion | 
 
 def _checked(
     config: MsdConfig, species: tuple[str, ...]
-) -> tuple[dict[str, _Beside], Surrounding | None]:
+) -> tuple[dict[str, _Beside], Conditions | None]:
     """Return what the fits need beside the motion; raises where the choices cannot work."""
     options, several = config.dynamics, len(species) > 1
     check_suffix(config.output)
@@ -122,7 +122,7 @@ def _checked(
     charges = config.charge or (None,) * len(species)
     told = None
     if several:
-        told = surrounding_of(config.files[0], species, config.charge, config.temperature_k)
+        told = conditions_of(config.files[0], species, config.charge, config.temperature_k)
     elif len(charges) > 1:
         raise UsageError(
             f"{len(charges)} charges are given for one species",
@@ -131,13 +131,18 @@ def _checked(
     if config.window_ps is not None:
         for name in species:
             lags_in_window(lags_of(config.files, replace(options, species=name)), config.window_ps)
-    return dict(zip(species, map(_beside(config), species, charges), strict=True)), told
+    each = zip(species, charges, strict=True)
+    return {name: _beside(config, name, charge) for name, charge in each}, told
 
 
-def _beside(config: MsdConfig) -> Callable[[str, float | None], _Beside]:
-    """Return what tells the needs of the fits of a species with a charge."""
-    path, kelvin, viscosity = config.files[0], config.temperature_k, config.viscosity_mpa_s
-    return lambda name, charge: _Beside(
-        None if charge is None else charges_of(path, name, charge, kelvin),
-        None if viscosity is None else liquid_of(path, name, viscosity, kelvin),
+def _beside(config: MsdConfig, species: str, charge: float | None) -> _Beside:
+    """Return what the fits of one species need beside the motion."""
+    first, kelvin, viscosity = (
+        (config.files[0], species),
+        config.temperature_k,
+        config.viscosity_mpa_s,
+    )
+    return _Beside(
+        None if charge is None else charges_of(*first, charge, kelvin),
+        None if viscosity is None else liquid_of(*first, viscosity, kelvin),
     )

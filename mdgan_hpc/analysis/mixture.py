@@ -15,7 +15,7 @@ from mdgan_hpc.analysis.dynamics import (
     open_runs,
 )
 from mdgan_hpc.analysis.fit.diffusion import fit_diffusion
-from mdgan_hpc.analysis.fit.onsager import Surrounding, fit_onsager
+from mdgan_hpc.analysis.fit.onsager import Conditions, fit_onsager
 from mdgan_hpc.analysis.observables.collective import mean_collective
 from mdgan_hpc.analysis.observables.run import CollectiveRun
 from mdgan_hpc.analysis.parts import parts_of
@@ -98,7 +98,7 @@ def onsager(
     if len(names) < 2:
         raise UsageError(f"{species!r} names one species", remedy='name several: "Na,Cl"')
     paths = [paths] if isinstance(paths, str | Path) else list(paths)
-    told = surrounding_of(paths[0], names, charges, temperature_k)
+    told = conditions_of(paths[0], names, charges, temperature_k)
     found = measure_mixture(paths, names, DynamicsConfig(**options), SingleProcess())
     assert found is not None
     each, products = found
@@ -113,7 +113,7 @@ def mixture_result(
     each: Mapping[str, Dynamics],
     fits: Mapping[str, Diffusion],
     products: CollectiveProducts | None,
-    told: Surrounding | None,
+    told: Conditions | None,
 ) -> MixtureResult:
     """Put together what `measure_mixture` found and the fits of each species."""
     together = _ALONE if products is None else fit_onsager(products, fits, told)
@@ -122,12 +122,12 @@ def mixture_result(
     )
 
 
-def surrounding_of(
+def conditions_of(
     path: str | Path,
     species: Sequence[str],
     charges: Sequence[float] | None,
     temperature_k: float | None,
-) -> Surrounding | None:
+) -> Conditions | None:
     """Return temperature and volume; None where a file does not tell them and no charge asks.
 
     Raises
@@ -150,7 +150,7 @@ def surrounding_of(
     if cell is None or kelvin is None:
         return None
     volume = float(abs(np.linalg.det(cell)))
-    return Surrounding(float(kelvin), volume, None if charges is None else tuple(charges))
+    return Conditions(float(kelvin), volume, None if charges is None else tuple(charges))
 
 
 def measure_mixture(

@@ -169,7 +169,9 @@ def _told(result: "MsdResult | MixtureResult") -> list[str]:
     if not isinstance(result, MixtureResult):
         return _lines(result.diffusion)
     each = [_lines(found.diffusion, f"D of {name}") for name, found in result.species.items()]
-    return [*(line for lines in each for line in lines), *onsager_lines(result.onsager)]
+    generated = any(found.dynamics.generated for found in result.species.values())
+    together = onsager_lines(result.onsager, generated=generated)
+    return [*(line for lines in each for line in lines), *together]
 
 
 def _lines(diffusion: "Diffusion | None", name: str = "D") -> list[str]:

@@ -192,8 +192,8 @@ def haven_line(collective: Collective | Refused) -> str:
     )
 
 
-def onsager_lines(found: Onsager | Refused) -> list[str]:
-    """Return what to print of how several species move together."""
+def onsager_lines(found: Onsager | Refused, *, generated: bool) -> list[str]:
+    """Return what to print of how several species move together, simulated or generated."""
     if isinstance(found, Refused):
         return [f"Onsager coefficients: {found.refused}"]
     pairs = [(i, j) for i in range(len(found.species)) for j in range(i, len(found.species))]
@@ -213,6 +213,8 @@ def onsager_lines(found: Onsager | Refused) -> list[str]:
         lines.append(f"  L_ij, 1/(J m s): {listed(per_volume, errors)}")
     if found.conductivity is not None:
         lines += _carried(found.species, found.conductivity)
+    if generated:
+        lines.append("  these errors are those of the number of generated ions alone")
     return lines
 
 

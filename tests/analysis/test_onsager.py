@@ -145,6 +145,7 @@ def test_command_on_any_number_of_ranks(tmp_path, made):
         assert done.returncode == 0, done.stderr
         for line in ("D of Cl = ", "D of Na = ", "Cl-Na -", "transference numbers Cl 0."):
             assert line in done.stdout
+        assert ("these errors are those of the number" in done.stdout) == (made == "generated")
         told.append(MixtureResult.load(out))
     one = told[0]
     assert one.onsager.species == ("Cl", "Na")

@@ -229,6 +229,12 @@ def test_ions_of_a_liquid_and_of_a_glass_see_their_surroundings(media, more, tmp
     assert torch.isfinite(path).all()
 
 
+def test_ions_of_a_glass_see_their_surroundings_without_being_asked_to(tmp_path):
+    generator = trained(tmp_path, True, "generator.neighbours='auto'").generator
+    assert generator.ions_per_cell == 4
+    assert generator.features.row(SeenFramework) is not None
+
+
 def test_start_states_are_ions_where_they_were_in_their_own_medium(tmp_path):
     trainer = trained(tmp_path, True)
     generator = trainer.ready_generator()

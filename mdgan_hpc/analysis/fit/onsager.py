@@ -30,7 +30,7 @@ from mdgan_hpc.units import BOLTZMANN_J_PER_K, M2_PER_S
 
 
 @dataclass(frozen=True)
-class Surrounding:
+class Conditions:
     """What L_ij and the conductivity need beside the motion.
 
     Attributes
@@ -50,7 +50,7 @@ class Surrounding:
 def fit_onsager(
     products: CollectiveProducts,
     alone: Mapping[str, Diffusion],
-    surrounding: Surrounding | None = None,
+    conditions: Conditions | None = None,
 ) -> Onsager | Refused:
     """Return the matrix of all pairs of species, or why there is none.
 
@@ -66,7 +66,7 @@ def fit_onsager(
     products : CollectiveProducts
     alone : mapping of Diffusion
         D of each species. The window is what those that have a D share.
-    surrounding : Surrounding, optional
+    conditions : Conditions, optional
     """
     found = [d.total for d in alone.values() if d.total is not None]
     if not found:
@@ -94,11 +94,11 @@ def fit_onsager(
     diagonal = np.diag(d)
     error = np.sqrt(factor * (np.outer(diagonal, diagonal) + d**2))
     per_volume, conductivity = None, None
-    if surrounding is not None:
-        thermal = BOLTZMANN_J_PER_K * surrounding.temperature_k * surrounding.volume_a3 * 1e-30
+    if conditions is not None:
+        thermal = BOLTZMANN_J_PER_K * conditions.temperature_k * conditions.volume_a3 * 1e-30
         ions = np.sqrt(np.outer(products.n_ions, products.n_ions))
         per_volume = ions * M2_PER_S / thermal
-        conductivity = _conductivity(d, factor, products, alone, surrounding)
+        conductivity = _conductivity(d, factor, products, alone, conditions)
     return Onsager(
         species=products.species,
         n_ions=np.asarray(products.n_ions),
@@ -116,12 +116,12 @@ def _conductivity(
     factor: float,
     products: CollectiveProducts,
     alone: Mapping[str, Diffusion],
-    surrounding: Surrounding,
+    conditions: Conditions,
 ) -> OnsagerConductivity | None:
     """Return the conductivity and transference numbers; None without charges, or of none at all."""
-    if surrounding.charges is None:
+    if conditions.charges is None:
         return None
-    charges = np.asarray(surrounding.charges)
+    charges = np.asarray(conditions.charges)
     carried = charges * np.sqrt(products.n_ions)
     currents = d @ carried
     together = float(carried @ currents)
@@ -130,9 +130,9 @@ def _conductivity(
     unit = nernst_einstein(
         1.0,
         n_ions=1,
-        volume_a3=surrounding.volume_a3,
+        volume_a3=conditions.volume_a3,
         charge=1.0,
-        temperature_k=surrounding.temperature_k,
+        temperature_k=conditions.temperature_k,
     )
     # By the propagation of errors, with covariances of the elements as in `fit_onsager`.
     transference = carried * currents / together
@@ -151,8 +151,8 @@ def _conductivity(
         haven_ratio=haven,
         haven_error=haven_error,
         charges=charges,
-        temperature_k=surrounding.temperature_k,
-        volume_a3=surrounding.volume_a3,
+        temperature_k=conditions.temperature_k,
+        volume_a3=conditions.volume_a3,
     )
 
 
