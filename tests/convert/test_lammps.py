@@ -194,9 +194,23 @@ def test_steps_that_a_restart_repeats(tmp_path, repeat, size):
         np.testing.assert_allclose(t.positions(), x, atol=1e-5)
 
 
-def test_a_step_with_the_positions_of_another_is_told(tmp_path):
+def test_a_step_with_the_atoms_of_another_is_left_out(tmp_path):
     """Lines of some frames come twice, from within a header on."""
     x = walk(60)
+    rows = [*range(30), 25, 26, 27, *range(28, 60)]
+    write_dump(tmp_path / "a.dump", x[rows], steps=[100 * r for r in (*range(31), *rows[31:])])
+    _, warned = converted(tmp_path / "a.dump", tmp_path / "a.h5", **OPTIONS)
+    assert "records 31 to 34 repeat" in warned[0]
+    assert "the first is frame 30 (its atoms may be those of another frame)" in warned[1]
+    with Trajectory(tmp_path / "a.h5") as t:
+        assert t.steps.tolist() == [100 * i for i in range(60)]
+        np.testing.assert_allclose(t.positions(), x, atol=1e-5)
+
+
+def test_a_step_with_the_positions_of_another_is_told(tmp_path):
+    """The same, where the last atom is frozen, so that its line does not tell."""
+    x = walk(60)
+    x[:, -1] = x[0, -1]
     rows = [*range(30), 25, 26, 27, *range(28, 60)]
     write_dump(tmp_path / "a.dump", x[rows], steps=[100 * r for r in (*range(31), *rows[31:])])
     _, warned = converted(tmp_path / "a.dump", tmp_path / "a.h5", **OPTIONS)
@@ -408,6 +422,24 @@ def test_torn_frames_are_left_out_wherever_they_are(tmp_path):
     summary, warned = converted(tmp_path / "a.dump.gz", tmp_path / "a.h5", **OPTIONS)
     assert "cannot be read beyond byte" in warned[0]
     np.testing.assert_allclose(positions(tmp_path / "a.h5"), x[: summary.n_records], atol=1e-5)
+
+
+@pytest.mark.parametrize("first", [18, 24])
+def test_lines_that_come_twice(tmp_path, first):
+    """Sixty lines, four frames' worth, come twice: one frame has its atoms from four before."""
+    x = walk(20)
+    write_dump(tmp_path / "whole.dump", x)
+    lines = (tmp_path / "whole.dump").read_text().split("\n")
+    lines = lines[: 90 + first] + lines[30 + first :]
+    # The frame at step 700 comes once more, whole; there a number is damaged.
+    at = len(lines) - (20 - 7) * 15 - 1 + 10
+    lines[at] = lines[at][:-1] + "#"
+    (tmp_path / "a.dump").write_text("\n".join(lines))
+    _, warned = converted(tmp_path / "a.dump", tmp_path / "a.h5", **OPTIONS)
+    assert any("left out" in warning for warning in warned)
+    with Trajectory(tmp_path / "a.h5") as t:
+        assert t.steps.tolist() == [100 * i for i in range(20) if i != 7]
+        np.testing.assert_allclose(t.positions(), x[t.steps // 100], atol=1e-4)
 
 
 def test_what_is_no_dump(tmp_path):

@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,8 +20,10 @@ _MARK = b"ITEM: TIMESTEP"
 #: Header items that LAMMPS writes before TIMESTEP.
 _BEFORE = (b"TIME\n", b"TIME\r", b"UNITS")
 _STEP = re.compile(rb"ITEM: TIMESTEP\s*\n\s*(\d+)")
-#: Stands for a frame that the torn one after it may have a part of.
+#: Stands for a frame that has, or may have, a part of another.
 _DOUBTFUL = b"doubtful"
+#: So many frames back is looked for the one that a part of a frame may come from.
+_REMEMBERED = 10_000
 
 
 class TornFrame(Exception):
@@ -86,11 +89,26 @@ def raw_frames(stream: Stream) -> Iterator[bytes]:
 
     Where a frame is followed by a torn one of the same step, lines of the two may be mixed: neither
     is whole. (A torn one that is followed by a whole one of its step is where a restart went on.)
+    Where lines came twice, the last frame before the repetition ends with atoms of the frame that
+    stands before the one repeated: its last line is that one's.
     """
+    before: OrderedDict[bytes | None, bytes] = OrderedDict()  # each step, and the line before it
     for frame, following in pairwise(chain(_split(stream), [b""])):
-        step = _stated_step(frame)
-        doubtful = step is not None and step == _stated_step(following) and _is_torn(following)
-        yield _DOUBTFUL if doubtful else frame
+        step, next_step = _stated_step(frame), _stated_step(following)
+        mixed = step is not None and step == next_step and _is_torn(following)
+        last = _last_line(frame)
+        if step is not None and next_step in before and int(next_step) <= int(step):
+            # A frozen atom has the same line everywhere, which tells nothing.
+            mixed |= before[next_step] == last != _last_line(following)
+        elif next_step is not None:
+            before.setdefault(next_step, last)
+            if len(before) > _REMEMBERED:
+                before.popitem(last=False)
+        yield _DOUBTFUL if mixed else frame
+
+
+def _last_line(data: bytes) -> bytes:
+    return data[data.rfind(b"\n", 0, -1) + 1 :]
 
 
 def _stated_step(data: bytes) -> bytes | None:
@@ -176,7 +194,7 @@ def parsed_group(group: list[bytes]) -> tuple[list[DumpFrame], np.ndarray] | Non
 def _head(data: bytes) -> tuple[DumpFrame, int, bytes]:
     """Return a frame without its atoms, their number, and their lines."""
     if data == _DOUBTFUL:
-        raise TornFrame("a torn one of the same step follows")
+        raise TornFrame("its atoms may be those of another frame")
     if data.endswith(CUT.encode()):
         raise TornFrame("its last line has no end")
     at = data.find(b"ITEM: ATOMS")
