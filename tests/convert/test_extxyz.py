@@ -27,6 +27,29 @@ def check(path, x, *, unwrap=True, **options):
     return warned
 
 
+def test_lines_that_come_twice(tmp_path):
+    """Three frames' worth of lines come twice: one frame ends with atoms from three before."""
+    x = walk(20)
+    write_extxyz(
+        tmp_path / "whole.xyz", x, comment=lambda i: f"{LATTICE} {PROPERTIES} step={i + 1}"
+    )
+    lines = (tmp_path / "whole.xyz").read_text().split("\n")
+    begin = 8 * 4 + 5
+    lines = lines[: begin + 24] + lines[begin:]
+    # The frame of step 8, where that happens, comes once more, whole; there a number is damaged.
+    at = 8 * 10 + 7
+    assert lines[at - 6].endswith("=8")
+    lines[at] = lines[at][:-1] + "#"
+    (tmp_path / "a.xyz").write_text("\n".join(lines))
+    _, warned = converted(tmp_path / "a.xyz", tmp_path / "a.h5", unwrap=True, **OPTIONS)
+    assert any("left out" in warning for warning in warned)
+    with Trajectory(tmp_path / "a.h5") as t:
+        rows = t.steps - 1
+        assert rows.tolist() == [i for i in range(20) if i != 7]
+        moved = t.positions().astype(float)
+        np.testing.assert_allclose(moved - moved[:1], x[rows] - x[:1], atol=1e-4)
+
+
 def test_folded_walk(tmp_path):
     x = walk(100, pace=0.4)
     write_extxyz(tmp_path / "a.xyz", x)

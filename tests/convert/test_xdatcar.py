@@ -116,6 +116,27 @@ def test_scale_of_the_header(tmp_path):
         assert not check(tmp_path / "X", x)
 
 
+@pytest.mark.parametrize("first", [3, 5])
+def test_lines_that_come_twice(tmp_path, first):
+    """Three frames' worth of lines come twice: one frame ends with rows from three before."""
+    x = walk(20)
+    write_xdatcar(tmp_path / "X", x)
+    lines = (tmp_path / "X").read_text().split("\n")
+    begin = 7 + 7 * 4 + first
+    lines = lines[: begin + 21] + lines[begin:]
+    # Frame 8, where that happens, comes once more, whole; there a number is damaged.
+    at = 7 + 7 * 10 + 6
+    assert lines[at - 6].endswith(" 8")
+    lines[at] = lines[at][:-1] + "#"
+    (tmp_path / "X").write_text("\n".join(lines))
+    _, warned = converted(tmp_path / "X", tmp_path / "a.h5", unwrap=True, **OPTIONS)
+    assert any("left out" in warning for warning in warned)
+    with Trajectory(tmp_path / "a.h5") as t:
+        rows = t.steps - 1
+        assert rows.tolist() == [i for i in range(20) if i != 7]
+        np.testing.assert_allclose(moved(t.positions()), moved(x[rows]), atol=1e-4)
+
+
 def concatenated(path, x, *parts, cut=None):
     """Write parts (first, last) one after another, each with its header and its own numbers."""
     texts = []

@@ -51,7 +51,7 @@ def mutated(data: bytes, rng: random.Random) -> bytes:
     if kind == 3:  # lines are lost
         return b"\n".join(lines[:i] + lines[i + rng.choice((1, 2, 11)) :])
     if kind == 4:  # lines come twice
-        n = rng.choice((1, 2, 15, 60))
+        n = rng.choice((1, 2, 15, 24, 28, 60))
         return b"\n".join(lines[: i + n] + lines[i:])
     if kind == 5:  # a line is cut within
         return b"\n".join([*lines[:i], lines[i][: len(lines[i]) // 2], *lines[i + 1 :]])

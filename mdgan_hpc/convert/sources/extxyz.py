@@ -19,7 +19,9 @@ from ase.io import read
 from mdgan_hpc.convert.settings import ConvertConfig
 from mdgan_hpc.convert.sources.ase import AtomsFile, foreign_run
 from mdgan_hpc.convert.sources.foreign import (
+    OTHER_ATOMS,
     ForeignRun,
+    RepeatedLines,
     Torn,
     existing,
     no_frame,
@@ -47,8 +49,8 @@ class _Text:
     torn: str = ""
 
     @property
-    def comment(self) -> str:
-        return self.rows[1]
+    def number(self) -> int | None:
+        return _stated_number(self.rows[1]) if len(self.rows) > 1 else None
 
     def goes_on_with(self, row: str) -> bool:
         """Whether a line after a whole frame looks as if it were one more atom of it."""
@@ -60,6 +62,7 @@ def _frames(stream: Stream) -> Iterator[_Text]:
     stream.rewind()
     rows = lines(stream, cut=CUT)
     waiting: _Text | None = None
+    repeated = RepeatedLines()
     lost = False  # within something that is no frame
     for row in rows:
         count = row.strip()
@@ -76,6 +79,8 @@ def _frames(stream: Stream) -> Iterator[_Text]:
             of_frame = [row, *islice(rows, int(count) + 1)]
             found = _Text(of_frame, _damage(of_frame, int(count)))
         if waiting is not None:
+            if repeated.mixed(waiting.number, waiting.rows[-1], found.number, found.rows[-1]):
+                waiting.torn = waiting.torn or OTHER_ATOMS
             yield waiting
         waiting = found
     if waiting is not None:
@@ -188,7 +193,7 @@ class XyzFile(AtomsFile):
             images = None
         if images is not None and len(images) == len(piece):
             for (record, frame), atoms in zip(piece, images, strict=True):
-                yield record, atoms, _stated_number(frame.comment)
+                yield record, atoms, frame.number
             return
         for record, frame in piece:
             try:
@@ -198,7 +203,7 @@ class XyzFile(AtomsFile):
             except Exception:
                 self._torn.add(record, "ASE cannot read it")
                 continue
-            yield record, alone, _stated_number(frame.comment)
+            yield record, alone, frame.number
 
 
 def _heads(stream: Stream) -> Iterator[str]:

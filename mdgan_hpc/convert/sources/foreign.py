@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -313,6 +313,50 @@ class CellWatch:
         if fits:
             self._last = cell
         return fits
+
+
+class RepeatedLines:
+    """Finds frames that end with the atoms of another, where lines of a file came twice.
+
+    Such a frame is the last before the repetition. It begins as itself and ends as the frame that
+    stands before the one repeated: its last line is that one's.
+    """
+
+    #: So many frames back is looked.
+    _REMEMBERED = 10_000
+
+    def __init__(self) -> None:
+        self._before: OrderedDict[int, str | bytes] = OrderedDict()  # each number: the line before
+
+    def mixed(
+        self,
+        number: int | None,
+        last: str | bytes,
+        next_number: int | None,
+        next_last: str | bytes,
+    ) -> bool:
+        """Return whether a frame is such a one.
+
+        Parameters
+        ----------
+        number, next_number : int, optional
+            Step or number of the frame and of the one that follows.
+        last, next_last : str or bytes
+            Their last lines.
+        """
+        if number is None or next_number is None:
+            return False
+        if next_number <= number and next_number in self._before:
+            # A frozen atom has the same line everywhere, which tells nothing.
+            return self._before[next_number] == last != next_last
+        self._before.setdefault(next_number, last)
+        if len(self._before) > self._REMEMBERED:
+            self._before.popitem(last=False)
+        return False
+
+
+#: What is said of such a frame.
+OTHER_ATOMS = "its atoms may be those of another frame"
 
 
 class Torn:

@@ -2,7 +2,6 @@
 
 import io
 import re
-from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,6 +10,7 @@ from itertools import chain, pairwise
 import numpy as np
 from scipy.io import mmread
 
+from mdgan_hpc.convert.sources.foreign import OTHER_ATOMS, RepeatedLines
 from mdgan_hpc.convert.streams import CUT, Stream
 
 _BLOCK = 2**20
@@ -19,11 +19,9 @@ _MAX_FRAME_BYTES = 2**30
 _MARK = b"ITEM: TIMESTEP"
 #: Header items that LAMMPS writes before TIMESTEP.
 _BEFORE = (b"TIME\n", b"TIME\r", b"UNITS")
-_STEP = re.compile(rb"ITEM: TIMESTEP\s*\n\s*(\d+)")
+_STEP = re.compile(rb"ITEM: TIMESTEP\s*\n\s*(\d{1,18})")
 #: Stands for a frame that has, or may have, a part of another.
 _DOUBTFUL = b"doubtful"
-#: So many frames back is looked for the one that a part of a frame may come from.
-_REMEMBERED = 10_000
 
 
 class TornFrame(Exception):
@@ -89,21 +87,12 @@ def raw_frames(stream: Stream) -> Iterator[bytes]:
 
     Where a frame is followed by a torn one of the same step, lines of the two may be mixed: neither
     is whole. (A torn one that is followed by a whole one of its step is where a restart went on.)
-    Where lines came twice, the last frame before the repetition ends with atoms of the frame that
-    stands before the one repeated: its last line is that one's.
     """
-    before: OrderedDict[bytes | None, bytes] = OrderedDict()  # each step, and the line before it
+    repeated = RepeatedLines()
     for frame, following in pairwise(chain(_split(stream), [b""])):
         step, next_step = _stated_step(frame), _stated_step(following)
         mixed = step is not None and step == next_step and _is_torn(following)
-        last = _last_line(frame)
-        if step is not None and next_step in before and int(next_step) <= int(step):
-            # A frozen atom has the same line everywhere, which tells nothing.
-            mixed |= before[next_step] == last != _last_line(following)
-        elif next_step is not None:
-            before.setdefault(next_step, last)
-            if len(before) > _REMEMBERED:
-                before.popitem(last=False)
+        mixed |= repeated.mixed(step, _last_line(frame), next_step, _last_line(following))
         yield _DOUBTFUL if mixed else frame
 
 
@@ -111,9 +100,9 @@ def _last_line(data: bytes) -> bytes:
     return data[data.rfind(b"\n", 0, -1) + 1 :]
 
 
-def _stated_step(data: bytes) -> bytes | None:
+def _stated_step(data: bytes) -> int | None:
     found = _STEP.search(data, 0, 400)
-    return found and found[1]
+    return None if found is None else int(found[1])
 
 
 def _is_torn(data: bytes) -> bool:
@@ -194,7 +183,7 @@ def parsed_group(group: list[bytes]) -> tuple[list[DumpFrame], np.ndarray] | Non
 def _head(data: bytes) -> tuple[DumpFrame, int, bytes]:
     """Return a frame without its atoms, their number, and their lines."""
     if data == _DOUBTFUL:
-        raise TornFrame("its atoms may be those of another frame")
+        raise TornFrame(OTHER_ATOMS)
     if data.endswith(CUT.encode()):
         raise TornFrame("its last line has no end")
     at = data.find(b"ITEM: ATOMS")

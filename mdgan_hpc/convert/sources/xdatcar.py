@@ -18,8 +18,10 @@ from mdgan_hpc.convert.frames import Frames, piece_records
 from mdgan_hpc.convert.settings import ConvertConfig
 from mdgan_hpc.convert.sources.foreign import (
     LOOK_AHEAD,
+    OTHER_ATOMS,
     CellWatch,
     ForeignRun,
+    RepeatedLines,
     Torn,
     element_number,
     existing,
@@ -59,6 +61,7 @@ class _Frame:
     number: int | None
     fractions: np.ndarray | None
     torn: str = ""
+    last: str = ""  # its last row
 
     def repeats_torn(self, before: "_Frame") -> bool:
         """Whether it is torn and has the number of the one before: their lines may be mixed."""
@@ -204,6 +207,7 @@ class XdatcarFile:
         header: _Header | None = None
         before: list[str] = []  # lines since the last frame
         waiting: _Frame | None = None
+        repeated = RepeatedLines()
         for row in rows:
             if not row.lstrip().lower().startswith(("direct config", "cartesian config")):
                 if row.strip():
@@ -224,6 +228,10 @@ class XdatcarFile:
                     waiting.fractions, waiting.torn = None, "lines too many"
                 elif found is not None and found.repeats_torn(waiting):
                     waiting.fractions, waiting.torn = None, "a torn one of the same number follows"
+                elif found is not None and repeated.mixed(
+                    waiting.number, waiting.last, found.number, found.last
+                ):
+                    waiting.fractions, waiting.torn = None, OTHER_ATOMS
                 yield waiting
             waiting = found
         if waiting is not None:
@@ -248,7 +256,7 @@ class XdatcarFile:
         found = self._numbers(body) if len(body) == header.n_atoms else None
         if found is None:
             return _Frame(header, number, None, "a line is damaged or missing")
-        return _Frame(header, number, found)
+        return _Frame(header, number, found, last=body[-1])
 
     def _numbers(self, body: list[str]) -> np.ndarray | None:
         """Return the numbers [N, 3] of the rows of a frame; None if they are damaged."""
