@@ -28,7 +28,6 @@ _RC: dict[Any, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "lines.linewidth": 1.5,
-    "figure.constrained_layout.use": True,
     "pdf.fonttype": 42,
 }
 
@@ -43,7 +42,7 @@ def figure(width: float = 5.0, height: float = 3.6, **subplots: Any) -> Iterator
 
     # No pyplot: figures leave the display and the style of a notebook alone.
     with matplotlib.rc_context(_RC):
-        fig = Figure(figsize=(width, height))
+        fig = Figure(figsize=(width, height), layout="constrained")
         yield fig, fig.subplots(**subplots)
 
 
@@ -59,8 +58,5 @@ def save(fig: Any, folder: Path, name: str) -> str:
 
 def lay_out(fig: Any) -> None:
     """Place all parts once; what is saved afterwards needs no rehearsal for the places."""
-    import matplotlib
-
     fig.get_layout_engine().execute(fig)
-    with matplotlib.rc_context({"figure.constrained_layout.use": False}):
-        fig.set_layout_engine(None)  # "none" would leave one that asks for the rehearsal
+    fig.set_layout_engine(None)  # "none" would leave one that asks for the rehearsal

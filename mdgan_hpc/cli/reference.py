@@ -97,6 +97,8 @@ def _table(config: type[Any]) -> Iterator[str]:
         default = field.default
         if default is dataclasses.MISSING and field.default_factory is not dataclasses.MISSING:
             default = field.default_factory()
+        if field.metadata.get("auto"):
+            default = "auto"
         shown = "" if default is None else f"`{_toml(default)}`"
         told = [field.metadata["help"].replace(" | ", ": ", 1)]
         if typing.get_origin(hints[field.name]) is typing.Literal:

@@ -3,8 +3,9 @@
 A row says what it carries from step to step (`carried`), its values along data (`along`), how a
 step changes them (`after`), and what the network sees of them (`inputs`). The likelihood uses
 `along` and `inputs`, free runs `inputs` and `after`; a row whose inputs can be had faster in a free
-run gives that as `compiled`, with the same result to round-off. The rows are in
-`mdgan_hpc.models.transition.rows`; a new input is a new row there.
+run gives that as `compiled`, with the same result to round-off. The rows of single ions are in
+`mdgan_hpc.models.transition.rows`, which has the table too: a new input is a new row there. Those
+of what ions see are in `surroundings`, of what stays along a run (temperature, species) in `told`.
 
 Arrays that a row works on have their own axes first and those of samples (and steps) last: vectors
 are [v, 3, ...], scalars [s, ...]. States outside have the sample first.
