@@ -322,6 +322,17 @@ class Dynamics(Result):
     verdict: Verdict | None = None
     models: np.ndarray | None = None
 
+    def msd_of_models(self) -> dict[int, np.ndarray]:
+        """Return the MSD of the ions of each model [L], Angstrom^2; none where one made all."""
+        if self.models is None:
+            return {}
+        numbers, ions = np.asarray(self.models), np.asarray(self.n_particles, float)
+        return {
+            int(number): np.average(self.replicas.msd[mine], axis=0, weights=ions[mine])
+            for number in np.unique(numbers)
+            for mine in [numbers == number]
+        }
+
 
 #: Entries of `Diffusion` that lie beside its group in a result file.
 _BESIDE = ("nernst_einstein", "conductivity", "conductivity_green_kubo")

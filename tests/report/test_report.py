@@ -2,15 +2,19 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from mdgan_hpc.errors import DataError, UsageError
 from mdgan_hpc.parallel import SingleProcess
+from mdgan_hpc.plotting import figure
 from mdgan_hpc.report.advice import advise
 from mdgan_hpc.report.cells import by_cell
 from mdgan_hpc.report.comparison import compare
+from mdgan_hpc.report.figures.curves import band_of_models
+from mdgan_hpc.report.figures.motion import msd
 from mdgan_hpc.report.results import Comparison
 from mdgan_hpc.report.sentences import sentences
 from mdgan_hpc.report.settings import ReportConfig
@@ -84,6 +88,33 @@ def test_fidelity_is_that_of_all_models_mixed(tmp_path):
         assert found is not None
         ratio[name] = found.fidelity["generated"].msd_ratio
     assert ratio["both"] == pytest.approx(2 * ratio["slow"], rel=0.15)
+
+
+def test_models_of_an_ensemble_are_a_band(tmp_path):
+    rng = np.random.default_rng(8)
+    md = [write(tmp_path / f"md{k}.h5", brownian(400, 12, rng)) for k in (1, 2)]
+    scales = [1.4**0.5, 0.6**0.5]
+    made = [
+        write(tmp_path / f"{k}.h5", scale * brownian(400, 300, rng))
+        for k, scale in enumerate(scales)
+    ]
+    config = ReportConfig(tuple(map(str, md)), tuple(map(str, made)), critic=False)
+    found = compare(config, SingleProcess())
+    assert found is not None
+    assert not found.generated.dynamics.msd_of_models()
+    assert "models" not in msd(found, tmp_path).caption
+    dynamics = replace(found.generated.dynamics, models=np.array([0, 1]))
+    found = replace(found, generated=replace(found.generated, dynamics=dynamics))
+    each = dynamics.msd_of_models()
+    np.testing.assert_allclose(each[0] / each[1], 1.4 / 0.6, rtol=0.3)
+    np.testing.assert_allclose((each[0] + each[1]) / 2, dynamics.curves.msd, rtol=1e-6)
+    assert "lowest to the highest of the 2 models" in msd(found, tmp_path).caption
+    with figure() as (_, ax):
+        band_of_models(ax, found)
+        (shaded,) = ax.collections
+        low, high = shaded.get_datalim(ax.transData).intervaly
+        assert low == pytest.approx(each[1].min())
+        assert high == pytest.approx(each[0].max())
 
 
 def test_a_crystal_adds_sites_and_density(tmp_path):

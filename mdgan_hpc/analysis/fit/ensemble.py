@@ -67,13 +67,10 @@ def ensemble_of(dynamics: Dynamics, total: Coefficient) -> Ensemble | None:
     """
     if dynamics.models is None:
         return None
-    numbers = np.asarray(dynamics.models)
     sampling, lag = sampling_of(dynamics), dynamics.curves.lag_ps
-    ions = np.asarray(dynamics.n_particles, float)
     values, errors, refused = [], [], 0
-    for number in np.unique(numbers):
-        mine = numbers == number
-        msd = np.average(dynamics.replicas.msd[mine], axis=0, weights=ions[mine])
+    for number, msd in dynamics.msd_of_models().items():
+        mine = np.asarray(dynamics.models) == number
         alone = replace(
             sampling, n_particles=sampling.n_particles[mine], span_ps=sampling.span_ps[mine]
         )

@@ -41,8 +41,13 @@ def with_baselines(found: Comparison) -> list[Curve]:
     return pair(found) + baselines
 
 
-def band(ax: Any, runs: Sequence[tuple[np.ndarray, np.ndarray]], x: np.ndarray) -> None:
-    """Shade the range of the curves of single runs, where all of them are known.
+def band(
+    ax: Any,
+    runs: Sequence[tuple[np.ndarray, np.ndarray]],
+    x: np.ndarray,
+    color: str = MD["color"],
+) -> None:
+    """Shade the range of the curves of single runs, or models, where all of them are known.
 
     Parameters
     ----------
@@ -51,6 +56,7 @@ def band(ax: Any, runs: Sequence[tuple[np.ndarray, np.ndarray]], x: np.ndarray) 
         Abscissa, ascending, and ordinate of each.
     x : array
         Where the band is drawn.
+    color : str
     """
     if len(runs) < 2:
         return
@@ -58,13 +64,41 @@ def band(ax: Any, runs: Sequence[tuple[np.ndarray, np.ndarray]], x: np.ndarray) 
     inside = x[(x > (1 - _ROUND_OFF) * first) & (x < (1 + _ROUND_OFF) * last)]
     every = np.array([np.interp(inside, a, b) for a, b in runs])
     low, high = every.min(0), every.max(0)
-    ax.fill_between(inside, low, high, color=MD["color"], alpha=0.25, lw=0, zorder=1)
+    ax.fill_between(inside, low, high, color=color, alpha=0.25, lw=0, zorder=1)
 
 
 def band_of(ax: Any, found: Comparison, ordinate: Ordinate, x: np.ndarray) -> None:
     """Shade the range of the MD runs of a comparison."""
     each = [ordinate(side) for side in found.runs.values()]
     band(ax, [curve for curve in each if curve is not None], x)
+
+
+def band_of_models(ax: Any, found: Comparison, over: Ordinate | None = None) -> None:
+    """Shade the range of the MSD of the models of an ensemble.
+
+    Parameters
+    ----------
+    ax : Axes
+    found : Comparison
+    over : callable, optional
+        Gives what the MSD is divided by, of MD, and where it is known.
+    """
+    dynamics = found.generated.dynamics
+    lag, curves = dynamics.curves.lag_ps, list(dynamics.msd_of_models().values())
+    reference = None if over is None else over(found.md)
+    if reference is not None:
+        inside = lag < (1 + _ROUND_OFF) * reference[0][-1]
+        lag, below = lag[inside], np.interp(lag[inside], *reference)
+        curves = [msd[inside] / below for msd in curves]
+    band(ax, [(lag, msd) for msd in curves], lag, GENERATED["color"])
+
+
+def note_of_models(found: Comparison) -> str:
+    """Return the sentence about that band, with a space before it, where there is one."""
+    count = len(found.generated.dynamics.msd_of_models())
+    return (
+        f" Shaded too: from the lowest to the highest of the {count} models." if count > 1 else ""
+    )
 
 
 def note(found: Comparison) -> str:

@@ -7,7 +7,14 @@ from typing import Any
 import numpy as np
 
 from mdgan_hpc.plotting import GENERATED, MD, TRAINING_SPAN
-from mdgan_hpc.report.figures.curves import band_of, note, pair, with_baselines
+from mdgan_hpc.report.figures.curves import (
+    band_of,
+    band_of_models,
+    note,
+    note_of_models,
+    pair,
+    with_baselines,
+)
 from mdgan_hpc.report.figures.panels import Drawn, draw
 from mdgan_hpc.report.results import Comparison, Side
 
@@ -39,6 +46,7 @@ def msd(found: Comparison, folder: Path) -> Drawn:
     def plot(fig: Any, axes: Sequence[Any]) -> None:
         ax, below = axes
         band_of(ax, found, _msd_of, a.lag_ps)
+        band_of_models(ax, found)
         ax.loglog(a.lag_ps, a.msd, label=found.md.label, **MD)
         ax.loglog(b.lag_ps, b.msd, label=found.generated.label, **GENERATED)
         guide = np.array([end / 30, end])
@@ -64,7 +72,7 @@ def msd(found: Comparison, folder: Path) -> Drawn:
         f"Mean over ions and time origins, and below it {found.generated.label} over "
         f"{found.md.label} up to a quarter of an MD run: best at 1, farthest from it at "
         f"{ratio.worst_lag_ps:.3g} ps ({ratio.worst:.2f}). Grey: the length of the training "
-        f"runs.{note(found)}",
+        f"runs.{note(found)}{note_of_models(found)}",
         panels=2,
         columns=1,
         panel=(5.0, 2.3),
@@ -84,6 +92,7 @@ def _ratio(ax: Any, found: Comparison) -> None:
         return lag[inside], values[inside] / np.interp(lag[inside], whole.lag_ps, whole.msd)
 
     band_of(ax, found, over_all, ratio.lag_ps)
+    band_of_models(ax, found, _msd_of)
     ax.semilogx(ratio.lag_ps, ratio.ratio, **GENERATED)
     ax.axhline(1, **MD | {"linewidth": 0.8})
     low, high = ax.get_ylim()
