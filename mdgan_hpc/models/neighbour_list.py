@@ -1,9 +1,9 @@
 """Neighbour lists: which ions of a cell are near each other, at a cost linear in their number.
 
-Ions are sorted into bins, and only bins near each other are searched. All within the cutoff and a
-skin are kept until an ion has moved by half the skin, so that none within the cutoff is missed
-(L. Verlet, Phys. Rev. 159, 98 (1967); M. P. Allen, D. J. Tildesley, Computer Simulation of
-Liquids, 2nd ed., section 5.3).
+In a small cell all pairs are looked at; in a large one ions are sorted into bins, and only bins
+near each other are searched. All within the cutoff and a skin are kept until an ion has moved by
+half the skin, so that none within the cutoff is missed (L. Verlet, Phys. Rev. 159, 98 (1967);
+M. P. Allen, D. J. Tildesley, Computer Simulation of Liquids, 2nd ed., section 5.3).
 """
 
 import itertools
@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+#: Ions of a cell and their images up to which all pairs are looked at, which then is faster.
+_ALL_PAIRS = 2048
 #: Ions in a bin, on average.
 _IONS_PER_BIN = 1.5
 #: Times that the distance of two bins is made less along each cell vector.
@@ -38,6 +40,47 @@ class Neighbours:
         """Return the vectors [3, n, M] from ions at `positions` [3, n], Angstrom, to neighbours."""
         there = _columns(positions, self.index.flatten()).view(3, *self.index.shape)
         return there.add_(self.shifts).sub_(positions[:, :, None])
+
+
+class AllPairsSearch:
+    """Finds all pairs of ions within a distance, images included, by looking at every pair.
+
+    Parameters
+    ----------
+    cell : array, [3, 3]
+        Rows are the cell vectors, Angstrom.
+    radius : float
+        Angstrom.
+    """
+
+    def __init__(self, cell: np.ndarray, radius: float) -> None:
+        self.cell, self.radius = np.asarray(cell, float), radius
+        self.images = images_within(self.cell, radius)
+        self._nowhere = int(np.flatnonzero((self.images == 0).all(1))[0])
+
+    def __call__(self, places: Tensor) -> Neighbours:
+        """Return the neighbours of ions at fractional places [3, B, k], k sharing a cell."""
+        _, batch, k = places.shape
+        cell = torch.tensor(self.cell, device=places.device, dtype=places.dtype)
+        images = torch.tensor(self.images, device=places.device, dtype=places.dtype)
+        shifts = images @ cell  # [s, 3]
+        apart = places[:, :, None, :] - places[:, :, :, None]  # to the last ion from the other
+        turns = apart.round()
+        apart = cell.T @ (apart - turns).flatten(1)  # [3, B k k]
+        # |d + t|^2 of every pair and every image is one product, single precision enough for it.
+        one = torch.ones_like(apart[:1])
+        pairs = torch.cat([apart, one, apart.square().sum(0, keepdim=True)]).float()
+        one = torch.ones_like(shifts[:, :1])
+        every = torch.cat([2 * shifts, shifts.square().sum(1, keepdim=True), one], 1).float()
+        squared = pairs.T @ every.T  # [B k k, s]
+        itself = torch.arange(k, device=places.device) * (k + 1)
+        squared.view(batch, k * k, -1)[:, itself, self._nowhere] = torch.inf
+        near = torch.nonzero(squared.flatten() < self.radius**2)[:, 0]
+        pair = near.div(len(images), rounding_mode="floor")
+        image = near - pair * len(images)
+        shift = _columns(shifts.T, image) - cell.T @ _columns(turns.flatten(1), pair)
+        other = pair // (k * k) * k + pair % k
+        return _table(batch * k, pair // k, other, shift, self.radius)
 
 
 class BinnedSearch:
@@ -100,19 +143,7 @@ class BinnedSearch:
         other, here, image = other[others], here[others], _columns(image, others)
         # The ions may be outside the cell: the images beside the ion itself.
         image += _columns(turns, here) - _columns(turns, other)
-        return self._table(n, here, other, cell.T @ image)
-
-    def _table(self, n: int, here: Tensor, other: Tensor, shift: Tensor) -> Neighbours:
-        """Put pairs in the order of their first ion [p] into the rows of `Neighbours`."""
-        counts = torch.bincount(here, minlength=n)
-        most = max(1, int(counts.max()))
-        slot = torch.arange(len(here), device=here.device) - (counts.cumsum(0) - counts)[here]
-        index = torch.arange(n, device=here.device)[:, None].repeat(1, most)
-        index[here, slot] = other
-        shifts = shift.new_zeros(3, n, most)
-        shifts[0] = 10 * self.radius
-        shifts[:, here, slot] = shift
-        return Neighbours(index, shifts)
+        return _table(n, here, other, cell.T @ image, self.radius)
 
 
 class TrackedNeighbours:
@@ -128,7 +159,7 @@ class TrackedNeighbours:
 
     def __init__(self, cell: Tensor, cutoff: float, skin: float) -> None:
         self.cell, self.cutoff, self.skin = cell, cutoff, skin
-        self._search: BinnedSearch | None = None
+        self._search: AllPairsSearch | BinnedSearch | None = None
         self._found: tuple[Tensor, Tensor, Neighbours] | None = None
 
     def forget(self) -> None:
@@ -153,10 +184,42 @@ class TrackedNeighbours:
                 return neighbours.apart(positions + moved), neighbours.index
         if self._search is None:
             cell, reach = self.cell.double().cpu().numpy(), self.cutoff + self.skin
-            self._search = BinnedSearch(cell, reach, places.shape[2])
+            self._search = search_for(cell, reach, places.shape[2])
         positions, neighbours = self.cell.T @ places.flatten(1), self._search(places)
         self._found = places, positions, neighbours
         return neighbours.apart(positions), neighbours.index
+
+
+def search_for(cell: np.ndarray, radius: float, n_ions: int) -> AllPairsSearch | BinnedSearch:
+    """Return the search that is faster for so many ions in a cell [3, 3]."""
+    every = AllPairsSearch(cell, radius)
+    if n_ions * len(every.images) <= _ALL_PAIRS:
+        return every
+    return BinnedSearch(cell, radius, n_ions)
+
+
+def images_within(cell: np.ndarray, cutoff: float) -> np.ndarray:
+    """Return the lattice translations [s, 3] that bring a rounded difference within `cutoff`."""
+    from scipy.optimize import lsq_linear
+
+    most = np.ceil(cutoff * np.linalg.norm(np.linalg.inv(cell), axis=0) + 0.5).astype(int)
+    every = np.array(list(itertools.product(*[range(-n, n + 1) for n in most])), float)
+    # From the rounded differences, a box in fractions, to the image of the origin.
+    least = [2 * lsq_linear(cell.T, -shift @ cell, (-0.5, 0.5)).cost for shift in every]
+    return every[np.array(least) < cutoff**2]
+
+
+def _table(n: int, here: Tensor, other: Tensor, shift: Tensor, radius: float) -> Neighbours:
+    """Put pairs in the order of their first ion [p] into the rows of `Neighbours`."""
+    counts = torch.bincount(here, minlength=n)
+    most = max(1, int(counts.max()))
+    slot = torch.arange(len(here), device=here.device) - (counts.cumsum(0) - counts)[here]
+    index = torch.arange(n, device=here.device)[:, None].repeat(1, most)
+    index[here, slot] = other
+    shifts = shift.new_zeros(3, n, most)
+    shifts[0] = 10 * radius
+    shifts[:, here, slot] = shift
+    return Neighbours(index, shifts)
 
 
 def _columns(table: Tensor, numbers: Tensor) -> Tensor:

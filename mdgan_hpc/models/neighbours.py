@@ -6,7 +6,6 @@ exp(-(d - r_a)^2 / 2 w_a^2) (1 + cos(pi d / d_c)) / 2 these are symmetry functio
 first order (J. Behler, J. Chem. Phys. 134, 074106 (2011), G2).
 """
 
-import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +17,7 @@ import torch
 from torch import Tensor
 
 from mdgan_hpc.errors import DataError
-from mdgan_hpc.models.neighbour_list import TrackedNeighbours
+from mdgan_hpc.models.neighbour_list import TrackedNeighbours, images_within
 from mdgan_hpc.progress import Progress
 
 #: Frames described at once, and ions where lists of neighbours are kept.
@@ -26,7 +25,7 @@ _FRAMES, _IONS = 500, 1024
 #: Vectors from an ion to others and their images up to which all are looked at.
 _ALL_PAIRS = 128
 #: How far beyond the cutoff neighbours are kept in a list, of the cutoff.
-_SKIN = 0.3
+_SKIN = 0.2
 #: Share of the ions that have a neighbour within the contact distance.
 CONTACT_SHARE = 1e-3
 #: Below it an exponential counts for nothing in single precision; one that underflows costs a CPU
@@ -294,17 +293,6 @@ def _everyone(batch: int, k: int, images: int, device: torch.device) -> Tensor:
     with torch.inference_mode(False):  # kept, also for free runs that are differentiated
         number = torch.arange(batch * k, dtype=torch.int32, device=device).view(batch, 1, 1, k)
         return number.expand(-1, k, images, -1).reshape(batch * k, -1)
-
-
-def images_within(cell: np.ndarray, cutoff: float) -> np.ndarray:
-    """Return the lattice translations [s, 3] that bring a rounded difference within `cutoff`."""
-    from scipy.optimize import lsq_linear
-
-    most = np.ceil(cutoff * np.linalg.norm(np.linalg.inv(cell), axis=0) + 0.5).astype(int)
-    every = np.array(list(itertools.product(*[range(-n, n + 1) for n in most])), float)
-    # From the rounded differences, a box in fractions, to the image of the origin.
-    least = [2 * lsq_linear(cell.T, -shift @ cell, (-0.5, 0.5)).cost for shift in every]
-    return every[np.array(least) < cutoff**2]
 
 
 def contact_distance(runs: Sequence[np.ndarray], cell: np.ndarray) -> float:

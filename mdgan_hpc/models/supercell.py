@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+from torch import Tensor
 
 from mdgan_hpc.errors import UsageError
 
@@ -78,3 +79,16 @@ class Supercell:
     def corners(self) -> np.ndarray:
         """Return where its cells begin, in fractions of one, [n_cells, 3]."""
         return np.array(list(itertools.product(*map(range, self.repeats))), float)
+
+    def spread(self, places: Tensor, ions: int) -> Tensor:
+        """Return places of ions, each in a cell of its own, in fractions of the supercell.
+
+        Parameters
+        ----------
+        places : Tensor, [B n_cells ions, 3]
+            In fractions of a cell; the `ions` of a cell follow each other, the cells as `corners`.
+        ions : int
+        """
+        corners = places.new_tensor(self.corners()).repeat_interleave(ions, 0)
+        apart = places.view(-1, len(corners), 3) + corners
+        return (apart / apart.new_tensor(self.repeats)).flatten(0, 1)

@@ -188,6 +188,15 @@ def rescaled(
     return state | {"displacements": state["displacements"] * factor[:, None, None]}
 
 
+def of_species(
+    species: IonSpecies, told: Tensor | None, levels: Tensor, mean_square: float, bound: float
+) -> NoiseByEnergy:
+    """Return the calibrated noise of the ions of a cell; parameters as of `log_noise`."""
+    assert told is not None
+    level, slope = species.between(told, levels).unbind(-1)
+    return NoiseByEnergy(slope, mean_square * species.speed(told) ** 2, bound, level)
+
+
 def log_noise(
     by: Told, levels: Tensor, told: Tensor, last: Tensor, mean_square: float, bound: float
 ) -> Tensor:

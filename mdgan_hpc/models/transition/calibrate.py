@@ -36,8 +36,11 @@ def calibrated_noise(
     *,
     targets: Sequence[Target],
     particles: int,
+    held: bool = False,
 ) -> list[tuple[float, float]]:
     """Return the logarithm of the noise, and its change with the kinetic energy of an ion.
+
+    Where a thermostat holds the free runs, the first is that of the kinetic energy it aims at.
 
     Free runs differ from the data by a percent or two in the mean squared displacement of one
     record, as errors of many steps add up, and a few fast ions are too fast; the rate of hops
@@ -59,8 +62,10 @@ def calibrated_noise(
         Of all ions, or of those of each species, met together.
     particles : int
         In a sample.
+    held : bool
     """
-    most = torch.tensor([config.calibration_range, config.calibration_slope], dtype=torch.float64)
+    first = config.thermostat_range if held else config.calibration_range
+    most = torch.tensor([first, config.calibration_slope], dtype=torch.float64)
     samples = max(1, config.calibration_ions // particles)
     simple = targets[0].alpha2 is None
     signs = [[-1.0, 0.0], [1.0, 0.0]] if simple else [[-1, -1], [1, -1], [-1, 1], [1, 1]]

@@ -88,6 +88,14 @@ class TransitionConfig:
     calibration_slope: float = key(
         0.02, "change of that with the kinetic energy over its mean, tried and set likewise"
     )
+    thermostat_records: float = key(
+        4.0,
+        "records | in which the kinetic energy of a cell goes back to its mean, in free runs of "
+        "ions of a liquid that see each other; 0: it is free",
+    )
+    thermostat_range: float = key(
+        0.04, "logarithm | of the kinetic energy aimed at, tried in the place of the noise"
+    )
     kinetic_energy_bound: float = key(6.0, "mean kinetic energies | up to which the noise changes")
 
     def __post_init__(self) -> None:
@@ -98,7 +106,13 @@ class TransitionConfig:
         ):
             value = getattr(self, name)
             require(value >= 1, f"generator.{name}", value, "at least 1")
-        for name in ("records_per_step", "calibration_burn_in", "ema_history", "mean_stretch"):
+        for name in (
+            "records_per_step",
+            "calibration_burn_in",
+            "ema_history",
+            "mean_stretch",
+            "thermostat_records",
+        ):
             value = getattr(self, name)
             require(value >= 0, f"generator.{name}", value, "at least 0")
         for name in (
@@ -106,6 +120,7 @@ class TransitionConfig:
             "vector_bound",
             *("direction_bound", "activity_floor", "far", "far_width", "calibration_range"),
             *("mean_bound", "calibration_slope", "kinetic_energy_bound", "temperature_slope"),
+            "thermostat_range",
         ):
             value = getattr(self, name)
             require(value > 0, f"generator.{name}", value, "above 0")

@@ -51,6 +51,7 @@ from mdgan_hpc.models.transition.shared_noise import SharedNoise
 from mdgan_hpc.models.transition.shared_noise_fit import shared_noise_of
 from mdgan_hpc.models.transition.stepper import InferenceKernel
 from mdgan_hpc.models.transition.surroundings import Neighbours, SeenFramework
+from mdgan_hpc.models.transition.thermostat import Held, slopes_alone, thermostat_for
 
 Matrix = list[list[float]]
 
@@ -90,6 +91,8 @@ class TransitionGenerator(Density):
         `one_record` and `one_record_alpha2` at each temperature, or of each species.
     repeats : list of int, [3], or None
         Free runs are of a supercell: so many of the cells side by side (`in_supercell`).
+    held : Held or None
+        Of a liquid: free runs have a `Thermostat`.
     shown : keyword arguments
         What the network sees of the data's scales and surroundings: those of `feature_table`.
     """
@@ -107,6 +110,7 @@ class TransitionGenerator(Density):
     inverse_whitening: Tensor
     mean_bounds: Tensor
     noise_levels: Tensor
+    _strain: Tensor | None
     start_temperature: Tensor
 
     def __init__(
@@ -127,6 +131,7 @@ class TransitionGenerator(Density):
         ion_species: dict[str, Any] | None = None,
         levels: list[tuple[float, float | None]] | None = None,
         repeats: list[int] | None = None,
+        held: Held | None = None,
         **shown: Any,
     ) -> None:
         super().__init__()
@@ -156,9 +161,11 @@ class TransitionGenerator(Density):
             neighbours=self.features.row(Neighbours) is not None,
             conditions=() if self._by is None else (self._by.name,),
         )
-        of = config, self.features, (rotations, translations), lattice, r
-        self.network = network_of(*of, slopes=not shown.get("temperature_is_input", True))
+        given = config, self.features, (rotations, translations), lattice, r
+        self.network = network_of(*given, slopes=not shown.get("temperature_is_input", True))
         self.in_solid = lattice is not None or self.features.row(SeenFramework) is not None
+        of = config, held, r, self._levels, self.ion_species
+        self.thermostat = thermostat_for(*of, particles=self.particles_per_sample)
         self._make_starts(config)
         self._kernel: tuple[int, InferenceKernel] | None = None
 
@@ -173,8 +180,7 @@ class TransitionGenerator(Density):
     def _make_starts(self, config: TransitionConfig) -> None:
         """Make room for the start states and, of several temperatures, what goes with them."""
         # Of free runs at a temperature: thermal speed over that of the reference, map to the cell.
-        self._speed = 1.0
-        self._strain: Tensor | None = None
+        self._speed, self._strain = 1.0, None
         self.history_records = self.window_records(config.history_records)
         self.start_windows = config.start_states // self._ions
         for name, value in self._zero_state(self.start_windows * self._ions).items():
@@ -225,16 +231,15 @@ class TransitionGenerator(Density):
         row = self.features.row(Neighbours)
         if row is not None:
             pairs = self.config.calibration_ions * self.config.calibration_records / 2
-            shared = shared_noise_of(self, row.descriptor(), cells, pairs)
-            self.network.coupling.copy_(shared.coupling)
-            self.network.everyone.copy_(shared.everyone)
+            self.network.take(shared_noise_of(self, row.descriptor(), cells, pairs))
         groups = by_level.targets(self._levels, self.ion_species, self.particles_per_sample)
         for number, targets in enumerate(groups):
             if self.temperatures is not None:
                 self.set_temperature(self.temperatures.kelvin[number])
-            ions = self.particles_per_sample * len(groups)
             of = self.config, free_run, self._set_noise
-            self._set_noise(noise := calibrated_noise(*of, targets=targets, particles=ions))
+            ions, held = self.particles_per_sample * len(groups), self.thermostat is not None
+            noise = calibrated_noise(*of, targets=targets, particles=ions, held=held)
+            self._set_noise(noise)
             if self.temperatures is not None:
                 self.noise_levels[number] = torch.tensor(noise[0])
 
@@ -253,16 +258,17 @@ class TransitionGenerator(Density):
         if not self.capabilities.neighbours:
             return super().in_supercell(supercell)
         other = type(self).create(self.config, **repeated(self.arguments, self._ions, supercell))
-        other.network.load_state_dict(self.network.state_dict())
-        for name, value in self.named_buffers(recurse=False):
-            if name == "noise_levels" or name.startswith("start_"):
-                getattr(other, name).copy_(value)
+        mine, kept = self.state_dict(), ("network.", "noise_levels", "start_", "thermostat.")
+        mine = {name: value for name, value in mine.items() if name.startswith(kept)}
+        other.load_state_dict(mine, strict=False)
         if self.temperature_k is not None:
             other.set_temperature(self.temperature_k)
         return other.eval().requires_grad_(False)
 
     def _set_noise(self, levels: Sequence[tuple[float, float]]) -> None:
-        """Set the noise of all ions, or of each species."""
+        """Set the noise of all ions, or of each species; what a thermostat aims at comes first."""
+        if self.thermostat is not None:
+            levels = self.thermostat.taken(levels)
         if self.ion_species is not None:
             self.noise_levels.copy_(torch.tensor(levels))
             return
@@ -270,12 +276,10 @@ class TransitionGenerator(Density):
         self.network.noise_slope.fill_(levels[0][1])
 
     def _noise_by_energy(self) -> NoiseByEnergy:
-        bound, mean_square = self.config.kinetic_energy_bound, self._mean_square * self._speed**2
-        told = self._told_to_ions()
-        if self.ion_species is None or told is None:
-            return NoiseByEnergy(self.network.noise_slope, mean_square, bound)
-        level, slope = self.ion_species.between(told, self.noise_levels).unbind(-1)
-        return NoiseByEnergy(slope, mean_square * self.ion_species.speed(told) ** 2, bound, level)
+        of = self._mean_square * self._speed**2, self.config.kinetic_energy_bound
+        if self.ion_species is None:
+            return NoiseByEnergy(self.network.noise_slope, *of)
+        return by_level.of_species(self.ion_species, self._told_to_ions(), self.noise_levels, *of)
 
     def _told_to_ions(self) -> Tensor | None:
         """Return what free runs are told: the temperature [], or the species of each ion [k]."""
@@ -290,7 +294,8 @@ class TransitionGenerator(Density):
         if by is None or told is None:
             return self._noise_by_energy().log_factor(last, -1)
         bounds = self._mean_square, self.config.kinetic_energy_bound
-        levels = by_level.log_noise(by, self.noise_levels, told, last, *bounds)
+        noise = self.noise_levels if self.thermostat is None else slopes_alone(self.noise_levels)
+        levels = by_level.log_noise(by, noise, told, last, *bounds)
         return levels - self.network.log_noise  # that of the free runs of now is in the weights
 
     def lattice_phases(self) -> Tensor | None:
@@ -306,12 +311,9 @@ class TransitionGenerator(Density):
     # Likelihood -----------------------------------------------------------------------------
 
     def window_records(self, records: int) -> int:
-        """Return the least window, in records, of at least this many that holds whole steps.
-
-        What only fills the moving averages comes first.
-        """
-        r = self.records_per_step
-        return 1 + self.n_lags + r * (self.features.fill_steps - (-records // r))
+        """Return the least window, in records, of at least this many that holds whole steps."""
+        steps = self.features.fill_steps - (-records // self.records_per_step)  # averages first
+        return 1 + self.n_lags + self.records_per_step * steps
 
     def _forced(self, weights: Weights, window: Window) -> Forced:
         residuals = Residuals(self.extrapolation, self.whitening, self._by)
@@ -399,9 +401,7 @@ class TransitionGenerator(Density):
         if told is not None and kelvin is not None:
             state = by_level.rescaled(state, told, self.start_temperature[index // k], kelvin)
         if self._supercell is not None:
-            corners = uniform.new_tensor(self._supercell.corners()).repeat_interleave(k, 0)
-            apart = state["place"].view(len(uniform), -1, 3) + corners
-            state["place"] = (apart / apart.new_tensor(self._supercell.repeats)).flatten(0, 1)
+            state["place"] = self._supercell.spread(state["place"], k)
         position = uniform.new_zeros(len(uniform), self.particles_per_sample, 3)
         place = self.features.row(Place)
         if place is not None:
@@ -416,15 +416,14 @@ class TransitionGenerator(Density):
         return torch.unflatten(self._in_cell(displacement), 1, (-1, k)), after
 
     def _in_cell(self, vectors: Tensor) -> Tensor:
-        """Return vectors [..., 3] of the frame in the cell at the temperature of free runs."""
+        """Return vectors [..., 3] in the cell at the temperature of free runs."""
         return vectors if self._strain is None else vectors @ self._strain.to(vectors)
 
     def _current_kernel(self) -> InferenceKernel:
         if torch.is_grad_enabled() and any(p.requires_grad for p in self.parameters()):
             return self.kernel()
         # Kept until a weight changes.
-        levels = [] if self._by is None else [self.noise_levels]
-        weights = [*self.parameters(), *self.network.buffers(), *levels]
+        weights = [*self.parameters(), *self.buffers()]
         changed = tuple((id(w), w._version, w.device) for w in weights)
         version = hash((self.temperature_k, *changed))
         if self._kernel is None or self._kernel[0] != version:
@@ -447,4 +446,5 @@ class TransitionGenerator(Density):
             shared=shared if bool(network.coupling.any()) else None,
             bounds=self._bounds,
             scale=None if several is None or told is None else several.speed(told),
+            held=None if self.thermostat is None else self.thermostat.at(self._speed),
         )

@@ -10,6 +10,7 @@ from mdgan_hpc.models.transition import by_level, fit
 from mdgan_hpc.models.transition.config import TransitionConfig
 from mdgan_hpc.models.transition.equivariance import group_arguments
 from mdgan_hpc.models.transition.neighbourhood import neighbour_arguments
+from mdgan_hpc.models.transition.thermostat import held_in
 
 
 def measured(
@@ -39,6 +40,8 @@ def measured(
         **neighbour_arguments(summary, surroundings),
         **by_level.told_levels(summary, resolved, decays, per_step),
     }
+    if held := held_in(config, summary, surroundings):
+        arguments["held"] = held
     names = ("extrapolation", "whitening")
     shells = fit.variance_shells(moved, *(np.array(fitted[name]) for name in names))
     return arguments, shells

@@ -18,6 +18,7 @@ from mdgan_hpc.models.transition.equivariance import (
 )
 from mdgan_hpc.models.transition.features import FeatureTable
 from mdgan_hpc.models.transition.mixture import Bounds
+from mdgan_hpc.models.transition.shared_noise import SharedNoise
 from mdgan_hpc.models.transition.surroundings import Neighbours
 
 Weights = dict[str, Tensor]
@@ -156,6 +157,11 @@ class Network(nn.Module):
             out = radius > far
             self.vectors_bias[0, out, 0] = self.bounds.shortened(radius[:, None] * somewhere)[out]
             self.scalars_bias[0, 1, out] = (far_width * radius).log()[out]
+
+    def take(self, shared: SharedNoise) -> None:
+        """Keep how ions share their noise in free runs."""
+        self.coupling.copy_(shared.coupling)
+        self.everyone.copy_(shared.everyone)
 
     def dense_weights(self) -> Weights:
         """Return ordinary matrices whose structure makes the network symmetric."""

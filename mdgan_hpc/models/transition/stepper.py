@@ -17,6 +17,7 @@ from mdgan_hpc.models.transition.features import Compiled, Step, joined
 from mdgan_hpc.models.transition.mixture import Bounds, NoiseByEnergy, saturated, tiled
 from mdgan_hpc.models.transition.network import Weights
 from mdgan_hpc.models.transition.shared_noise import SharedNoise
+from mdgan_hpc.models.transition.thermostat import HeldMotion
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,8 @@ class InferenceKernel:
     bounds : Bounds
     scale : Tensor, [k], or None
         Of the residuals of each ion of a cell, where they are of several species.
+    held : HeldMotion or None
+        Of a liquid.
     """
 
     embed: Tensor
@@ -125,6 +128,7 @@ class InferenceKernel:
     shared: SharedNoise | None
     bounds: Bounds
     scale: Tensor | None = None
+    held: HeldMotion | None = None
 
     @classmethod
     def of(
@@ -139,6 +143,7 @@ class InferenceKernel:
         shared: SharedNoise | None,
         bounds: Bounds,
         scale: Tensor | None = None,
+        held: HeldMotion | None = None,
     ) -> "InferenceKernel":
         """Put the dense weights of a network together."""
         h = len(weights["embed"])
@@ -165,6 +170,7 @@ class InferenceKernel:
             shared=shared,
             bounds=bounds,
             scale=scale,
+            held=held,
         )
 
     def run(self, state: State, noise: Tensor) -> tuple[Tensor, State]:
@@ -213,6 +219,8 @@ class InferenceKernel:
             left = residual if scale is None else residual * scale
             past = torch.cat([known["displacements"], left])
             moved = (self.motion @ past.view(len(past), -1)).view(r, 3, -1)
+            if self.held is not None:
+                moved = self.held.applied(moved, known["displacements"][0])
             step = Step(moved, moved.sum(0), residual)
             known = {
                 name: value
