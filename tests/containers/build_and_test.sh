@@ -24,7 +24,7 @@ fi
 mirror=$(sed -n 's/^ *MIRROR=//p' containers/mdgan-cpu.def)
 here=$(sed -n 's/^URIs: *//p' /etc/apt/sources.list.d/debian.sources | head -1)
 base=()
-if [ $kind = cpu ]; then
+if [ "$kind" = cpu ]; then
     answers "$mirror/dists/bookworm/Release" || { mirror=$here; echo "the snapshot does not answer: base from $here"; }
     base=(--build-arg MIRROR="$mirror")
 elif ! answers "https://auth.docker.io/token?service=registry.docker.io"; then
@@ -34,7 +34,7 @@ elif ! answers "https://auth.docker.io/token?service=registry.docker.io"; then
     read -r -a base < <(tests/containers/local_base.sh $$ "$scratch" "$here")
 fi
 APPTAINER="$python tests/containers/as_container_root.py apptainer" \
-    containers/build.sh $kind "${base[@]}" "$@"
+    containers/build.sh "$kind" "${base[@]}" "$@"
 echo "image built in $((SECONDS - begin)) s"
 chmod 666 /dev/fuse # as udev does; an ordinary user mounts the image through it
 export MDGAN_TEST_IMAGE=$PWD/mdgan-$kind.sif CI=true # nothing is skipped for want of a program
