@@ -25,7 +25,7 @@ _FRAMES, _IONS = 500, 1024
 #: Vectors from an ion to others and their images up to which all are looked at.
 _ALL_PAIRS = 128
 #: How far beyond the cutoff neighbours are kept in a list, of the cutoff.
-_SKIN = 0.2
+_SKIN = 0.15
 #: Share of the ions that have a neighbour within the contact distance.
 CONTACT_SHARE = 1e-3
 #: Below it an exponential counts for nothing in single precision; one that underflows costs a CPU
