@@ -152,6 +152,14 @@ def test_ensemble_error_is_the_spread_of_the_models():
     assert result.d_angstrom2_per_ps == pytest.approx(1.0)
     assert result.error_angstrom2_per_ps == pytest.approx(0.2)
     assert result.low_angstrom2_per_ps < 0.55
+    assert result.models_error_angstrom2_per_ps == pytest.approx(0.2)
+    # Three that agree by chance know no more than their numbers of ions let them.
+    close = ensemble([1.0, 1.01, 0.99], [0.06, 0.05, 0.04])
+    ions = np.sqrt(np.mean(np.square([0.06, 0.05, 0.04])))
+    assert close.error_angstrom2_per_ps == pytest.approx(ions)
+    assert close.ions_error_angstrom2_per_ps == pytest.approx(ions)
+    assert close.models_error_angstrom2_per_ps == 0.0
+    assert close.high_angstrom2_per_ps == pytest.approx(1 + 4.303 * ions, rel=1e-3)
 
 
 def test_haven_ratio_of_ions_that_drag_each_other(tmp_path, rng):

@@ -22,7 +22,8 @@ def ensemble(values: Sequence[float], errors: Sequence[float] = (), refused: int
 
     The spread over the models is the error: what the data leave unknown, what a training of the
     same data leaves open, and the finite number of generated ions, all as in one model. The last is
-    known from the fit of each model; the rest of the spread is the share of data and training.
+    known from the fit of each model; the rest of the spread is the share of data and training. A
+    spread that by chance is less than what is known counts as that.
 
     Parameters
     ----------
@@ -39,8 +40,9 @@ def ensemble(values: Sequence[float], errors: Sequence[float] = (), refused: int
     d = np.asarray(values, float)
     if len(d) < 2:
         raise UsageError("an ensemble needs the D of at least two models")
-    spread, mean = float(d.std(ddof=1)), float(d.mean())
+    mean = float(d.mean())
     of_ions = float(np.sqrt(np.mean(np.square(errors)))) if len(errors) else 0.0
+    spread = max(float(d.std(ddof=1)), of_ions)
 
     def half(confidence: float) -> float:
         return float(stdtrit(len(d) - 1, 0.5 + confidence / 2)) * spread
