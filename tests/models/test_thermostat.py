@@ -11,8 +11,8 @@ from mdgan_hpc.models.neighbours import NeighbourDescriptor
 from mdgan_hpc.models.supercell import Supercell
 from mdgan_hpc.models.transition.config import TransitionConfig
 from mdgan_hpc.models.transition.thermostat import Held, Thermostat, held_in
-from tests.models.test_species import BOX, IONS, dataset, run, trainer
 from tests.support.neighbours import SHELLS
+from tests.support.two_species import BOX, IONS, dataset, run, trainer
 
 MASSES = [35.45, 22.99, 22.99, 35.45, 22.99]
 

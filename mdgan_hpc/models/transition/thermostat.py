@@ -14,7 +14,6 @@ from typing import TypedDict
 
 import numpy as np
 import torch
-from ase.data import atomic_masses
 from torch import Tensor, nn
 
 from mdgan_hpc.models.base import DataSummary
@@ -50,6 +49,8 @@ def held_in(
         return None
     masses = np.ones(summary.displacements[0].shape[1])
     if summary.species:
+        from ase.data import atomic_masses
+
         masses = atomic_masses[np.array(summary.species)[summary.run_species[0]]]
     momentum = [moved * masses[:, None] for moved in summary.displacements]
     together = sum(float((p.sum(1) ** 2).sum()) for p in momentum)
