@@ -115,6 +115,13 @@ def test_models_of_an_ensemble_are_a_band(tmp_path):
         low, high = shaded.get_datalim(ax.transData).intervaly
         assert low == pytest.approx(each[1].min())
         assert high == pytest.approx(each[0].max())
+    with figure() as (_, ax):
+        band_of_models(ax, found, over_md=True)
+        (shaded,) = ax.collections
+        bounds = shaded.get_datalim(ax.transData)
+        assert bounds.intervalx[1] == pytest.approx(found.msd_ratio.lag_ps[-1])
+        low, high = bounds.intervaly
+        assert low < found.msd_ratio.ratio.min() < found.msd_ratio.ratio.max() < high
 
 
 def test_a_crystal_adds_sites_and_density(tmp_path):

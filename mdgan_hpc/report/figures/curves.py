@@ -73,22 +73,13 @@ def band_of(ax: Any, found: Comparison, ordinate: Ordinate, x: np.ndarray) -> No
     band(ax, [curve for curve in each if curve is not None], x)
 
 
-def band_of_models(ax: Any, found: Comparison, over: Ordinate | None = None) -> None:
-    """Shade the range of the MSD of the models of an ensemble.
-
-    Parameters
-    ----------
-    ax : Axes
-    found : Comparison
-    over : callable, optional
-        Gives what the MSD is divided by, of MD, and where it is known.
-    """
-    dynamics = found.generated.dynamics
+def band_of_models(ax: Any, found: Comparison, *, over_md: bool = False) -> None:
+    """Shade the range of the MSD of the models of an ensemble, or of it over that of MD."""
+    dynamics, md = found.generated.dynamics, found.md.dynamics.curves
     lag, curves = dynamics.curves.lag_ps, list(dynamics.msd_of_models().values())
-    reference = None if over is None else over(found.md)
-    if reference is not None:
-        inside = lag < (1 + _ROUND_OFF) * reference[0][-1]
-        lag, below = lag[inside], np.interp(lag[inside], *reference)
+    if over_md:
+        inside = lag < (1 + _ROUND_OFF) * found.msd_ratio.lag_ps[-1]
+        lag, below = lag[inside], np.interp(lag[inside], md.lag_ps, md.msd)
         curves = [msd[inside] / below for msd in curves]
     band(ax, [(lag, msd) for msd in curves], lag, GENERATED["color"])
 

@@ -92,7 +92,7 @@ def _ratio(ax: Any, found: Comparison) -> None:
         return lag[inside], values[inside] / np.interp(lag[inside], whole.lag_ps, whole.msd)
 
     band_of(ax, found, over_all, ratio.lag_ps)
-    band_of_models(ax, found, _msd_of)
+    band_of_models(ax, found, over_md=True)
     ax.semilogx(ratio.lag_ps, ratio.ratio, **GENERATED)
     ax.axhline(1, **MD | {"linewidth": 0.8})
     low, high = ax.get_ylim()
