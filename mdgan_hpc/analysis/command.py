@@ -137,12 +137,8 @@ def _checked(
 
 def _beside(config: MsdConfig, species: str, charge: float | None) -> _Beside:
     """Return what the fits of one species need beside the motion."""
-    first, kelvin, viscosity = (
-        (config.files[0], species),
-        config.temperature_k,
-        config.viscosity_mpa_s,
-    )
+    path, kelvin, viscosity = config.files[0], config.temperature_k, config.viscosity_mpa_s
     return _Beside(
-        None if charge is None else charges_of(*first, charge, kelvin),
-        None if viscosity is None else liquid_of(*first, viscosity, kelvin),
+        None if charge is None else charges_of(path, species, charge, kelvin),
+        None if viscosity is None else liquid_of(path, species, viscosity, kelvin),
     )
