@@ -40,7 +40,7 @@ def reference(model):
     return naive(model, 150, 450, 64, 100)
 
 
-@pytest.mark.parametrize("workers", [1, 2, 5])
+@pytest.mark.parametrize("workers", [1, 5])
 def test_without_mpi_any_number_of_workers_gives_the_naive_result(
     model, reference, tmp_path, workers
 ):
@@ -49,7 +49,7 @@ def test_without_mpi_any_number_of_workers_gives_the_naive_result(
 
 
 @needs_mpi
-@pytest.mark.parametrize("ranks", [1, 2, 3, 4])
+@pytest.mark.parametrize("ranks", [1, 4])
 def test_any_number_of_ranks_gives_the_same_bits_in_shards(model, reference, tmp_path, ranks):
     generate(model, "-o", tmp_path / "g.h5", *SMALL, ranks=ranks)
     assert stored(tmp_path / "g.h5").tobytes() == reference.tobytes()
@@ -57,7 +57,7 @@ def test_any_number_of_ranks_gives_the_same_bits_in_shards(model, reference, tmp
 
 @needs_mpio
 @pytest.mark.parametrize("storage", ["mpio", pytest.param("shards", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("ranks", [1, 2, 3, 4])
+@pytest.mark.parametrize("ranks", [2, 3])
 def test_parallel_hdf5_gives_the_same_bits(model, reference, tmp_path, ranks, storage):
     generate(model, "-o", tmp_path / "g.h5", *SMALL, "--storage", storage, ranks=ranks, mpio=True)
     assert stored(tmp_path / "g.h5").tobytes() == reference.tobytes()
