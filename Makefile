@@ -5,6 +5,8 @@ BIN := .venv/bin
 RUN := env OMP_NUM_THREADS=1 $(BIN)/mpiexec -n 2
 DATA := tests/data/long
 DEMO := demo
+# Compiled modules are kept, whatever the environment says: hundreds of commands start here.
+export PYTHONDONTWRITEBYTECODE :=
 # Tests side by side: as many as there are cores to spare.
 JOBS ?= 2
 TEST := $(BIN)/python -m pytest --numprocesses $(JOBS)

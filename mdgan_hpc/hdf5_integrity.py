@@ -1,7 +1,7 @@
 """What HDF5 does not look at itself, and crashes or reads something else where it is damaged."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import h5py
@@ -11,6 +11,8 @@ from mdgan_hpc.errors import DataError
 
 #: The mark of a heap of texts, its version, and three bytes of nothing.
 _HEAP = b"GCOL\x01\0\0\0"
+#: Version and class in the layout of a virtual dataset.
+_VIRTUAL = b"\x04\x03"
 #: At both ends of a file, where heaps are looked for.
 _ENDS_BYTES = 2**18
 #: The attribute of a dataset that is a digest of the places of its chunks.
@@ -19,10 +21,12 @@ _TELLS_CHUNKS = hasattr(h5py.h5d.DatasetID, "chunk_iter")
 
 
 def require_heaps(path: Path) -> None:
-    """Walk through the heaps of texts: one that is damaged lets HDF5 (2.0) turn round for ever.
+    """Walk through the heaps of texts, and through what refers to them.
 
-    Looked for where writers put them, at both ends of the file. A heap is its mark, version, size,
-    and objects one after the other (HDF5 File Format Specification 3.0, III.E).
+    A damaged heap lets HDF5 (2.0) turn round for ever; for a text, it takes as much memory as the
+    reference claims. Looked for where writers put them, at both ends of the file. A heap is its
+    mark, version, size, and objects one after the other; a reference is the length of a text, where
+    its heap begins, and its number there (HDF5 File Format Specification 3.0, III.E and IV.B).
 
     Raises
     ------
@@ -30,17 +34,38 @@ def require_heaps(path: Path) -> None:
         Naming the byte.
     """
     size = path.stat().st_size
+    ends, heaps = {}, []
     with open(path, "rb") as stream:
         for start in sorted({0, max(0, size - _ENDS_BYTES)}):
             stream.seek(start)
-            piece = stream.read(_ENDS_BYTES)
-            at = piece.find(_HEAP)
-            while at >= 0:
+            ends[start] = piece = stream.read(_ENDS_BYTES)
+            for at in _all(_HEAP, piece):
                 if not _sound_heap(piece[at:], size - start - at):
                     raise DataError(
                         "is damaged: a heap of texts", where=f"{path}, byte {start + at}"
                     )
-                at = piece.find(_HEAP, at + len(_HEAP))
+                heaps.append(start + at)
+    for start, piece in ends.items():
+        for heap in heaps:
+            for at in _all(heap.to_bytes(8, "little"), piece):
+                before = piece[max(0, at - 4) : at]
+                length = int.from_bytes(before, "little")
+                # The layout of a virtual dataset refers to a heap as well, without a length; where
+                # more than the two bytes of a number follow, it is something else.
+                other = before.endswith(_VIRTUAL) or piece[at + 10 : at + 12] != b"\0\0"
+                if length > size and not other:
+                    raise DataError(
+                        f"is damaged: claims a text of {length / 1e6:.3g} MB",
+                        where=f"{path}, byte {start + at - 4}",
+                    )
+
+
+def _all(mark: bytes, piece: bytes) -> Iterator[int]:
+    """Yield where a mark stands."""
+    at = piece.find(mark)
+    while at >= 0:
+        yield at
+        at = piece.find(mark, at + 1)
 
 
 def _sound_heap(piece: bytes, room: int) -> bool:

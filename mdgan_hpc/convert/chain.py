@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from mdgan_hpc.convert.frames import Frames, TimedFrames
-from mdgan_hpc.convert.motion import goes_on, rms
+from mdgan_hpc.convert.motion import goes_on, middle, rms
 from mdgan_hpc.convert.told import tell, tell_other_trajectory
 from mdgan_hpc.convert.wrapping import lattice_jumps
 from mdgan_hpc.errors import DataError
@@ -131,7 +131,7 @@ class Chain:
             raw = self._raw_steps(piece)
             moved = self._moves(piece)
             if not self._usual and len(moved) > 1:
-                self._usual = float(np.median(moved[1:]))
+                self._usual = middle(moved[1:])
             if self._first is None:
                 self._first = piece.positions[0].copy()
             if self._last is None and initial is not None:
@@ -151,7 +151,7 @@ class Chain:
                     yield from self._extend(piece, raw, found, b)
                 self._raw, self._record = int(raw[b - 1]), int(piece.record[b - 1])
             if len(moved) > 1:
-                self._usual = float(np.median(moved[1:]))
+                self._usual = middle(moved[1:])
         if self._last is None:
             raise DataError("holds no complete frame", where=self.rules.where)
         if self._skipped and self._skips_first:

@@ -12,6 +12,15 @@ def rms(moves: np.ndarray) -> float:
     return float(np.sqrt((moves**2).sum() / len(moves)))
 
 
+def middle(values: np.ndarray) -> float:
+    """Return the median of values [n], of an even number the upper of two.
+
+    That of NumPy loads its masked arrays: a twentieth of the time that a small run takes.
+    """
+    half = len(values) // 2
+    return float(np.partition(values, half)[half])
+
+
 def goes_on(before: np.ndarray, move: np.ndarray) -> np.ndarray:
     """Return whether the displacement `move` continues `before`, both [..., N, 3]; shape [...].
 

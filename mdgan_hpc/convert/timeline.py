@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from mdgan_hpc.convert.frames import Frames, TimedFrames
+from mdgan_hpc.convert.motion import middle
 from mdgan_hpc.convert.speeds import contradiction
 from mdgan_hpc.convert.told import tell, tell_other_trajectory
 from mdgan_hpc.convert.wrapping import nearest_image
@@ -112,7 +113,7 @@ class StatedTimes:
             steps = piece.record if piece.steps is None else piece.steps
             moves = self._moves(piece)
             if not self._usual_move and len(moves) > 1:
-                self._usual_move = float(np.median(moves[1:]))
+                self._usual_move = middle(moves[1:])
             row = 0
             while row < len(piece):
                 start = self._start(piece, steps, moves, row)

@@ -61,7 +61,11 @@ class GenerateConfig:
         "float32", "Of the network; positions are summed in float64."
     )
     alignment_mib: float = key(
-        1.0, "Chunks on disk begin at multiples of this, MiB.", flag="--alignment", least=0
+        1.0,
+        "Chunks on disk begin at multiples of this, MiB.",
+        flag="--alignment",
+        least=0,
+        most=1024,
     )
     stripe_count: int = key(0, "Lustre stripes of a file.", empty="the folder's", least=0)
     stripe_size_mib: int = key(

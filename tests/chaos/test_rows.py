@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from mdgan_hpc import hdf5
 from mdgan_hpc.digests import unsealed
 from mdgan_hpc.errors import DataError
 from mdgan_hpc.models.file import load_model, save_model
@@ -188,8 +189,40 @@ def test_a_text_longer_than_its_file(commands, material):
     material.hdf5.write_bytes(content)
     given = ("--arrhenius", f"300={material.hdf5}", "--arrhenius", f"400={material.json}")
     told = commands("msd", *given, "-o", material.folder / "new.json")
-    refused(told, "species: claims a text of 4.29e+03 MB")
-    assert told.memory < 2**30
+    refused(told, "claims a text of 4.29e+03 MB")
+
+
+def test_a_text_in_the_middle_of_a_file(tmp_path):
+    """Far from both ends, where no heap is looked for."""
+    path, far = tmp_path / "large.h5", np.zeros(10**5)
+    with h5py.File(path, "w") as file:
+        file["before"] = far
+        file["text"] = "told"
+        file["after"] = far
+        at = file["text"].id.get_offset()
+    content = bytearray(path.read_bytes())
+    content[at : at + 4] = b"\xff\xff\xff\xff"
+    path.write_bytes(content)
+    with (
+        hdf5.open_file(path) as file,
+        pytest.raises(DataError, match=r"text: claims a text of 4\.29e\+03 MB"),
+    ):
+        hdf5.text(file["text"])
+
+
+def test_an_attribute_longer_than_its_file(commands, material):
+    """Once four gigabytes of memory, and then a word about the heap."""
+    with h5py.File(material.mixed) as file:
+        unit = file["particles/trajectory/position/value"].attrs["unit"]
+    content = bytearray(material.mixed.read_bytes())
+    heap = content.index(b"GCOL\x01\0\0\0").to_bytes(8, "little")
+    # Length of the text, where its heap begins, and its number there.
+    at = content.index(len(unit).to_bytes(4, "little") + heap)
+    content[at : at + 4] = b"\xff\xff\xff\xfc"
+    material.mixed.write_bytes(content)
+    out = ("--export", "npz", "-o", material.folder / "new.npz")
+    told = commands("convert", material.mixed, *out)
+    refused(told, f"byte {at}: is damaged: claims a text of 4.24e+03 MB")
 
 
 @pytest.mark.parametrize("format", ["extxyz", "npz"])
@@ -324,6 +357,11 @@ def test_numbers_that_no_option_can_have(commands, material, line):
         commands("train", "--data", material.run, "--out", material.folder / "new", *line),
         line[0][2:9],
     )
+
+
+def test_an_alignment_that_no_file_can_have(commands, material):
+    out = ("-o", material.folder / "new.h5", "--alignment", "9" * 30)
+    refused(commands("generate", material.model, *out), "--alignment")
 
 
 @pytest.mark.parametrize("seed", [2**64, 10**400, -1])

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from mdgan_hpc.crystal import isotropic
+from mdgan_hpc.errors import ConfigError, UsageError
 from mdgan_hpc.models.base import DataSummary, rollout
 from mdgan_hpc.models.media import Surroundings
 from mdgan_hpc.models.neighbours import NeighbourDescriptor
@@ -73,6 +74,10 @@ def test_momentum_is_held_where_the_data_hold_it(at_rest):
     assert held == {"masses": pytest.approx(MASSES, abs=0.05) if at_rest else []}
     assert held_in(TransitionConfig(), summary, None) is None
     assert held_in(TransitionConfig(thermostat_records=0.0), summary, sees) is None
+    with pytest.raises(UsageError, match="thermostat_records has no effect"):
+        held_in(TransitionConfig(thermostat_records=2.0), summary, None)
+    with pytest.raises(ConfigError, match="thermostat_range has no effect"):
+        TransitionConfig(neighbours="off", thermostat_range=0.1)
 
 
 def test_free_runs_of_a_hot_model_do_not_heat_up(tmp_path):

@@ -129,7 +129,8 @@ class TransitionConfig:
 
     def _refuse_unused(self) -> None:
         """Refuse what has no effect where ions do not see each other."""
-        given = self.changed("neighbour_", "framework_") if self.neighbours == "off" else []
+        unused = ("neighbour_", "framework_", "thermostat_")
+        given = self.changed(*unused) if self.neighbours == "off" else []
         if given:
             raise ConfigError(
                 f"generator.{given[0]} has no effect where generator.neighbours = 'off'",

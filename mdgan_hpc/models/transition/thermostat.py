@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mdgan_hpc.errors import UsageError
 from mdgan_hpc.models.base import DataSummary
 from mdgan_hpc.models.condition import IonSpecies
 from mdgan_hpc.models.media import Surroundings
@@ -43,9 +44,23 @@ class Held(TypedDict):
 def held_in(
     config: TransitionConfig, summary: DataSummary, surroundings: Surroundings | None
 ) -> Held | None:
-    """Return what free runs are held by: in a liquid, whose ions see each other."""
-    liquid = surroundings is not None and surroundings.media is None
-    if not liquid or summary.symmetry.primitive is not None or config.thermostat_records == 0:
+    """Return what free runs are held by: in a liquid, whose ions see each other.
+
+    Raises
+    ------
+    UsageError
+        If the configuration says how, where nothing is held.
+    """
+    solid = summary.symmetry.primitive is not None
+    if solid or surroundings is None or surroundings.media is not None:
+        if given := config.changed("thermostat_"):
+            raise UsageError(
+                f"generator.{given[0]} has no effect: a thermostat is for the ions of a liquid "
+                "that see each other",
+                remedy="leave it out of [generator]",
+            )
+        return None
+    if config.thermostat_records == 0:
         return None
     masses = np.ones(summary.displacements[0].shape[1])
     if summary.species:
