@@ -52,11 +52,8 @@ def report(
     with claimed_by_ranks(folder / "report", communicator):
         sweep(folder)
         found = prepare(config, folder, communicator, kept=kept)
-        if found is None:
-            return None
-        lines = sentences(found)
-        draw_report(found, folder)
-    return found, lines
+        draw_report(found, folder, communicator)
+    return None if found is None else (found, sentences(found))
 
 
 def _check(folder: Path, files: Sequence[Path]) -> None:

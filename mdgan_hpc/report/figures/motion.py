@@ -21,16 +21,14 @@ from mdgan_hpc.report.results import Comparison, Side
 LAG = "lag time (ps)"
 
 
-def draw_motion(found: Comparison, folder: Path) -> list[Drawn]:
-    """Draw all of them into `folder`."""
-    return [
-        msd(found, folder),
-        msd_axes(found, folder),
-        displacement(found, folder),
-        alpha2(found, folder),
-        van_hove(found, folder),
-        velocities(found, folder),
-    ]
+def draw_displacements(found: Comparison, folder: Path) -> list[Drawn]:
+    """Draw how far ions move into `folder`."""
+    return [msd(found, folder), msd_axes(found, folder), displacement(found, folder)]
+
+
+def draw_distributions(found: Comparison, folder: Path) -> list[Drawn]:
+    """Draw how displacements and velocities are distributed into `folder`."""
+    return [alpha2(found, folder), van_hove(found, folder), velocities(found, folder)]
 
 
 def _msd_of(side: Side) -> tuple[np.ndarray, np.ndarray]:
