@@ -11,8 +11,9 @@ from mdgan_hpc.errors import DataError
 
 #: The mark of a heap of texts, its version, and three bytes of nothing.
 _HEAP = b"GCOL\x01\0\0\0"
-#: Version and class in the layout of a virtual dataset.
-_VIRTUAL = b"\x04\x03"
+#: What stands before the address of a heap and is no length of a text: version and class in the
+#: layout of a virtual dataset, and the upper half of a negative number before one like the address.
+_NO_LENGTH = (b"\x04\x03", b"\xff\xff\xff\xff")
 #: At both ends of a file, where heaps are looked for.
 _ENDS_BYTES = 2**18
 #: The attribute of a dataset that is a digest of the places of its chunks.
@@ -50,9 +51,8 @@ def require_heaps(path: Path) -> None:
             for at in _all(heap.to_bytes(8, "little"), piece):
                 before = piece[max(0, at - 4) : at]
                 length = int.from_bytes(before, "little")
-                # The layout of a virtual dataset refers to a heap as well, without a length; where
-                # more than the two bytes of a number follow, it is something else.
-                other = before.endswith(_VIRTUAL) or piece[at + 10 : at + 12] != b"\0\0"
+                # Where more than the two bytes of a number follow it is something else, too.
+                other = before.endswith(_NO_LENGTH) or piece[at + 10 : at + 12] != b"\0\0"
                 if length > size and not other:
                     raise DataError(
                         f"is damaged: claims a text of {length / 1e6:.3g} MB",

@@ -192,6 +192,18 @@ def test_a_text_longer_than_its_file(commands, material):
     refused(told, "claims a text of 4.29e+03 MB")
 
 
+def test_numbers_like_the_address_of_a_heap_are_no_text(tmp_path):
+    path = tmp_path / "numbers.h5"
+    with h5py.File(path, "w") as file:
+        file.attrs["unit"] = "Angstrom"
+        file["numbers"] = np.arange(12)
+    heap = path.read_bytes().index(b"GCOL\x01\0\0\0")
+    with h5py.File(path, "r+") as file:
+        file["numbers"][:3] = -1, heap, 5
+    with hdf5.open_file(path) as file:
+        assert file["numbers"][1] == heap
+
+
 def test_a_text_in_the_middle_of_a_file(tmp_path):
     """Far from both ends, where no heap is looked for."""
     path, far = tmp_path / "large.h5", np.zeros(10**5)
