@@ -335,12 +335,15 @@ def read(dataset: h5py.Dataset, where: Any = (), out: np.ndarray | None = None) 
     Raises
     ------
     DataError
-        If the file is damaged there.
+        If the file is damaged there, or holds less than the whole that is read claims.
     """
     with damage_told(dataset):
         if out is not None:
             dataset.read_direct(out, where)
             return out
+        if where == () and dataset.shape is not None and dataset.nbytes > _LARGE_BYTES:
+            require_memory(dataset.nbytes, place(dataset))
+            require_stored(dataset)
         return np.asarray(dataset[where])
 
 
@@ -393,6 +396,22 @@ def attribute(item: h5py.Group | h5py.Dataset, name: str) -> Any:
     with damage_told(item, f", attribute {name}"):
         value = item.attrs.get(name)
         return value.decode() if isinstance(value, bytes) else value
+
+
+def text_attribute(item: h5py.Group | h5py.Dataset, name: str) -> str | None:
+    """Return an attribute that is one text, also one of a list of one; None where there is none.
+
+    Raises
+    ------
+    DataError
+        If it cannot be read, or is something else.
+    """
+    told = attribute(item, name)
+    if isinstance(told, np.ndarray) and told.size == 1:
+        told = told.item().decode() if isinstance(told.item(), bytes) else told.item()
+    if told is None or isinstance(told, str):
+        return told
+    raise DataError(f"has the attribute {name} {str(told)[:60]}, no text", where=place(item))
 
 
 def value(item: h5py.Dataset) -> Any:

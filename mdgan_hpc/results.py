@@ -188,7 +188,7 @@ def load_results(path: str | Path) -> dict[str, Any]:
 
     with hdf5.open_file(path, remedy="give a result of mdgan-msd (.json or .h5)") as file:
         tree = _read_group(file)
-        digests.require_digest(tree, hdf5.attribute(file, DIGEST), path, remedy=_CHANGED)
+        digests.require_digest(tree, hdf5.text_attribute(file, DIGEST), path, remedy=_CHANGED)
         return tree
 
 
@@ -270,7 +270,7 @@ def _read_group(group: Any, depth: int = 16) -> dict[str, Any]:
             tree[_named(name)] = _read_group(item, depth - 1)
         elif item is not None:
             value = hdf5.value(item)
-            if isinstance(value, str) and hdf5.attribute(item, "json"):
+            if isinstance(value, str) and np.any(hdf5.attribute(item, "json")):
                 value = parse_json(f'{{"value": {value}}}', hdf5.place(item))["value"]
             tree[_named(name)] = value
     return tree

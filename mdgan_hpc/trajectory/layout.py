@@ -237,8 +237,7 @@ _TIMES = {"ps": 1.0, "fs": 1e-3, "ns": 1e3}
 
 def unit_of(dataset: h5py.Dataset) -> str:
     """Return the unit attribute of a dataset, or an empty string."""
-    unit = hdf5.attribute(dataset, "unit")
-    return "" if unit is None else str(unit)
+    return hdf5.text_attribute(dataset, "unit") or ""
 
 
 def length_factor(dataset: h5py.Dataset, otherwise: str = "") -> float:

@@ -333,7 +333,7 @@ def require_generation(part: h5py.File, settings: Mapping[str, Any]) -> None:
     DataError
     """
     path, ledger = Path(part.filename), hdf5.group(part["/"], layout.LEDGER)
-    told = None if ledger is None else hdf5.attribute(ledger, layout.GENERATION)
+    told = None if ledger is None else hdf5.text_attribute(ledger, layout.GENERATION)
     if told is not None and told != layout.generation_of(settings, path.name):
         raise DataError(
             "is a part of another generated file, or another part of this one",
@@ -377,7 +377,7 @@ def read_parameters(root: h5py.Group) -> dict[str, Any]:
     if group is None:
         return {}
     tree = _constants(group)
-    told = hdf5.attribute(group, layout.DIGEST)
+    told = hdf5.text_attribute(group, layout.DIGEST)
     digests.require_digest(_sealed(tree), told, hdf5.place(group), remedy="make the file again")
     return tree
 

@@ -48,7 +48,8 @@ def _stored(dataset: h5py.Dataset, n_records: int) -> np.ndarray:
     """Return the values [T]; H5MD allows one number, the interval, with an offset."""
     if dataset.shape:
         return hdf5.read(dataset, slice(0, n_records))
-    offset = np.asarray(hdf5.attribute(dataset, "offset") or 0)
+    told = hdf5.attribute(dataset, "offset")
+    offset = np.asarray(0 if told is None else told)
     if offset.size != 1 or offset.dtype.kind not in "iuf":
         raise DataError("has an offset that is no number", where=hdf5.place(dataset))
     return np.asarray(hdf5.value(dataset) * np.arange(n_records) + offset.reshape(())[()])

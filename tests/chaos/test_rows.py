@@ -144,6 +144,35 @@ def test_a_part_that_leads_elsewhere(commands, material):
         refused(told, said)
 
 
+def test_lists_where_one_text_is_needed(commands, material, tmp_path):
+    part = material.folder / "gen.shards/part-00000.h5"
+    for path, name, attribute in (
+        (part, "parameters/ledger", "generation"),
+        (material.run, "parameters", "sha256"),
+        (material.run, "particles/trajectory/position/value", "unit"),
+    ):
+        whole = path.read_bytes()
+        with h5py.File(path, "r+") as file:
+            assert attribute in file[name].attrs, list(file[name].attrs)
+            file[name].attrs[attribute] = ["a", "b"]
+        target = material.generated if path == part else path
+        told = commands("msd", target, "-o", tmp_path / "new.json", "--species", "Li")
+        refused(told, f"has the attribute {attribute} ['a' 'b'], no text")
+        path.write_bytes(whole)
+    with h5py.File(material.run, "r+") as file:
+        file["particles/trajectory/position/value"].attrs["unit"] = ["Angstrom"]
+    told = commands("msd", material.run, "-o", tmp_path / "new.json", "--species", "Li")
+    assert told.status == 0, told.told
+
+
+def test_a_ledger_that_claims_more_than_its_file(commands, material):
+    with h5py.File(material.generated, "r+") as file:
+        del file["parameters/ledger/completed_records"]
+        file["parameters/ledger"].create_dataset("completed_records", (10**9,), "i4")
+    told = commands("msd", material.generated, "-o", material.folder / "new.json")
+    refused(told, "completed_records: claims 4e+03 MB")
+
+
 def test_a_part_of_another_layout_is_not_written(commands, material):
     part, name = material.folder / "gen.shards/part-00000.h5", "particles/trajectory/position/value"
     with h5py.File(part, "r+") as file:
