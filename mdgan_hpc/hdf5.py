@@ -325,6 +325,13 @@ def require_stored(dataset: h5py.Dataset) -> None:
             )
 
 
+def _require_room(dataset: h5py.Dataset) -> None:
+    """Raise if a dataset that is read whole is more than its file holds, or the memory."""
+    if dataset.shape is not None and dataset.nbytes > _LARGE_BYTES:
+        require_memory(dataset.nbytes, place(dataset))
+        require_stored(dataset)
+
+
 def _filtered(dataset: h5py.Dataset) -> bool:
     return bool(dataset.id.get_create_plist().get_nfilters())
 
@@ -341,9 +348,8 @@ def read(dataset: h5py.Dataset, where: Any = (), out: np.ndarray | None = None) 
         if out is not None:
             dataset.read_direct(out, where)
             return out
-        if where == () and dataset.shape is not None and dataset.nbytes > _LARGE_BYTES:
-            require_memory(dataset.nbytes, place(dataset))
-            require_stored(dataset)
+        if where == ():
+            _require_room(dataset)
         return np.asarray(dataset[where])
 
 
@@ -430,8 +436,6 @@ def value(item: h5py.Dataset) -> Any:
         if item.dtype.kind not in "biuf" or item.dtype.subdtype:
             raise DataError(f"has the type {item.dtype}, numbers are needed", where=place(item))
         require_within(item)
-        if item.nbytes > _LARGE_BYTES:
-            require_memory(item.nbytes, place(item))
-            require_stored(item)
+        _require_room(item)
         found = item[()]
         return found.item() if isinstance(found, np.generic) else found

@@ -171,6 +171,7 @@ def test_a_ledger_that_claims_more_than_its_file(commands, material):
         file["parameters/ledger"].create_dataset("completed_records", (10**9,), "i4")
     told = commands("msd", material.generated, "-o", material.folder / "new.json")
     refused(told, "completed_records: claims 4e+03 MB")
+    assert told.memory < 2**30
 
 
 def test_a_part_of_another_layout_is_not_written(commands, material):
@@ -219,6 +220,7 @@ def test_a_text_longer_than_its_file(commands, material):
     given = ("--arrhenius", f"300={material.hdf5}", "--arrhenius", f"400={material.json}")
     told = commands("msd", *given, "-o", material.folder / "new.json")
     refused(told, "claims a text of 4.29e+03 MB")
+    assert told.memory < 2**30
 
 
 def test_numbers_like_the_address_of_a_heap_are_no_text(tmp_path):
@@ -264,6 +266,7 @@ def test_an_attribute_longer_than_its_file(commands, material):
     out = ("--export", "npz", "-o", material.folder / "new.npz")
     told = commands("convert", material.mixed, *out)
     refused(told, f"byte {at}: is damaged: claims a text of 4.24e+03 MB")
+    assert told.memory < 2**30
 
 
 @pytest.mark.parametrize("format", ["extxyz", "npz"])
