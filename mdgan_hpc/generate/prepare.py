@@ -24,6 +24,7 @@ from mdgan_hpc.generate.supercell import repeats_of, segment_records, supercell_
 from mdgan_hpc.models.file import Model, model_files
 from mdgan_hpc.outputs import check_output, sweep
 from mdgan_hpc.provenance import as_json, file_sha256, library_versions, provenance
+from mdgan_hpc.trajectory import layout
 from mdgan_hpc.trajectory.blocks.clock import read_time_s
 from mdgan_hpc.trajectory.blocks.files import (
     Description,
@@ -43,7 +44,6 @@ from mdgan_hpc.trajectory.blocks.plan import (
     read_plan,
     require_own_parts,
 )
-from mdgan_hpc.trajectory.layout import GENERATION_TIME, IN_SOLID, MODELS, SUPERCELL, VERDICT
 from mdgan_hpc.trajectory.opening import read_provenance
 from mdgan_hpc.trajectory.temperature import TARGET
 
@@ -85,6 +85,7 @@ def options_of_output(output: Path) -> dict[str, Any]:
         "particles": plan.n_particles,
         "records": plan.n_records * found.get("every", 1),
         "supercell": supercell_text(found.get("supercell")),
+        "ions": found.get("ions") or 0,
         "analyse": bool(found.get("analysis")),
     }
 
@@ -186,6 +187,7 @@ class Preparation:
             "burn_in": config.burn_in,
             "temperature_k": generator.temperature_k,
             "supercell": repeats_of(config),
+            "ions": config.ions or None,
             "precision": config.precision,
             "device": device,
             "interval_ps": self.model.record_interval_ps,
@@ -274,13 +276,14 @@ class Preparation:
                 "start_state": start,
                 "burn_in_records": config.burn_in,
                 "simulated_together": model.generator.ions_per_cell,
-                IN_SOLID: int(model.generator.in_solid),
-                **({SUPERCELL: np.array(repeats, np.int32)} if repeats else {}),
+                layout.IN_SOLID: int(model.generator.in_solid),
+                **({layout.SUPERCELL: np.array(repeats, np.int32)} if repeats else {}),
+                **({layout.OTHER_CONTENTS: config.ions} if config.ions else {}),
                 "generator_label": model.label,
                 "training_span_ps": model.training_span_ps,
-                GENERATION_TIME: time_s,
+                layout.GENERATION_TIME: time_s,
                 "model_provenance": as_json(model.provenance),
-                VERDICT: "" if model.verdict is None else model.verdict.as_text(),
+                layout.VERDICT: "" if model.verdict is None else model.verdict.as_text(),
                 **({} if model.temperature_k is None else {TARGET: model.temperature_k}),
                 **self._models(settings["block_particles"]),
             },
@@ -293,7 +296,7 @@ class Preparation:
         if n_models == 1:
             return {}
         block = np.arange(self.config.particles) // block_particles
-        return {MODELS: (block % n_models).astype(np.int32)}
+        return {layout.MODELS: (block % n_models).astype(np.int32)}
 
     def reopen(self) -> tuple[BlockPlan, Settings]:
         """Check that the output is of the same run, and extend it where more is asked for."""

@@ -17,7 +17,13 @@ from mdgan_hpc.generate.prepare import options_of_output, prepare
 from mdgan_hpc.generate.processes import run_local, run_rank
 from mdgan_hpc.generate.resources import worker_count
 from mdgan_hpc.generate.settings import GenerateConfig
-from mdgan_hpc.generate.supercell import AUTO, model_of, settled, tell
+from mdgan_hpc.generate.supercell import (
+    AUTO,
+    model_of,
+    settled,
+    tell,
+    warn_of_other_contents,
+)
 from mdgan_hpc.models.file import Model, load_model, model_files
 from mdgan_hpc.outputs import check_output, claimed_by_ranks, refuse_input
 from mdgan_hpc.parallel import Communicator, require_same, together, world
@@ -128,6 +134,7 @@ def run(config: GenerateConfig, analysis: Analysis | None = None) -> dict[str, A
         config, model = together(communicator, lambda: settled(config, loaded))
         if communicator.rank == 0:
             warn_beyond(model)
+            warn_of_other_contents(config, loaded)
         tell(config, model)
 
         def begin_or_go_on() -> Job | None:

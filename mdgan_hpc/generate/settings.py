@@ -53,6 +53,12 @@ class GenerateConfig:
         metavar="A,B,C",
         empty="the cell of the training data",
     )
+    ions: int = key(
+        0,
+        "Ions in each supercell: some are removed, or added at sites. 1,1,1 is the cell itself.",
+        least=0,
+        empty="as many as its cells held in the training data",
+    )
     storage: Literal["auto", "mpio", "shards"] = key(
         "auto", "One file by parallel HDF5, or part files under one master file."
     )

@@ -53,6 +53,8 @@ VERDICT = "model_verdict"
 MODELS = "model_of_particle"
 #: How often the cell of the training data is repeated along its vectors.
 SUPERCELL = "supercell"
+#: Ions of a generated supercell, where they are more or fewer than its cells held in training.
+OTHER_CONTENTS = "ions_in_supercell"
 #: Whether the other atoms of the training runs stand still, of a generated file.
 IN_SOLID = "in_solid"
 

@@ -137,7 +137,7 @@ def require_same_system(
     DataError
     """
     told = [_other_contents(first, other, *cells) for cells in _contents(first, other)]
-    different, one = told[0] if all(told) else "", "one system"
+    different, one = told[0] if all(told) else _other_number(first, other), "one system"
     if not several_temperatures:
         different = different or _other_temperature(first, other)
         one += " at one temperature"
@@ -176,13 +176,30 @@ def _other_contents(
     )
 
 
+def _other_number(first: Trajectory, other: Trajectory) -> str:
+    """Tell where ions were removed or added, and the other has not as many."""
+    if not (_changed_ions(first) or _changed_ions(other)):
+        return ""
+    mine, theirs = (t.ions_per_cell if t.generated else t.n_particles for t in (other, first))
+    told = f"holds {mine} ions in {_told(other)}, {first.path} {theirs} in {_told(first)}"
+    return told * (mine != theirs)
+
+
+def _changed_ions(trajectory: Trajectory) -> int:
+    """Return the ions of a generated supercell where some were removed or added, else 0."""
+    return int(trajectory.number(layout.OTHER_CONTENTS) or 0)
+
+
 def _atoms(trajectory: Trajectory, repeats: np.ndarray) -> str:
     """Return the atoms of so many cells."""
-    told = system_of(trajectory)
-    if not trajectory.generated or repeats.prod() == 1:
+    told, ions = system_of(trajectory), _changed_ions(trajectory)
+    if not trajectory.generated or (repeats.prod() == 1 and not ions):
         return told
     counts = re.findall(r"([A-Z][a-z]?)(\d*)", told)
-    return " ".join(f"{name}{int(n or 1) * repeats.prod()}" for name, n in counts)
+    atoms = {name: int(n or 1) * repeats.prod() for name, n in counts}
+    if ions and np.array_equal(repeats, repeats_of(trajectory)):
+        atoms.update(dict.fromkeys(trajectory.species_names, ions))
+    return " ".join(f"{name}{n}" for name, n in atoms.items())
 
 
 def _cell(trajectory: Trajectory, repeats: np.ndarray) -> np.ndarray | None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mdgan_hpc.errors import DataError, OutputExistsError, UsageError
+from mdgan_hpc.errors import DataError, DataWarning, OutputExistsError, UsageError
 from mdgan_hpc.generate.run import generate
 from mdgan_hpc.models.file import Model, save_model
 from mdgan_hpc.trajectory import Trajectory
@@ -77,6 +77,36 @@ def test_particles_are_whole_supercells_and_auto_makes_one(model, tmp_path, capl
             generate(model, output, records=8, supercell=other)
     with pytest.raises(UsageError, match="not three whole numbers"):
         generate(model, tmp_path / "h.h5", supercell="2x2x1")
+
+
+def test_ions_are_removed_and_added(model, reference, tmp_path):
+    """The same on other processes; the file says what it is, and is not taken for another."""
+    for ions in (14, 19):
+        sizes = {"particles": 2 * ions, "records": 60, "supercell": "2,1,2", "ions": ions}
+        with pytest.warns(DataWarning, match=f"{ions} ions where the 2 x 1 x 2 cells .* held 16 "):
+            made = generate(model, tmp_path / f"{ions}.h5", workers=1, **sizes, **OPTIONS)
+        with pytest.warns(DataWarning, match="held 16"):
+            again = generate(model, tmp_path / f"{ions}b.h5", workers=2, **sizes, **OPTIONS)
+        np.testing.assert_array_equal(positions(made), positions(again))
+        with pytest.warns(DataWarning, match="held 16"):
+            generate(model, made, records=80)
+        with Trajectory(made) as trajectory, Trajectory(reference) as whole:
+            assert trajectory.ions_per_cell == ions
+            assert (trajectory.n_records, trajectory.n_particles) == (80, 2 * ions)
+            np.testing.assert_allclose(trajectory.constant_cell, np.diag([16.0, 8.0, 16.0]))
+            with pytest.raises(DataError, match="holds 16 ions in 2 x 1 x 2 cells"):
+                require_replicas([trajectory, whole])
+    with pytest.raises(UsageError, match="not said in how many cells"):
+        generate(model, tmp_path / "h.h5", ions=14)
+    with pytest.raises(OutputExistsError, match="ions 14, not 7"):
+        generate(model, tmp_path / "14.h5", records=80, ions=7)
+
+
+def test_as_many_ions_as_the_cells_held_change_nothing(model, reference, tmp_path):
+    output = tmp_path / "g.h5"
+    sizes = {"particles": 48, "records": 120, "supercell": "2,1,2", "block_particles": 16}
+    generate(model, output, workers=1, ions=16, **sizes, **OPTIONS)
+    np.testing.assert_array_equal(positions(output), positions(reference))
 
 
 def test_cells_of_different_size_are_no_replicas_but_one_system(model, reference, tmp_path):

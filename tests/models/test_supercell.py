@@ -94,6 +94,51 @@ def test_ions_see_those_beyond_the_former_border_and_only_within_the_cutoff():
     assert differs.tolist() == [True, True, False, False, True]
 
 
+def test_ions_that_are_removed_are_taken_by_chance_and_the_others_stay():
+    small = scattered()
+    every = small.in_supercell(Supercell((2, 1, 2)))
+    fewer = small.in_supercell(Supercell((2, 1, 2), ions=13))
+    assert (fewer.ions_per_cell, every.ions_per_cell) == (13, 16)
+    uniform = torch.rand(3, fewer.start_size, generator=torch.Generator().manual_seed(3))
+    _, all_places = every.start(uniform[:, :4])
+    state, places = fewer.start(uniform)
+    removed = []
+    for left, there in zip(places, all_places, strict=True):
+        same = (there[:, None] == left[None]).all(2)
+        assert same.any(0).all()
+        assert same.any(1).sum() == 13
+        removed.append(tuple((~same.any(1)).nonzero().flatten().tolist()))
+    assert len(set(removed)) == 3
+    noise = torch.randn(4, 3, fewer.noise_size, generator=torch.Generator().manual_seed(1))
+    moved, _ = fewer.advance(state, noise)
+    assert moved.shape == (12, 3, 13, 3)
+    assert moved.isfinite().all()
+
+
+@pytest.mark.parametrize("repeats", [(3, 2, 1), (1, 1, 1)])
+def test_an_ion_that_is_added_gets_the_emptiest_of_the_places_tried(repeats):
+    """By all pairs and images: none of the others tried is farther from all that are there."""
+    supercell, places = Supercell(repeats), np.random.default_rng(1).random((40, 3))
+    n, windows = supercell.n_cells, torch.arange(40).view(10, 4)
+    more = Supercell(repeats, ions=4 * n + 2)
+    uniform = torch.rand(1, more.start_size(4), generator=torch.Generator().manual_seed(2))
+    number, where = more.draw(uniform, windows, torch.from_numpy(places), SKEWED.tolist())
+    before, there = supercell.draw(uniform[:, :n], windows, None, None)
+    assert torch.equal(number[:-2], before)
+    assert torch.equal(where[:-2], there)
+    corners = supercell.corners()
+    vectors = list((places[before] + corners[there]) @ SKEWED)
+    images = np.array(list(itertools.product((-1, 0, 1), repeat=3))) @ supercell.of_cell(SKEWED)
+    for row, got, cell in zip(uniform[0, n:].view(2, -1), number[-2:], where[-2:], strict=True):
+        assert cell == int(row[0] * n)
+        tried = (row[1:] * 40).long().numpy()
+        ways = (places[tried] + corners[cell]) @ SKEWED
+        apart = ways[:, None, None] - np.array(vectors)[None, :, None] + images
+        nearest = np.linalg.norm(apart, axis=-1).min((1, 2))
+        assert got == tried[nearest.argmax()]
+        vectors.append((places[got] + corners[cell]) @ SKEWED)
+
+
 def test_a_run_does_not_depend_on_those_before():
     large = sighted()[0].in_supercell(Supercell((2, 2, 1)))
     noise = torch.randn(4, 1, large.noise_size, generator=torch.Generator().manual_seed(1))
@@ -121,3 +166,5 @@ def test_what_cannot_be_repeated_is_refused():
         alone.in_supercell(Supercell((2, 1, 1)))
     with pytest.raises(UsageError, match="more than 1000000"):
         sighted()[0].in_supercell(Supercell((100, 100, 100)))
+    with pytest.raises(UsageError, match="a single ion sees no others"):
+        sighted()[0].in_supercell(Supercell(ions=1))

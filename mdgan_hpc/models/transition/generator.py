@@ -44,7 +44,7 @@ from mdgan_hpc.models.transition.likelihood import (
 )
 from mdgan_hpc.models.transition.measured import measured
 from mdgan_hpc.models.transition.mixture import Bounds, Mixture, NoiseByEnergy
-from mdgan_hpc.models.transition.neighbourhood import repeated, side_by_side, surroundings_for
+from mdgan_hpc.models.transition.neighbourhood import require_possible, surroundings_for
 from mdgan_hpc.models.transition.network import Weights, network_of
 from mdgan_hpc.models.transition.rows import Place, feature_table
 from mdgan_hpc.models.transition.shared_noise import SharedNoise
@@ -89,8 +89,8 @@ class TransitionGenerator(Density):
         are then over those of the species.
     levels : list of [float, float or None], or None
         `one_record` and `one_record_alpha2` at each temperature, or of each species.
-    repeats : list of int, [3], or None
-        Free runs are of a supercell: so many of the cells side by side (`in_supercell`).
+    supercell : Supercell or None
+        In which free runs are (`in_supercell`).
     held : Held or None
         Of a liquid: free runs have a `Thermostat`.
     shown : keyword arguments
@@ -130,19 +130,19 @@ class TransitionGenerator(Density):
         temperatures: dict[str, Any] | None = None,
         ion_species: dict[str, Any] | None = None,
         levels: list[tuple[float, float | None]] | None = None,
-        repeats: list[int] | None = None,
+        supercell: Supercell | None = None,
         held: Held | None = None,
         **shown: Any,
     ) -> None:
         super().__init__()
-        self._ions = particles
-        self._supercell, self.particles_per_sample, whole = side_by_side(particles, cell, repeats)
+        self._ions, self._supercell = particles, supercell or Supercell()
+        self.particles_per_sample = self._supercell.n_ions(particles)
         self.temperatures = None if temperatures is None else Temperatures.from_plain(temperatures)
         self.ion_species = IonSpecies.from_plain(ion_species) if ion_species else None
         self._by: Told | None = self.temperatures or self.ion_species
         self._levels = levels or [(one_record, one_record_alpha2)]
         self.records_per_step, self.n_lags = r, _ = np.shape(extrapolation)
-        self.start_size = self.particles_per_sample // self._ions
+        self.start_size = self._supercell.start_size(particles)
         self.noise_size = r * (1 + 3) * self.particles_per_sample
         self._set_fitted(extrapolation, whitening, mean_bounds)
         self._bounds, self._mean_square = Bounds.of(config), 3 * one_record**2
@@ -151,7 +151,7 @@ class TransitionGenerator(Density):
             config,
             extrapolation=self.extrapolation,
             primitive=lattice,
-            cell=whole,
+            cell=None if cell is None else self._supercell.of_cell(np.array(cell)),
             particles=self.particles_per_sample,
             told=self._by,
             **shown,
@@ -257,7 +257,8 @@ class TransitionGenerator(Density):
         """Return this generator for a supercell; see `Generator.in_supercell`."""
         if not self.capabilities.neighbours:
             return super().in_supercell(supercell)
-        other = type(self).create(self.config, **repeated(self.arguments, self._ions, supercell))
+        require_possible(self.arguments, self._ions, supercell)
+        other = type(self).create(self.config, **{**self.arguments, "supercell": supercell})
         mine, kept = self.state_dict(), ("network.", "noise_levels", "start_", "thermostat.")
         mine = {name: value for name, value in mine.items() if name.startswith(kept)}
         other.load_state_dict(mine, strict=False)
@@ -395,16 +396,15 @@ class TransitionGenerator(Density):
         rows, kelvin = torch.arange(self.start_windows, device=uniform.device), self.temperature_k
         if kelvin is not None:
             rows = by_level.nearest_starts(self.start_temperature, kelvin)
-        window = rows[(uniform * len(rows)).long().clamp_(max=len(rows) - 1)]
-        index = (k * window[..., None] + torch.arange(k, device=rows.device)).flatten()
+        windows = k * rows[:, None] + torch.arange(k, device=rows.device)
+        of = getattr(self, "start_place", None), self.arguments.get("cell")
+        index, where = self._supercell.draw(uniform, windows, *of)
         state = {name: getattr(self, f"start_{name}")[index] for name in self._zero_state(0)}
         if told is not None and kelvin is not None:
             state = by_level.rescaled(state, told, self.start_temperature[index // k], kelvin)
-        if self._supercell is not None:
-            state["place"] = self._supercell.spread(state["place"], k)
         position = uniform.new_zeros(len(uniform), self.particles_per_sample, 3)
-        place = self.features.row(Place)
-        if place is not None:
+        if (place := self.features.row(Place)) is not None:
+            state["place"] = self._supercell.place(state["place"], where)
             position = self._in_cell(state["place"] @ place.cell).view(position.shape)
         return state, position
 

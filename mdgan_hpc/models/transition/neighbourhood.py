@@ -139,36 +139,40 @@ def neighbour_arguments(summary: DataSummary, surroundings: Surroundings | None)
     return arguments
 
 
-def repeated(arguments: dict[str, Any], ions: int, supercell: Supercell) -> dict[str, Any]:
-    """Return the arguments of a generator of `ions` in a cell, for a supercell.
+def require_possible(arguments: dict[str, Any], ions: int, supercell: Supercell) -> None:
+    """Refuse a supercell that a generator of `ions` in a cell cannot fill.
 
     Raises
     ------
     UsageError
-        If that holds too many ions, or there is a framework without a lattice.
+        If it holds too many or too few ions, if there is a framework without a lattice, or no site
+        for ions that are added.
     """
+    if supercell.ions is not None:
+        _require_sites(arguments, supercell.ions)
     if arguments.get("framework") is not None:
         raise UsageError(
             "each cell has a disordered framework of its own, which ends at its border",
             remedy="leave --supercell out",
         )
-    if ions * supercell.n_cells > _MOST_IONS:
+    if supercell.n_ions(ions) > _MOST_IONS:
         raise UsageError(
-            f"a supercell of {supercell} cells holds {ions * supercell.n_cells} ions, more than "
+            f"a supercell of {supercell} cells holds {supercell.n_ions(ions)} ions, more than "
             f"{_MOST_IONS}",
             remedy="use a smaller one",
         )
-    return {**arguments, "repeats": None if supercell.n_cells == 1 else list(supercell.repeats)}
 
 
-def side_by_side(
-    ions: int, cell: list[list[float]] | None, repeats: list[int] | None
-) -> tuple[Supercell | None, int, np.ndarray | None]:
-    """Return the supercell of free runs, its ions and its vectors: of one cell, or of several."""
-    if repeats is None or cell is None:
-        return None, ions, None if cell is None else np.array(cell)
-    supercell = Supercell((repeats[0], repeats[1], repeats[2]))
-    return supercell, ions * supercell.n_cells, supercell.of_cell(np.array(cell))
+def _require_sites(arguments: dict[str, Any], ions: int) -> None:
+    if arguments.get("primitive") is None or arguments.get("ion_species") is not None:
+        raise UsageError(
+            "--ions removes or adds ions of one species at the sites of a crystal",
+            remedy="leave it out",
+        )
+    if ions < 2:
+        raise UsageError(
+            f"--ions {ions}: a single ion sees no others", remedy="ask for two or more"
+        )
 
 
 def _why_alone(config: TransitionConfig, summary: DataSummary) -> str:
