@@ -13,7 +13,8 @@ from mdgan_hpc.errors import DataError
 _HEAP = b"GCOL\x01\0\0\0"
 #: What stands before the address of a heap and is no length of a text: version and class in the
 #: layout of a virtual dataset, and the upper half of a negative number before one like the address.
-_NO_LENGTH = (b"\x04\x03", b"\xff\xff\xff\xff")
+_VIRTUAL = b"\x04\x03"
+_NO_LENGTH = (_VIRTUAL, b"\xff\xff\xff\xff")
 #: At both ends of a file, where heaps are looked for.
 _ENDS_BYTES = 2**18
 #: The attribute of a dataset that is a digest of the places of its chunks.
@@ -25,9 +26,10 @@ def require_heaps(path: Path) -> None:
     """Walk through the heaps of texts, and through what refers to them.
 
     A damaged heap lets HDF5 (2.0) turn round for ever; for a text, it takes as much memory as the
-    reference claims. Looked for where writers put them, at both ends of the file. A heap is its
-    mark, version, size, and objects one after the other; a reference is the length of a text, where
-    its heap begins, and its number there (HDF5 File Format Specification 3.0, III.E and IV.B).
+    reference claims; what a virtual dataset is made of, it reads before it looks at the checksum.
+    Looked for where writers put them, at both ends of the file. A heap is its mark, version, size,
+    and objects one after the other; a reference is the length of a text, where its heap begins, and
+    its number there (HDF5 File Format Specification 3.0, III.E, IV.B and VII.A).
 
     Raises
     ------
@@ -35,7 +37,8 @@ def require_heaps(path: Path) -> None:
         Naming the byte.
     """
     size = path.stat().st_size
-    ends, heaps = {}, []
+    ends: dict[int, bytes] = {}
+    heaps: dict[int, bytes] = {}
     with open(path, "rb") as stream:
         for start in sorted({0, max(0, size - _ENDS_BYTES)}):
             stream.seek(start)
@@ -45,11 +48,13 @@ def require_heaps(path: Path) -> None:
                     raise DataError(
                         "is damaged: a heap of texts", where=f"{path}, byte {start + at}"
                     )
-                heaps.append(start + at)
+                heaps[start + at] = piece[at:]
     for start, piece in ends.items():
-        for heap in heaps:
+        for heap, content in heaps.items():
             for at in _all(heap.to_bytes(8, "little"), piece):
                 before = piece[max(0, at - 4) : at]
+                if before.endswith(_VIRTUAL):
+                    _require_checksum(content, piece[at + 8 : at + 12], f"{path}, byte {heap}")
                 length = int.from_bytes(before, "little")
                 # Where more than the two bytes of a number follow it is something else, too.
                 other = before.endswith(_NO_LENGTH) or piece[at + 10 : at + 12] != b"\0\0"
@@ -58,6 +63,49 @@ def require_heaps(path: Path) -> None:
                         f"is damaged: claims a text of {length / 1e6:.3g} MB",
                         where=f"{path}, byte {start + at - 4}",
                     )
+
+
+def _require_checksum(heap: bytes, number: bytes, where: str) -> None:
+    """Raise if an object of a heap does not end with its checksum; none beyond `heap` is seen."""
+    at = 16
+    while at + 16 <= min(int.from_bytes(heap[8:16], "little"), len(heap)):
+        length = int.from_bytes(heap[at + 8 : at + 16], "little")
+        if heap[at : at + 2] == number[:2]:
+            found = heap[at + 16 : at + 16 + length]
+            told = int.from_bytes(found[-4:], "little")
+            if len(found) == length and (length < 4 or _lookup3(found[:-4]) != told):
+                raise DataError("is damaged: what a virtual dataset is made of", where=where)
+            return
+        at += 16 + length + -length % 8
+
+
+def _lookup3(data: bytes) -> int:
+    """Return the checksum of metadata in HDF5: lookup3 by Bob Jenkins (2006), hashlittle, of 0."""
+    most = 0xFFFFFFFF
+
+    def turned(x: int, n: int) -> int:
+        return (x << n | x >> (32 - n)) & most
+
+    a = b = c = (0xDEADBEEF + len(data)) & most
+    if not data:
+        return c
+    words = np.frombuffer(data + bytes(-len(data) % 12), "<u4").tolist()
+    last = len(words) - 3
+    for i in range(0, last, 3):
+        a, b, c = (a + words[i]) & most, (b + words[i + 1]) & most, (c + words[i + 2]) & most
+        for n, m, k in ((4, 6, 8), (16, 19, 4)):
+            a = (a - c & most) ^ turned(c, n)
+            c = c + b & most
+            b = (b - a & most) ^ turned(a, m)
+            a = a + c & most
+            c = (c - b & most) ^ turned(b, k)
+            b = b + a & most
+    a, b, c = (x + w & most for x, w in zip((a, b, c), words[last:], strict=True))
+    for n, m, k in ((14, 11, 25), (16, 4, 14)):
+        c = (c ^ b) - turned(b, n) & most
+        a = (a ^ c) - turned(c, m) & most
+        b = (b ^ a) - turned(a, k) & most
+    return int((c ^ b) - turned(b, 24) & most)
 
 
 def _all(mark: bytes, piece: bytes) -> Iterator[int]:

@@ -61,6 +61,8 @@ def check_output(path: str | Path, *, force: bool, inputs: Iterable[str | Path] 
     DataError
         If the folder cannot be written to.
     """
+    if os.path.isdir(path):
+        raise UsageError("is a folder", where=path, remedy="name a file")
     there = _status(path)
     if there is not None and not force:
         _sweep_name(Path(path))
@@ -70,8 +72,6 @@ def check_output(path: str | Path, *, force: bool, inputs: Iterable[str | Path] 
     refuse_input(path, inputs)
     if there is not None and _PART.fullmatch(os.path.realpath(path)):
         raise UsageError("is a part of a trajectory", where=path, remedy="choose another path")
-    if os.path.isdir(path):
-        raise UsageError("is a folder", where=path, remedy="name a file")
     if there is not None and not (stat.S_ISREG(there.st_mode) or stat.S_ISLNK(there.st_mode)):
         raise UsageError("is no regular file", where=path, remedy="choose another path")
     require_place(Path(path).absolute().parent)
@@ -249,6 +249,7 @@ def _signed(descriptor: int, path: Path) -> str:
 
 
 def _lock_of(path: Path) -> Path:
+    path = path if path.name else path.resolve()  # "." has none
     return path.with_name(f".{_short(path.name)}.lock")
 
 

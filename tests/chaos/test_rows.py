@@ -269,6 +269,36 @@ def test_an_attribute_longer_than_its_file(commands, material):
     assert told.memory < 2**30
 
 
+def test_what_a_virtual_dataset_is_made_of(tmp_path):
+    """Once the end of the process (SIGSEGV): HDF5 reads it before it looks at the checksum."""
+    path = tmp_path / "virtual.h5"
+    with h5py.File(tmp_path / "part.h5", "w") as file:
+        file["x"] = np.arange(6.0)
+    for n_parts in range(1, 6):  # of all lengths, modulo the twelve bytes that are summed at a time
+        with h5py.File(path, "w") as file:
+            layout = h5py.VirtualLayout((n_parts, 6), float)
+            for number in range(n_parts):
+                layout[number] = h5py.VirtualSource("part.h5", n_parts * "x", (6,))
+            file.create_virtual_dataset("whole", layout)
+        with hdf5.open_file(path) as file:
+            assert file["whole"].shape == (n_parts, 6)
+    content = path.read_bytes()
+    begin = content.index(b"GCOL\x01\0\0\0")
+    length = int.from_bytes(content[begin + 24 : begin + 32], "little")
+    for at in range(begin + 32, begin + 32 + length, 5):
+        damaged = bytearray(content)
+        damaged[at] ^= 1 << at % 8
+        path.write_bytes(damaged)
+        with pytest.raises(DataError, match=f"byte {begin}: is damaged: what a virtual dataset"):
+            hdf5.open_file(path)
+
+
+@pytest.mark.parametrize("output", [".", "/", ".."])
+def test_an_output_that_is_a_folder(commands, material, output):
+    told = commands("generate", material.model, "-o", material.folder / "n.h5", "--repack", output)
+    refused(told, f"{output}: is a folder; name a file")
+
+
 @pytest.mark.parametrize("format", ["extxyz", "npz"])
 def test_positions_that_are_no_numbers_are_not_exported(commands, material, format):
     with h5py.File(material.run, "r+") as file:
