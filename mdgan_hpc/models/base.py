@@ -52,12 +52,12 @@ class Window:
         Angstrom, float64.
     neighbours : Described, [B, L, k, A, 4], or None
         What each particle sees around it (`Surroundings`), where the generator uses it.
-    temperature_k : Tensor, [B], or None
-        Of each window, where the generator is told it; float32.
-    medium : Tensor, [B], or None
-        Number of the medium, where ions see it.
+    temperature_k, medium : Tensor, [B], or None
+        Of each window, where the generator is told it (float32); number of it, where ions see it.
     species : Tensor, [B, k], or None
         Which species each particle is, where there are several.
+    inertial : Tensor, [B, L, k, 3], or None
+        Positions, but for a constant, in the frame of all atoms, where the framework recoils.
     """
 
     positions: Tensor
@@ -65,6 +65,7 @@ class Window:
     temperature_k: Tensor | None = None
     medium: Tensor | None = None
     species: Tensor | None = None
+    inertial: Tensor | None = None
 
 
 #: Draws windows of whole cells of the data, not moved: (number of the draw, windows, records); the
@@ -108,21 +109,20 @@ class DataSummary:
         Positions, Angstrom.
     neighbours : list of array [T, N, A, 4], or None
         What ions see around them over the runs, where the generator asked for it.
-    temperatures : Temperatures or None
-        Where the runs are at several.
-    temperature_k : list of float, or None
-        Then of each array of displacements.
+    temperatures, temperature_k : Temperatures or None, and list of float or None
+        Where the runs are at several; that of each array of displacements.
     step_skip : int
         Frames of the runs in a record.
-    media : list of Medium
+    media, run_medium : list of Medium and of int
         Atoms that stay in place where there is no lattice, one medium for each run of all data;
-        empty in a crystal and in a liquid.
-    run_medium : list of int
-        Then the medium of each of `runs`.
+        that of each of `runs`. Empty in a crystal and in a liquid.
     species : tuple of int
         Atomic numbers, ascending, where there are several.
     which_species, run_species : list of array, [N]
-        Then which of them the particles of each array of displacements, and of `runs`, are.
+        Then which of them the particles of `displacements`, and of `runs`, are.
+    recoil, inertial : array, [N], or None, and list of array, [n, N, 3]
+        Where the framework recoils: mass of each ion over its mass, and the displacements in the
+        frame of the mass centre of all atoms.
     """
 
     displacements: list[np.ndarray]
@@ -139,6 +139,8 @@ class DataSummary:
     species: tuple[int, ...] = ()
     which_species: list[np.ndarray] = field(default_factory=list)
     run_species: list[np.ndarray] = field(default_factory=list)
+    recoil: np.ndarray | None = None
+    inertial: list[np.ndarray] = field(default_factory=list)
 
 
 class DataSettings(Protocol):
@@ -182,10 +184,9 @@ class Generator(nn.Module, ABC):
         Uniform random numbers that choose the start state of one sample.
     noise_size : int
         Standard normal random numbers that one step of one sample consumes.
-    history_records : int
-        Records of data from which `condition` makes a state; 0 where `start` needs no data.
-    start_windows : int
-        Windows of `history_records` that `prepare` takes; 0 where it needs none.
+    history_records, start_windows : int
+        Records of data from which `condition` makes a state, and windows of so many that `prepare`
+        takes; 0 where none are needed.
     temperatures : Temperatures or None
         Those it was trained at, where they are several.
     temperature_k : float or None
@@ -381,8 +382,8 @@ class Density(Generator):
     Attributes
     ----------
     linear_loss : float
-        Negative log likelihood of a linear prediction with Gaussian errors, nats a record, in the
-        units of this one: what is worse is no model. Infinite where it is not known.
+        Negative log likelihood, nats a record, of a linear prediction with Gaussian errors: what is
+        worse is no model. Infinite where it is not known.
     """
 
     linear_loss: float = math.inf

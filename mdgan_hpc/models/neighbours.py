@@ -199,8 +199,13 @@ class NeighbourDescriptor:
             exponent = ((distance - radius).square() * factor).clamp(min=_LEAST_EXPONENT)
             return torch.exp(exponent) * end
 
-        if distance.device.type == "cpu":
-            # One after the other they stay in the cache of a core.
+        if distance.device.type == "cpu" and not distance.requires_grad:
+            # One after the other, in place, they stay in the cache of a core.
+            inside = distance.new_empty(len(self.radii), *distance.shape)
+            for shell, radius, factor in zip(inside, self.radii, narrow, strict=True):
+                torch.sub(distance, radius, out=shell)
+                shell.square_().mul_(factor).clamp_(min=_LEAST_EXPONENT).exp_().mul_(end)
+        elif distance.device.type == "cpu":
             inside = torch.stack([within(*shell) for shell in zip(self.radii, narrow, strict=True)])
         else:
             every = (distance.new_tensor(row)[:, None, None] for row in (self.radii, narrow))
@@ -247,9 +252,9 @@ class NeighbourDescriptor:
     def _spans(self, places: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Do what `_pieces` does by lists of neighbours, with several spans of time side by side.
 
-        Vectors are exact, what they add up to is in single precision.
+        In single precision: places are those in the cell, exact to a millionth of an Angstrom.
         """
-        tracked = self.tracked()
+        tracked = self.to(places.device, torch.float32).tracked()
         n_frames, n_ions = places.shape[1:]
         length = -(-n_frames // max(1, _IONS // n_ions))
         spans = [range(n, min(n + length, n_frames)) for n in range(0, n_frames, length)]
@@ -257,8 +262,9 @@ class NeighbourDescriptor:
             frames = torch.tensor([span[frame] for span in spans if frame < len(span)])
             if frame and frame == len(spans[-1]) and len(spans) > 1:
                 tracked.forget()  # the last one, which is shorter, has ended
-            apart, other = tracked.apart(places[:, frames])
-            seen = self._weighed(apart.float(), other).summed()
+            there = places[:, frames]
+            apart, other = tracked.apart((there - there.floor()).float())
+            seen = self._weighed(apart, other).summed()
             yield frames, torch.unflatten(seen, 2, (len(frames), n_ions))
 
 

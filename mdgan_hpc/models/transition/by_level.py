@@ -71,13 +71,18 @@ def _rms(displacements: list[np.ndarray]) -> float:
 
 
 def told_levels(
-    summary: DataSummary, resolved: bool, decay_records: list[float], per_step: int
+    summary: DataSummary,
+    seen: DataSummary,
+    resolved: bool,
+    decay_records: list[float],
+    per_step: int,
 ) -> Levels:
     """Return what is measured at each temperature, or of each species; nothing where it is one.
 
     Parameters
     ----------
-    summary : DataSummary
+    summary, seen : DataSummary
+        With displacements in the frame in which steps are predicted, and in that of positions.
     resolved : bool
         Whether a record resolves the velocity of an ion.
     decay_records : list of float
@@ -90,7 +95,8 @@ def told_levels(
         return {}
     found: Levels = {
         "ema_levels": [
-            fit.fit_averages(mine, per_step, decay_records, 0.0)["ema_scales"] for mine in moved
+            fit.fit_averages(mine, per_step, decay_records, 0.0)["ema_scales"]
+            for mine in _of_levels(seen)
         ]
     }
     temperatures = summary.temperatures

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mdgan_hpc.models.base import FreeRun
 from mdgan_hpc.models.transition.config import TransitionConfig
+from mdgan_hpc.models.transition.recoil import Recoil
 
 
 class Target(NamedTuple):
@@ -37,6 +38,7 @@ def calibrated_noise(
     targets: Sequence[Target],
     particles: int,
     held: bool = False,
+    recoil: Recoil | None = None,
 ) -> list[tuple[float, float]]:
     """Return the logarithm of the noise, and its change with the kinetic energy of an ion.
 
@@ -63,6 +65,8 @@ def calibrated_noise(
     particles : int
         In a sample.
     held : bool
+    recoil : Recoil or None
+        Where the targets are of displacements in the frame of all atoms.
     """
     first = config.thermostat_range if held else config.calibration_range
     most = torch.tensor([first, config.calibration_slope], dtype=torch.float64)
@@ -75,8 +79,10 @@ def calibrated_noise(
     for low, high in (design * most).tolist():
         set_noise([(low, high)] * len(targets))
         path = free_run(samples, records, config.calibration_burn_in)
+        moved = path.double().diff(dim=0)
+        moved = moved if recoil is None else recoil.inertial(moved)
         for number, (mean_square, alpha2, ions) in enumerate(targets):
-            squared = path[:, :, ions].double().diff(dim=0).square().sum(-1)
+            squared = moved[:, :, ions].square().sum(-1)
             mean = squared.mean()
             found = 0.6 * squared.square().mean() / mean**2 - 1 - (alpha2 or 0.0)
             measured[number].append(torch.stack([(mean / mean_square).log(), found]))

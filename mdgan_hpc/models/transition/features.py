@@ -31,7 +31,7 @@ class History:
     Attributes
     ----------
     displacements : Tensor, [B, n, p, 3]
-        The last ones at the end of each step, newest first, Angstrom.
+        The last ones at the end of each step, newest first, Angstrom (`Residuals`).
     residual : Tensor, [B, n, r, 3]
         Whitened, of each step.
     steps : Tensor, [B, m + n, 3]
@@ -59,9 +59,9 @@ class Step(NamedTuple):
     Attributes
     ----------
     moved : Tensor, [r, 3, B]
-        Displacements of its records, Angstrom.
+        Displacements of its records, Angstrom, in the frame of `Residuals`.
     total : Tensor, [3, B]
-        Their sum.
+        Displacement over the step, in the frame of positions.
     residual : Tensor, [r, 3, B]
         Whitened.
     """

@@ -46,6 +46,7 @@ from mdgan_hpc.models.transition.measured import measured
 from mdgan_hpc.models.transition.mixture import Bounds, Mixture, NoiseByEnergy
 from mdgan_hpc.models.transition.neighbourhood import require_possible, surroundings_for
 from mdgan_hpc.models.transition.network import Weights, network_of
+from mdgan_hpc.models.transition.recoil import Recoil
 from mdgan_hpc.models.transition.rows import Place, feature_table
 from mdgan_hpc.models.transition.shared_noise import SharedNoise
 from mdgan_hpc.models.transition.shared_noise_fit import shared_noise_of
@@ -69,30 +70,23 @@ class TransitionGenerator(Density):
         one, the slowest first.
     mean_bounds : list of float, [r]
         Bound of the means of the mixture of each residual, beside one for a Gaussian residual.
-    one_record : float
-        Standard deviation of a displacement of one record along x, y and z, Angstrom.
-    one_record_alpha2 : float or None
-        Its non-Gaussian parameter, where a record resolves the velocity of an ion.
-    rotations, translations : nested list, [n, 3, 3] and [n, 3]
-        The group (`Symmetry`).
-    primitive : nested list, [3, 3], or None
-        Primitive cell; without it the place is not seen.
-    particles : int
-        k, ions of a cell that see each other.
-    cell : nested list, [3, 3], or None
-        Their cell, whole primitive cells (rows, Angstrom); None: each ion is alone.
-    temperatures : dict or None
-        Those of the training, where they are several (`Temperatures.to_plain`). Displacements above
-        are then thermal ones: over those at the reference temperature.
-    ion_species : dict or None
-        Species of the ions of a cell, where they are several (`IonSpecies`). Displacements above
-        are then over those of the species.
+    one_record, one_record_alpha2 : float, and float or None
+        Standard deviation of a displacement of one record along x, y and z, Angstrom; its
+        non-Gaussian parameter, where a record resolves the velocity of an ion.
+    rotations, translations, primitive : nested list, [n, 3, 3], [n, 3], and [3, 3] or None
+        The group (`Symmetry`) and the primitive cell; without it the place is not seen.
+    particles, cell : int, and nested list, [3, 3], or None
+        k, ions of a cell that see each other, and their cell, whole primitive cells (rows,
+        Angstrom); None: each ion is alone.
+    temperatures, ion_species : dict or None
+        Those of the training, where they are several (`Temperatures`), or those of the ions of a
+        cell (`IonSpecies`). Displacements above are then over the thermal ones, of the species.
     levels : list of [float, float or None], or None
         `one_record` and `one_record_alpha2` at each temperature, or of each species.
-    supercell : Supercell or None
-        In which free runs are (`in_supercell`).
-    held : Held or None
-        Of a liquid: free runs have a `Thermostat`.
+    supercell, held : Supercell or None, and Held or None
+        In which free runs are (`in_supercell`); of a liquid, whose free runs have a `Thermostat`.
+    recoil : list of float, [k], or None
+        Mass of each ion over that of the framework; displacements above then are of `Recoil`.
     shown : keyword arguments
         What the network sees of the data's scales and surroundings: those of `feature_table`.
     """
@@ -132,6 +126,7 @@ class TransitionGenerator(Density):
         levels: list[tuple[float, float | None]] | None = None,
         supercell: Supercell | None = None,
         held: Held | None = None,
+        recoil: list[float] | None = None,
         **shown: Any,
     ) -> None:
         super().__init__()
@@ -166,6 +161,7 @@ class TransitionGenerator(Density):
         self.in_solid = lattice is not None or self.features.row(SeenFramework) is not None
         of = config, held, r, self._levels, self.ion_species
         self.thermostat = thermostat_for(*of, particles=self.particles_per_sample)
+        self._recoil = Recoil.of_cells(recoil, self._supercell)
         self._make_starts(config)
         self._kernel: tuple[int, InferenceKernel] | None = None
 
@@ -198,7 +194,7 @@ class TransitionGenerator(Density):
 
     @classmethod
     def surroundings(cls, config: TransitionConfig, summary: DataSummary) -> Surroundings | None:
-        """Return what ions see; see `Generator.surroundings`."""
+        """See `Generator.surroundings`."""
         return surroundings_for(config, summary)
 
     @classmethod
@@ -238,7 +234,9 @@ class TransitionGenerator(Density):
                 self.set_temperature(self.temperatures.kelvin[number])
             of = self.config, free_run, self._set_noise
             ions, held = self.particles_per_sample * len(groups), self.thermostat is not None
-            noise = calibrated_noise(*of, targets=targets, particles=ions, held=held)
+            noise = calibrated_noise(
+                *of, targets=targets, particles=ions, held=held, recoil=self._recoil
+            )
             self._set_noise(noise)
             if self.temperatures is not None:
                 self.noise_levels[number] = torch.tensor(noise[0])
@@ -317,8 +315,8 @@ class TransitionGenerator(Density):
         return 1 + self.n_lags + self.records_per_step * steps
 
     def _forced(self, weights: Weights, window: Window) -> Forced:
-        residuals = Residuals(self.extrapolation, self.whitening, self._by)
-        history = residuals.history(window, self.features.fill_steps)
+        of = self.extrapolation, self.whitening, self._by, self._recoil is not None
+        history = Residuals(*of).history(window, self.features.fill_steps)
         return teacher_forced(weights, self.features, history)
 
     def _mixtures(
@@ -447,4 +445,5 @@ class TransitionGenerator(Density):
             bounds=self._bounds,
             scale=None if several is None or told is None else several.speed(told),
             held=None if self.thermostat is None else self.thermostat.at(self._speed),
+            recoil=self._recoil,
         )

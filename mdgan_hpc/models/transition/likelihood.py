@@ -27,11 +27,14 @@ class Residuals:
     by : Told or None
         Where windows are at several temperatures, or ions of several species: residuals are in
         displacements there.
+    inertial : bool
+        Displacements are those in the frame of the mass centre of all atoms (`Recoil`).
     """
 
     extrapolation: Tensor
     whitening: Tensor
     by: Told | None = None
+    inertial: bool = False
 
     def history(self, window: Window, fill_steps: int) -> History:
         """Cut windows into steps; the first `fill_steps` only fill the moving averages."""
@@ -41,7 +44,12 @@ class Residuals:
         first = r * fill_steps
         steps = positions[:, p + r :: r] - positions[:, p:-r:r]
         positions = positions[:, first:]
-        moved = (positions[:, 1:] - positions[:, :-1]).float()
+        moving = positions
+        if self.inertial:
+            if window.inertial is None:
+                raise ValueError("the windows do not bring positions in the frame of all atoms")
+            moving = window.inertial.transpose(1, 2).flatten(0, 1)[:, first:]
+        moved = (moving[:, 1:] - moving[:, :-1]).float()
         past = moved.unfold(1, p, r).flip(-1).swapaxes(2, 3)  # [B, n + 1, p, 3], newest first
         following = torch.unflatten(moved[:, p:], 1, (-1, r))  # [B, n, r, 3]
         extrapolated = torch.einsum("rp,bnpi->bnri", self.extrapolation, past[:, :-1])

@@ -16,6 +16,7 @@ from mdgan_hpc.models.base import State
 from mdgan_hpc.models.transition.features import Compiled, Step, joined
 from mdgan_hpc.models.transition.mixture import Bounds, NoiseByEnergy, saturated, tiled
 from mdgan_hpc.models.transition.network import Weights
+from mdgan_hpc.models.transition.recoil import Recoil
 from mdgan_hpc.models.transition.shared_noise import SharedNoise
 from mdgan_hpc.models.transition.thermostat import HeldMotion
 
@@ -113,6 +114,8 @@ class InferenceKernel:
         Of the residuals of each ion of a cell, where they are of several species.
     held : HeldMotion or None
         Of a liquid.
+    recoil : Recoil or None
+        Of the framework of a crystal.
     """
 
     embed: Tensor
@@ -129,6 +132,7 @@ class InferenceKernel:
     bounds: Bounds
     scale: Tensor | None = None
     held: HeldMotion | None = None
+    recoil: Recoil | None = None
 
     @classmethod
     def of(
@@ -144,6 +148,7 @@ class InferenceKernel:
         bounds: Bounds,
         scale: Tensor | None = None,
         held: HeldMotion | None = None,
+        recoil: Recoil | None = None,
     ) -> "InferenceKernel":
         """Put the dense weights of a network together."""
         h = len(weights["embed"])
@@ -171,6 +176,7 @@ class InferenceKernel:
             bounds=bounds,
             scale=scale,
             held=held,
+            recoil=recoil,
         )
 
     def run(self, state: State, noise: Tensor) -> tuple[Tensor, State]:
@@ -221,13 +227,14 @@ class InferenceKernel:
             moved = (self.motion @ past.view(len(past), -1)).view(r, 3, -1)
             if self.held is not None:
                 moved = self.held.applied(moved, known["displacements"][0])
-            step = Step(moved, moved.sum(0), residual)
+            seen = moved if self.recoil is None else self.recoil.seen(moved)
+            step = Step(moved, seen.sum(0), residual)
             known = {
                 name: value
                 for row in self.features
                 for name, value in row.after(known, step).items()
             }
-            emitted.append(moved)
+            emitted.append(seen)
         after = {name: value.movedim(-1, 0) for name, value in known.items()}
         after["memory"] = memory.movedim(-1, 0)
         return torch.cat(emitted).transpose(1, 2), after

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -27,7 +27,13 @@ from mdgan_hpc.models.condition import Temperatures
 from mdgan_hpc.models.media import Medium, Surroundings
 from mdgan_hpc.models.principal import autocovariance
 from mdgan_hpc.provenance import file_sha256
-from mdgan_hpc.training.data.runs import media_of, read_run, several_species
+from mdgan_hpc.training.data.runs import (
+    common_recoil,
+    inertial_runs,
+    media_of,
+    read_run,
+    several_species,
+)
 from mdgan_hpc.training.data.temperatures import temperatures_of
 from mdgan_hpc.training.data.windows import Windows
 from mdgan_hpc.trajectory.replicas import system_of
@@ -75,6 +81,8 @@ class Dataset:
         Then that of each run.
     ion_species : list of array, [N]
         Atomic numbers of the ions of each run, where they are of several species; else empty.
+    recoil, inertial : array, [N], or None, and list of array, [T, N, 3]
+        Where the framework recoils: `common_recoil`, and `inertial_runs`.
     """
 
     runs: list[np.ndarray]
@@ -92,6 +100,8 @@ class Dataset:
     media: list[Medium] = field(default_factory=list)
     run_medium: tuple[int, ...] = ()
     ion_species: list[np.ndarray] = field(default_factory=list)
+    recoil: np.ndarray | None = None
+    inertial: list[np.ndarray] = field(default_factory=list)
 
     # From files -------------------------------------------------------------------------------
 
@@ -145,8 +155,9 @@ class Dataset:
             )
         if isinstance(alignment.crystal, NoCrystal):
             _log.info("The runs are %s.", alignment.crystal)
+        runs = [alignment.apply(number, run.positions) for number, run in enumerate(read)]
         return cls(
-            runs=[alignment.apply(number, run.positions) for number, run in enumerate(read)],
+            runs=runs,
             interval_ps=read[0].interval_ps,
             species=int(read[0].species.min()),
             cell=alignment.cell,
@@ -159,6 +170,8 @@ class Dataset:
             media=(media := media_of(read, alignment)),
             run_medium=tuple(range(len(media))),
             ion_species=several_species(read),
+            recoil=(recoil := common_recoil(read)),
+            inertial=inertial_runs(runs, recoil),
         )
 
     # What is known of them ----------------------------------------------------------------------
@@ -217,12 +230,12 @@ class Dataset:
             If the runs are too short.
         """
         used = [
-            (number, run[phase::step_skip])
+            (number, slice(phase, None, step_skip))
             for number, run in enumerate(self.runs)
             for phase in range(step_skip)
             if len(run[phase::step_skip]) >= _LEAST_RECORDS
         ]
-        displacements = [np.diff(run, axis=0) for _, run in used]
+        displacements = [np.diff(self.runs[number][frames], axis=0) for number, frames in used]
         if not displacements:
             raise DataError(
                 f"the longest run has {max(map(len, self.runs))} frames; "
@@ -247,6 +260,8 @@ class Dataset:
             if self.ion_species
             else [],
             run_species=self._which_species,
+            recoil=self.recoil,
+            inertial=[np.diff(self.inertial[n][t], axis=0) for n, t in used if self.inertial],
         )
 
     @property
@@ -323,7 +338,8 @@ class Dataset:
         return self._part(inside), self._part([i for i, k in enumerate(self.run_k) if k == out])
 
     def _with(self, runs: list[np.ndarray]) -> Self:
-        return dataclasses.replace(self, runs=runs, neighbours=None, neighbours_backwards=None)
+        anew = dataclasses.replace(self, runs=runs, inertial=inertial_runs(runs, self.recoil))
+        return dataclasses.replace(anew, neighbours=None, neighbours_backwards=None)
 
     def _part(self, numbers: Sequence[int]) -> Self:
         """Return these data with some of the runs."""
@@ -374,7 +390,7 @@ class Dataset:
             raise UsageError("--replica with generator.grouping = 'nearest' needs two runs or more")
         rng = np.random.default_rng([seed, replica])
         runs, ion_species, drawn = [], [], self._drawn(rng)
-        seen: dict[str, list[np.ndarray]] = {}
+        seen: dict[str, Any] = {}
         for number in drawn:
             run = self.runs[number]
             ions = np.arange(run.shape[1])
@@ -385,17 +401,12 @@ class Dataset:
             runs.append(run[:, ions])
             if self.ion_species:
                 ion_species.append(self.ion_species[number][ions])
-            for name in ("neighbours", "neighbours_backwards"):
-                if getattr(self, name) is not None:
+            for name in ("neighbours", "neighbours_backwards", "inertial"):
+                if getattr(self, name):
                     seen.setdefault(name, []).append(getattr(self, name)[number][:, ions])
-        return dataclasses.replace(
-            self,
-            runs=runs,
-            neighbours=seen.get("neighbours"),
-            neighbours_backwards=seen.get("neighbours_backwards"),
-            run_medium=tuple(self.run_medium[i] for i in drawn) if self.run_medium else (),
-            ion_species=ion_species,
-        )
+        medium = tuple(self.run_medium[i] for i in drawn) if self.run_medium else ()
+        drawn_runs = dataclasses.replace(self, runs=runs, run_medium=medium, **seen)
+        return dataclasses.replace(drawn_runs, ion_species=ion_species)
 
     def _drawn(self, rng: np.random.Generator) -> np.ndarray:
         """Return numbers of runs, drawn with replacement among those of one temperature."""
@@ -429,4 +440,5 @@ class Dataset:
             temperature_k=self.run_k,
             medium=self.run_medium,
             species=self._which_species,
+            inertial=self.inertial,
         )

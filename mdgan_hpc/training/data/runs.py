@@ -10,8 +10,13 @@ from mdgan_hpc.crystal import LATTICE_RMS, Alignment, stays_in_place
 from mdgan_hpc.errors import DataError
 from mdgan_hpc.models.media import Medium
 from mdgan_hpc.trajectory import Framework, Trajectory
+from mdgan_hpc.trajectory.recoil import recoil_of
 
 _log = logging.getLogger(__name__)
+#: Mass of all ions over that of the framework from which on its recoil is taken into account.
+_LEAST_RECOIL = 0.2
+#: How far the excess that the data show may be from what the masses tell, of that.
+_CLOSE = 0.3
 
 
 @dataclass(frozen=True)
@@ -23,6 +28,7 @@ class Run:
     species: np.ndarray  # [N]
     cell: np.ndarray | None
     framework: Framework | None
+    recoil: np.ndarray | None  # [N], of `recoil_of`
 
 
 def several_species(runs: Sequence[Run]) -> list[np.ndarray]:
@@ -80,4 +86,47 @@ def read_run(trajectory: Trajectory) -> Run:
         trajectory.species,
         trajectory.constant_cell,
         trajectory.framework,
+        recoil_of(trajectory),
     )
+
+
+def common_recoil(runs: Sequence[Run]) -> np.ndarray | None:
+    """Return how heavy the ions are against a framework that recoils, [N] (`recoil_of`).
+
+    None unless all runs tell the same, it is enough to matter, and the ions move so: in equilibrium
+    all velocities are independent but for the momentum of all atoms, which is zero. Then the mean
+    square of the sum of the ions' momenta, relative to the framework, over the sum of their mean
+    squares is (1 + sum_j a_j) / (1 + sum_j a_j^2 / sum_j a_j), a_j their masses over its mass.
+    """
+    every = [run.recoil for run in runs]
+    found = every[0]
+    if found is None or not all(r is not None and r.shape == found.shape for r in every):
+        return None
+    same = all(r is not None and np.allclose(r, found, 1e-3) for r in every)
+    if not same or found.sum() < _LEAST_RECOIL:
+        return None
+    momenta = [np.diff(run.positions, axis=0) * found[:, None] for run in runs]
+    together = sum(float((p.sum(1) ** 2).sum()) for p in momenta)
+    alone = sum(float((p**2).sum()) for p in momenta)
+    expected = (1 + found.sum()) / (1 + (found**2).sum() / found.sum())
+    shown = together / alone if alone else 0.0
+    if abs(shown - expected) > _CLOSE * (expected - 1):
+        _log.info(
+            "The framework does not recoil as its mass tells: momentum of all ions squared %.3g "
+            "times that of single ones, not %.3g.",
+            shown,
+            expected,
+        )
+        return None
+    return found
+
+
+def inertial_runs(runs: Sequence[np.ndarray], recoil: np.ndarray | None) -> list[np.ndarray]:
+    """Return runs [T, N, 3] in the frame of the mass centre of all atoms; nothing without a recoil.
+
+    In that of the framework, where that is at the first frame of each.
+    """
+    if recoil is None:
+        return []
+    share = recoil / (1 + recoil.sum())
+    return [run - np.einsum("n,tni->ti", share, run - run[:1])[:, None] for run in runs]

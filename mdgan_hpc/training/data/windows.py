@@ -45,6 +45,11 @@ class _Described:
         return torch.cat([vectors, found[..., 3:]], -1)
 
 
+def _by_particle(run: np.ndarray) -> np.ndarray:
+    """Return positions [T, N, 3] particle after particle, [N T, 3]."""
+    return np.asarray(run.swapaxes(0, 1).reshape(-1, 3), np.float64)
+
+
 class Windows:
     """Every window of records in a set of runs.
 
@@ -73,6 +78,8 @@ class Windows:
         Of each run, where there are media.
     species : sequence of array, [N]
         Which species the particles of each run are, where there are several.
+    inertial : sequence of array, [T, N, 3]
+        The runs in the frame of the mass centre of all atoms, where the framework recoils.
 
     Raises
     ------
@@ -95,6 +102,7 @@ class Windows:
         temperature_k: Sequence[float] | None = None,
         medium: Sequence[int] = (),
         species: Sequence[np.ndarray] = (),
+        inertial: Sequence[np.ndarray] = (),
     ) -> None:
         k = particles_per_sample
         self.step_skip, self.k, self.device = step_skip, k, device
@@ -107,12 +115,17 @@ class Windows:
                     f"{n_particles} particles cannot be grouped by {k}",
                     remedy="set generator.particles_per_sample to a divisor of their number",
                 )
-            pieces.append(run.swapaxes(0, 1).reshape(-1, 3).astype(np.float64))
+            pieces.append(_by_particle(run))
             n_samples = n_particles if self._nearest else n_particles // k
             lengths += [n_frames] * n_samples
             owners += [(number, i if self._nearest else i * k) for i in range(n_samples)]
         # [all frames of all particles, 3]
         self.positions = torch.from_numpy(np.concatenate(pieces)).to(device)
+        self._inertial = None
+        if inertial:
+            self._inertial = torch.from_numpy(np.concatenate([*map(_by_particle, inertial)])).to(
+                device
+            )
         self._neighbours = None
         self._backwards = 0  # where in it those lie that windows see backwards in time
         if neighbours is not None:
@@ -217,7 +230,11 @@ class Windows:
         described = None
         if self._neighbours is not None:
             described = _Described(self._neighbours, seen, rotation.float())
-        return Window(moved, described, kelvin, medium, self._species_of(sample[part], start[part]))
+        inertial = None
+        if self._inertial is not None:
+            inertial = torch.einsum("bij,blkj->blki", rotation, self._inertial[index])
+        species = self._species_of(sample[part], start[part])
+        return Window(moved, described, kelvin, medium, species, inertial)
 
     def _species_of(self, sample: np.ndarray, start: np.ndarray) -> Tensor | None:
         """Return the species [B, k] of the particles of windows; None where there is one."""
