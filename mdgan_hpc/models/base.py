@@ -122,7 +122,7 @@ class DataSummary:
         Then which of them the particles of `displacements`, and of `runs`, are.
     recoil, inertial : array, [N], or None, and list of array, [n, N, 3]
         Where the framework recoils: mass of each ion over its mass, and the displacements in the
-        frame of the mass centre of all atoms.
+        frame of the centre of mass of all atoms.
     """
 
     displacements: list[np.ndarray]

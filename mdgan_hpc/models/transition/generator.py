@@ -445,5 +445,5 @@ class TransitionGenerator(Density):
             bounds=self._bounds,
             scale=None if several is None or told is None else several.speed(told),
             held=None if self.thermostat is None else self.thermostat.at(self._speed),
-            recoil=self._recoil,
+            recoil=self._recoil and self._recoil.on(self.extrapolation.device),
         )

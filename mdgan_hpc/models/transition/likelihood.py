@@ -28,7 +28,7 @@ class Residuals:
         Where windows are at several temperatures, or ions of several species: residuals are in
         displacements there.
     inertial : bool
-        Displacements are those in the frame of the mass centre of all atoms (`Recoil`).
+        Displacements are those in the frame of the centre of mass of all atoms (`Recoil`).
     """
 
     extrapolation: Tensor

@@ -47,6 +47,10 @@ class Recoil:
         every = np.resize(masses, supercell.n_ions(len(masses))) / supercell.n_cells
         return cls(torch.tensor(every, dtype=torch.float32))
 
+    def on(self, device: torch.device) -> Self:
+        """Return it on a device."""
+        return type(self)(self.masses.to(device))
+
     def inertial(self, moved: Tensor) -> Tensor:
         """Return displacements [..., k, 3] in the frame of the centre of mass of all atoms."""
         masses = self.masses.to(moved)

@@ -122,9 +122,9 @@ def common_recoil(runs: Sequence[Run]) -> np.ndarray | None:
 
 
 def inertial_runs(runs: Sequence[np.ndarray], recoil: np.ndarray | None) -> list[np.ndarray]:
-    """Return runs [T, N, 3] in the frame of the mass centre of all atoms; nothing without a recoil.
+    """Return runs [T, N, 3] in the frame of the centre of mass of all atoms.
 
-    In that of the framework, where that is at the first frame of each.
+    As they are at the first frame of each; nothing without a recoil.
     """
     if recoil is None:
         return []

@@ -79,7 +79,7 @@ class Windows:
     species : sequence of array, [N]
         Which species the particles of each run are, where there are several.
     inertial : sequence of array, [T, N, 3]
-        The runs in the frame of the mass centre of all atoms, where the framework recoils.
+        The runs in the frame of the centre of mass of all atoms, where the framework recoils.
 
     Raises
     ------
