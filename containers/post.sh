@@ -66,4 +66,4 @@ apt-mark auto '.*' >/dev/null
 apt-mark manual $kept ca-certificates python3 python3-venv "$launcher" "${libraries[@]}" >/dev/null
 apt-get purge -y -qq --auto-remove >/dev/null
 apt-get clean
-rm -rf /var/lib/apt/lists/* "$build" /root/.cache
+rm -rf /var/lib/apt/lists/* "$build" ~root/.cache

@@ -173,6 +173,10 @@ def test_files_tell_how_heavy_ions_are_against_the_framework(tmp_path):
         with Trajectory(path) as trajectory:
             found = recoil_of(trajectory)
         assert found is None if expected is None else found == pytest.approx(expected, rel=1e-3)
+    # Of two species one is read alone, but the other pushes the framework, too.
+    with Trajectory(tmp_path / "0.h5", "F") as trajectory:
+        assert trajectory.n_particles == 1
+        assert recoil_of(trajectory) is None
     heavy = write(tmp_path / "heavy.h5", positions, parameters=told, masses=np.array([7.0, 8.0]))
     with Trajectory(heavy) as trajectory:
         assert recoil_of(trajectory) == pytest.approx([0.14, 0.16])

@@ -338,8 +338,13 @@ class Dataset:
         return self._part(inside), self._part([i for i, k in enumerate(self.run_k) if k == out])
 
     def _with(self, runs: list[np.ndarray]) -> Self:
-        anew = dataclasses.replace(self, runs=runs, inertial=inertial_runs(runs, self.recoil))
-        return dataclasses.replace(anew, neighbours=None, neighbours_backwards=None)
+        return dataclasses.replace(
+            self,
+            runs=runs,
+            inertial=inertial_runs(runs, self.recoil),
+            neighbours=None,
+            neighbours_backwards=None,
+        )
 
     def _part(self, numbers: Sequence[int]) -> Self:
         """Return these data with some of the runs."""
