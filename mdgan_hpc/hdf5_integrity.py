@@ -53,11 +53,12 @@ def require_heaps(path: Path) -> None:
         for heap, content in heaps.items():
             for at in _all(heap.to_bytes(8, "little"), piece):
                 before = piece[max(0, at - 4) : at]
-                if before.endswith(_VIRTUAL):
-                    _require_checksum(content, piece[at + 8 : at + 12], f"{path}, byte {heap}")
                 length = int.from_bytes(before, "little")
-                # Where more than the two bytes of a number follow it is something else, too.
+                number = int.from_bytes(piece[at + 8 : at + 10], "little")
+                if before.endswith(_VIRTUAL):
+                    _require_checksum(content, number, f"{path}, byte {heap}")
                 other = before.endswith(_NO_LENGTH) or piece[at + 10 : at + 12] != b"\0\0"
+                other = other or _across_numbers(piece, at, size) or not _holds(content, number)
                 if length > size and not other:
                     raise DataError(
                         f"is damaged: claims a text of {length / 1e6:.3g} MB",
@@ -65,18 +66,48 @@ def require_heaps(path: Path) -> None:
                     )
 
 
-def _require_checksum(heap: bytes, number: bytes, where: str) -> None:
-    """Raise if an object of a heap does not end with its checksum; none beyond `heap` is seen."""
+def _across_numbers(piece: bytes, at: int, size: int) -> bool:
+    """Tell whether the address at `at` lies across two numbers of eight bytes that stand there.
+
+    As two bytes and zeros it is part of every number that is 256 times as large, or 65536 or 2^24
+    times: one to three bytes before it such a number begins, a place in the file, behind another
+    that is small, or undefined. Few lengths of texts end in such zeros.
+    """
+    return at >= 4 and any(
+        int.from_bytes(piece[at - k : at - k + 8], "little") < size
+        and (
+            piece[at - 4 : at - k] == bytes(4 - k)
+            or piece[max(0, at - k - 8) : at - k] == b"\xff" * 8
+        )
+        for k in (1, 2, 3)
+    )
+
+
+def _objects(heap: bytes) -> Iterator[tuple[int, bytes, int]]:
+    """Yield number, content and length of the objects of a sound heap, as far as it is seen."""
     at = 16
     while at + 16 <= min(int.from_bytes(heap[8:16], "little"), len(heap)):
+        number = int.from_bytes(heap[at : at + 2], "little")
         length = int.from_bytes(heap[at + 8 : at + 16], "little")
-        if heap[at : at + 2] == number[:2]:
-            found = heap[at + 16 : at + 16 + length]
+        if number:
+            yield number, heap[at + 16 : at + 16 + length], length
+        at += 16 + length + -length % 8 if number else length
+
+
+def _holds(heap: bytes, number: int) -> bool:
+    """Tell whether a heap has an object of this number; a part that is not seen may."""
+    seen = int.from_bytes(heap[8:16], "little") <= len(heap)
+    return number > 0 and (not seen or any(known == number for known, _, _ in _objects(heap)))
+
+
+def _require_checksum(heap: bytes, number: int, where: str) -> None:
+    """Raise if an object of a heap does not end with its checksum; none beyond `heap` is seen."""
+    for known, found, length in _objects(heap):
+        if known == number:
             told = int.from_bytes(found[-4:], "little")
             if len(found) == length and (length < 4 or _lookup3(found[:-4]) != told):
                 raise DataError("is damaged: what a virtual dataset is made of", where=where)
             return
-        at += 16 + length + -length % 8
 
 
 def _lookup3(data: bytes) -> int:

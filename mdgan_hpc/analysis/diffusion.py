@@ -10,13 +10,13 @@ import numpy as np
 from mdgan_hpc.analysis.dynamics import dynamics
 from mdgan_hpc.analysis.fit.diffusion import fit_diffusion
 from mdgan_hpc.analysis.fit.transport import conductivity, finite_size
-from mdgan_hpc.analysis.results import Coefficient, Collective, Diffusion, Dynamics, GreenKubo
+from mdgan_hpc.analysis.results import Collective, Diffusion, Dynamics, Ensemble, GreenKubo
 from mdgan_hpc.crystal import stays_in_place
 from mdgan_hpc.errors import DataError, UsageError
 from mdgan_hpc.trajectory import Trajectory
 from mdgan_hpc.trajectory.temperature import temperature_of
 
-Found = TypeVar("Found", Coefficient, Collective, GreenKubo)
+Found = TypeVar("Found", Collective, GreenKubo)
 
 
 #: Part by which edges of a cubic cell, and cosines of its angles, may be off.
@@ -91,33 +91,45 @@ def diffusion(
 
 
 def with_conductivity(fitted: Diffusion, charges: Charges | None) -> Diffusion:
-    """Return D with the conductivities that it means, where there is a D."""
+    """Return D with the conductivities that it means, where there is a D.
+
+    Of several models they are those of their D, with its whole interval.
+    """
     if charges is None or fitted.total is None:
         return fitted
-    total, together = fitted.total, fitted.collective
-    models, relative = fitted.ensemble, 0.0
-    if models is not None:  # its error is the whole one, also of the motion of all ions together
-        relative = models.error_angstrom2_per_ps / models.d_angstrom2_per_ps
-        total = _with_error(total, relative)
-        if isinstance(together, Collective):
-            together = _with_error(together, relative)
+    models, together = fitted.ensemble, fitted.collective
+    carried = together if isinstance(together, Collective) else None
+    spectral = fitted.green_kubo
+    if models is not None:
+        whole = fitted.ensemble_collective or models
+        carried = None if carried is None else _with_errors(carried, whole)
+        spectral = None if spectral is None else _with_errors(spectral, whole)
     return replace(
         fitted,
-        nernst_einstein=conductivity(total, **charges),
-        conductivity=conductivity(together, **charges)
-        if isinstance(together, Collective)
-        else None,
-        conductivity_green_kubo=None
-        if fitted.green_kubo is None
-        else conductivity(_with_error(fitted.green_kubo, relative), **charges),
+        nernst_einstein=conductivity(models or fitted.total, **charges),
+        conductivity=None
+        if carried is None
+        else conductivity(fitted.ensemble_collective or carried, **charges),
+        conductivity_green_kubo=None if spectral is None else conductivity(spectral, **charges),
     )
 
 
-def _with_error(found: Found, relative: float) -> Found:
-    """Return a coefficient whose relative error is at least this one."""
-    d = found.d_angstrom2_per_ps
+def _with_errors(found: Found, whole: Ensemble) -> Found:
+    """Return a coefficient whose relative error and interval are at least those of the models."""
+    scale = found.d_angstrom2_per_ps / whole.d_angstrom2_per_ps
+    error, low, high = (
+        scale * part
+        for part in (
+            whole.error_angstrom2_per_ps,
+            whole.low_angstrom2_per_ps,
+            whole.high_angstrom2_per_ps,
+        )
+    )
     return replace(
-        found, error_angstrom2_per_ps=max(found.error_angstrom2_per_ps, abs(d) * relative)
+        found,
+        error_angstrom2_per_ps=max(found.error_angstrom2_per_ps, error),
+        low_angstrom2_per_ps=min(found.low_angstrom2_per_ps, low),
+        high_angstrom2_per_ps=max(found.high_angstrom2_per_ps, high),
     )
 
 

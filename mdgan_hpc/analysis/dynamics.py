@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from mdgan_hpc.analysis.observables.collective import mean_collective
+from mdgan_hpc.analysis.observables.collective import CollectiveSums, mean_collective
 from mdgan_hpc.analysis.observables.current import current_spectrum
 from mdgan_hpc.analysis.observables.fourier import Scratch
 from mdgan_hpc.analysis.observables.moments import alpha2, joined_blocks, mean_moments
@@ -366,6 +366,12 @@ def summarise(
     )
 
 
+def _collective_of_each(runs: Sequence[CollectiveSums]) -> np.ndarray | None:
+    """Return the collective MSD [F, L] of each run; None where one of them has none."""
+    each = [mean_collective([run]) for run in runs]
+    return None if any(one is None for one in each) else np.array(each)
+
+
 def _beyond_msd(
     runs: Sequence[RunSums], plan: Plan, curves: dict[str, np.ndarray], in_solid: bool
 ) -> dict[str, Any]:
@@ -384,6 +390,7 @@ def _beyond_msd(
             np.array([run.n_cells for run in collective]),
             np.array([run.ions_per_cell for run in collective]),
             in_solid,
+            _collective_of_each(collective),
         )
     blocks = [run.moments.blocks(plan.interval_ps) for run in beyond if run.collective.n_cells > 1]
     vacf = mean_vacf([run.velocities for run in beyond], n_particles, plan.interval_ps)

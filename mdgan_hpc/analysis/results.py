@@ -4,7 +4,7 @@ Each class is a group of the file (`mdgan_hpc.results.Result`).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,6 +14,7 @@ from mdgan_hpc.analysis.fit.results import (
     Choice,
     Coefficient,
     Collective,
+    CollectiveEnsemble,
     Conductivity,
     Counted,
     Diffusion,
@@ -34,6 +35,7 @@ __all__ = [
     "Choice",
     "Coefficient",
     "Collective",
+    "CollectiveEnsemble",
     "CollectiveProducts",
     "Conductivity",
     "Counted",
@@ -228,11 +230,14 @@ class Cells(Result):
         Ions in each.
     in_solid : bool
         Whether the other atoms stand still, so that the motion of all ions together has a meaning.
+    msd : array, [F, L], optional
+        `Curves.msd_collective` of each run, Angstrom^2.
     """
 
     number: np.ndarray
     particles: np.ndarray
     in_solid: bool = field(default=True, metadata={"stored": "in_crystal"})
+    msd: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -326,12 +331,35 @@ class Dynamics(Result):
         """Return the MSD of the ions of each model [L], Angstrom^2; none where one made all."""
         if self.models is None:
             return {}
-        numbers, ions = np.asarray(self.models), np.asarray(self.n_particles, float)
         return {
-            int(number): np.average(self.replicas.msd[mine], axis=0, weights=ions[mine])
-            for number in np.unique(numbers)
-            for mine in [numbers == number]
+            int(number): self._mean_of(self.replicas.msd, np.asarray(self.models) == number)
+            for number in np.unique(self.models)
         }
+
+    def of_model(self, number: int) -> Self:
+        """Return what is known of the runs of one model: numbers, MSD, the motion of cells."""
+        mine, cells = np.asarray(self.models) == number, self.cells
+        curves = replace(self.curves, msd=self._mean_of(self.replicas.msd, mine))
+        if cells is not None and cells.msd is not None:
+            curves = replace(curves, msd_collective=self._mean_of(cells.msd, mine))
+            number_of, particles = np.asarray(cells.number), np.asarray(cells.particles)
+            cells = Cells(number_of[mine], particles[mine], cells.in_solid, cells.msd[mine])
+        return replace(
+            self,
+            n_particles=np.asarray(self.n_particles)[mine],
+            n_records=np.asarray(self.n_records)[mine],
+            span_ps=np.asarray(self.span_ps)[mine],
+            curves=curves,
+            replicas=ParticleMsd(self.replicas.msd[mine]),
+            cells=cells,
+            blocks=None,
+            models=None,
+        )
+
+    def _mean_of(self, curves: np.ndarray, mine: np.ndarray) -> np.ndarray:
+        """Return the mean of the curves [F, L] of some runs, each counted by its ions."""
+        ions = np.asarray(self.n_particles, float)
+        return np.asarray(np.average(curves[mine], axis=0, weights=ions[mine]))
 
 
 #: Entries of `Diffusion` that lie beside its group in a result file.

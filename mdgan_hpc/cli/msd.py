@@ -176,8 +176,7 @@ def _told(result: "MsdResult | MixtureResult") -> list[str]:
 
 def _lines(diffusion: "Diffusion | None", name: str = "D") -> list[str]:
     """Return what is printed of D and of the conductivity."""
-    from mdgan_hpc.report.numbers import measured
-    from mdgan_hpc.report.text import diffusion_lines
+    from mdgan_hpc.report.text import carried, diffusion_lines
 
     if diffusion is None:
         return []
@@ -186,19 +185,14 @@ def _lines(diffusion: "Diffusion | None", name: str = "D") -> list[str]:
     if independent is not None:
         lines.append(
             "Nernst-Einstein estimate of the conductivity, as if ions moved independently: "
-            f"{measured(independent.sigma_s_per_cm, independent.error_s_per_cm)} S/cm at "
-            f"{independent.temperature_k:.0f} K"
+            f"{carried(independent)} at {independent.temperature_k:.0f} K"
         )
     if together is not None:
-        lines.append(
-            "Conductivity from the motion of all ions together: "
-            f"{measured(together.sigma_s_per_cm, together.error_s_per_cm)} S/cm"
-        )
+        lines.append(f"Conductivity from the motion of all ions together: {carried(together)}")
     spectral = diffusion.conductivity_green_kubo
     if spectral is not None:
         lines.append(
-            "The same by Green-Kubo, from the spectrum of the current: "
-            f"{measured(spectral.sigma_s_per_cm, spectral.error_s_per_cm)} S/cm"
+            f"The same by Green-Kubo, from the spectrum of the current: {carried(spectral)}"
         )
     return lines
 

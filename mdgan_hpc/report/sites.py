@@ -26,6 +26,8 @@ def lines(found: SitesResult) -> list[str]:
         f"{len(s.kind)} {'site' if len(s.kind) == 1 else 'sites'} {where}, {found.n_ions} ions, "
         f"{found.ions_time_ps:.4g} ps of all ions together"
     )
+    if found.n_models > 1:
+        out.append(f"  errors hold the spread over {found.n_models} models: data and training")
     out += [_of_kind(found, kind) for kind in range(int(s.kind.max()) + 1)]
     if not found.given:
         out.append("  a place that ions only pass through is no maximum: give it by --sites")
@@ -150,12 +152,18 @@ def side_by_side(md: SitesResult, generated: SitesResult, crystal: str) -> list[
         f"{n} {'site' if n == 1 else 'sites'} in the primitive cell ({crystal}). An ion jumps when "
         "it reaches the core of another site. Jumps are a chain where an ion moves into the site "
         "that another one leaves; by chance so many would be that jump as often and know nothing "
-        "of each other. ± is the standard error. The nearer both columns are to each other, the "
-        "better.",
+        f"of each other. ± is the standard error{_of_models(generated)}. The nearer both columns "
+        "are to each other, the better.",
         columns,
         rows,
     )
     return [whole, _kinds(md, generated, columns)]
+
+
+def _of_models(generated: SitesResult) -> str:
+    """Return what errors of several models hold."""
+    n = generated.n_models
+    return f", of the {n} models their spread: what data and training leave open" * (n > 1)
 
 
 def _kinds(md: SitesResult, generated: SitesResult, columns: Sequence[str]) -> Table:
@@ -224,9 +232,8 @@ def _chains(found: SitesResult, name: str) -> str:
 
 
 def _share(found: SitesResult, kind: int) -> str:
-    of = found.sites.kind == kind
-    error = float(np.sqrt((found.sites.share_error[of] ** 2).sum()))
-    return _m(100 * float(found.sites.share[of].sum()), 100 * error)
+    share, error = found.sites.kind_share[kind], found.sites.kind_share_error[kind]
+    return _m(100 * float(share), 100 * float(error))
 
 
 def _residence(found: SitesResult, kind: int) -> str:

@@ -11,6 +11,8 @@ import numpy as np
 from mdgan_hpc.analysis.fit.results import (
     Coefficient,
     Collective,
+    CollectiveEnsemble,
+    Conductivity,
     Diffusion,
     DiffusionTensor,
     FiniteSize,
@@ -61,6 +63,14 @@ def short(found: Interval) -> str:
     d, error = found.d_angstrom2_per_ps, found.error_angstrom2_per_ps
     low, high = found.low_angstrom2_per_ps, found.high_angstrom2_per_ps
     return f"{measured(d, error)} Å²/ps (95 %: {between(low, high, error)})"
+
+
+def carried(found: Conductivity) -> str:
+    """Return a conductivity in S/cm, with its 95 % interval where that is known."""
+    value, error = found.sigma_s_per_cm, found.error_s_per_cm
+    told = f"{measured(value, error)} S/cm"
+    low, high = found.low_s_per_cm, found.high_s_per_cm
+    return told if low is None or high is None else f"{told} (95 %: {between(low, high, error)})"
 
 
 def diffusion_lines(diffusion: Diffusion, name: str = "D") -> list[str]:
@@ -169,6 +179,18 @@ def ensemble_lines(diffusion: Diffusion, name: str = "D") -> list[str]:
         "and training "
         f"{found.models_error_angstrom2_per_ps:.2g}, number of generated ions "
         f"{found.ions_error_angstrom2_per_ps:.2g}{refused}",
+        *_haven_of_models(diffusion.ensemble_collective),
+    ]
+
+
+def _haven_of_models(found: CollectiveEnsemble | None) -> list[str]:
+    if found is None:
+        return []
+    value, error = found.haven_ratio, found.haven_error
+    return [
+        f"  Haven ratio of {found.n_models} models {measured(value, error)} (95 %: "
+        f"{between(found.haven_low, found.haven_high, error)}; 68 %: "
+        f"{between(found.haven_low68, found.haven_high68, error)})"
     ]
 
 

@@ -1,11 +1,13 @@
 """The diffusion coefficient and its error: calibration, refusal, and what is made of it."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from mdgan_hpc.analysis.arrhenius import ArrheniusResult, fit_arrhenius
+from mdgan_hpc.analysis.diffusion import with_conductivity
 from mdgan_hpc.analysis.dynamics import summarise
 from mdgan_hpc.analysis.fit.coefficient import fit_coefficient
 from mdgan_hpc.analysis.fit.covariance import Sampling, msd_covariance, sampling_of
@@ -21,7 +23,7 @@ from mdgan_hpc.analysis.observables.run import RunSums
 from mdgan_hpc.analysis.plan import plan_lags
 from mdgan_hpc.analysis.settings import DynamicsConfig
 from mdgan_hpc.errors import DataError
-from mdgan_hpc.report.text import misfit_lines
+from mdgan_hpc.report.text import diffusion_lines, misfit_lines
 from mdgan_hpc.units import BOLTZMANN_EV_PER_K
 from tests.benchmarks.calibration import coverage
 from tests.support.commands import run
@@ -145,6 +147,42 @@ def test_ceiling_and_conductivity_by_hand():
     # 1e22 ions/cm3 with D = 1e-4 cm2/s at 1000 K: n e^2 D / kT = 1.859 S/cm.
     sigma = nernst_einstein(1.0, n_ions=10, volume_a3=1000.0, charge=1.0, temperature_k=1000.0)
     assert sigma == pytest.approx(1e28 * 1.602176634e-19**2 * 1e-8 / 1.380649e-20 / 100)
+
+
+def test_haven_ratio_and_conductivity_of_models_are_their_spread():
+    """Three models of two cells, whose ions share a part c of their steps: D_c / D = 1 + 11 c."""
+    rng = np.random.default_rng(4)
+    shared = np.repeat([0.05, 0.1, 0.2], 2)
+    runs = [
+        np.sqrt(1 - c) * brownian(2000, 12, rng) + np.sqrt(c) * brownian(2000, 1, rng)
+        for c in shared
+    ]
+    each = replace(dynamics(runs), generated=True, models=np.arange(6) // 2)
+    assert each.cells.msd.shape == (6, len(each.curves.lag_ps))
+    np.testing.assert_allclose(each.cells.msd.mean(0), each.curves.msd_collective)
+    found = fit_diffusion(each, window_ps=(0.5, 10))
+    alone = [fit_diffusion(dynamics(runs[k : k + 2]), window_ps=(0.5, 10)) for k in (0, 2, 4)]
+    together = found.ensemble_collective
+    haven = [one.collective.haven_ratio for one in alone]
+    np.testing.assert_allclose(together.haven_of_models, haven, rtol=1e-6)
+    np.testing.assert_allclose(haven, 1 / (1 + 11 * shared[::2]), rtol=0.3)
+    assert together.haven_ratio == pytest.approx(np.mean(haven))
+    known = np.sqrt(np.mean([one.collective.haven_error**2 for one in alone]))
+    assert together.haven_error == pytest.approx(max(np.std(haven, ddof=1), known), rel=0.05)
+    assert together.haven_low < together.haven_low68 < together.haven_ratio
+    d_c = [one.collective.d_angstrom2_per_ps for one in alone]
+    np.testing.assert_allclose(together.d_of_models, d_c, rtol=1e-6)
+    assert "Haven ratio of 3 models" in "\n".join(diffusion_lines(found))
+    charges = {"n_ions": 12, "volume_a3": 1e3, "charge": 1.0, "temperature_k": 1000.0}
+    carried = with_conductivity(found, charges)
+    for sigma, of in (
+        (carried.nernst_einstein, found.ensemble),
+        (carried.conductivity, together),
+    ):
+        unit = sigma.sigma_s_per_cm / of.d_angstrom2_per_ps
+        assert sigma.error_s_per_cm == pytest.approx(unit * of.error_angstrom2_per_ps)
+        assert sigma.low_s_per_cm == pytest.approx(unit * of.low_angstrom2_per_ps)
+        assert sigma.high_s_per_cm == pytest.approx(unit * of.high_angstrom2_per_ps)
 
 
 def test_ensemble_error_is_the_spread_of_the_models():

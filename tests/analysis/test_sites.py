@@ -19,6 +19,7 @@ from mdgan_hpc.analysis.sites.results import Activation, SitesResult
 from mdgan_hpc.analysis.sites.vibration import vibration
 from mdgan_hpc.analysis.sites.visits import VisitFinder, find_visits
 from mdgan_hpc.errors import DataError, UsageError
+from mdgan_hpc.report.sites import lines
 from mdgan_hpc.results import load_results
 from tests.support.commands import run
 from tests.support.lattices import (
@@ -345,3 +346,33 @@ def test_given_sites_in_a_part_of_the_cell_are_those_of_the_lattice(tmp_path, rn
         same = mdgan_hpc.jumps(file, sites=str(given))
         assert len(same.sites.share) == 1
         assert same.kinds.count.sum() == pytest.approx(found.kinds.count.sum(), rel=0.02)
+
+
+def test_errors_of_several_models_are_their_spread(tmp_path, rng):
+    """Six models whose rates scatter by a fifth; the ions of one tell its own within 3 %."""
+    rates = np.array([0.7, 0.9, 1.0, 1.05, 1.15, 1.2])
+    each = [cage_and_hops(600, 24, rng, rate=rate) for rate in rates]
+    model = np.repeat(np.arange(6), 24).reshape(6, 2, 12).transpose(1, 0, 2).ravel()
+    mixed = np.stack(each, 1).reshape(600, 6, 2, 12, 3).transpose(0, 2, 1, 3, 4)
+    known = {"simulated_together": 12, "model": "a", "model_of_particle": model.astype(np.int32)}
+    path = write_cubic(tmp_path / "a.h5", mixed.reshape(600, -1, 3), 2, 2.5, parameters=known)
+    found = mdgan_hpc.jumps(path)
+    assert found.n_models == 6
+    alone = [
+        mdgan_hpc.jumps(write_cubic(tmp_path / f"{k}.h5", x, 2, 2.5)) for k, x in enumerate(each)
+    ]
+    rate = [one.jump_rate_per_ps for one in alone]
+    assert found.jump_rate_per_ps == pytest.approx(np.mean(rate), rel=1e-3)
+    assert found.jump_rate_error_per_ps == pytest.approx(np.std(rate, ddof=1), rel=1e-2)
+    of_kind = [one.kinds.rate_per_ps[0] for one in alone]
+    assert found.kinds.rate_error_per_ps[0] == pytest.approx(np.std(of_kind, ddof=1), rel=1e-2)
+    # How often jumps lead back does not scatter by more than the ions of a model tell.
+    back = np.sqrt(np.mean([one.back_error**2 for one in alone]))
+    assert found.back_error == pytest.approx(back, rel=0.5)
+    times = [one.sites.residence_of(0) for one in alone]
+    time, error = found.sites.residence_of(0)
+    # A mean over all visits: that of the inverse rates, weighted by the rates.
+    assert time == pytest.approx(1 / np.mean([1 / t for t, _ in times]), rel=1e-2)
+    assert error == pytest.approx(np.std([t for t, _ in times], ddof=1), rel=0.15)
+    assert error > 4 * np.mean([e for _, e in times])
+    assert "the spread over 6 models" in "\n".join(lines(found))

@@ -235,6 +235,38 @@ def test_numbers_like_the_address_of_a_heap_are_no_text(tmp_path):
         assert file["numbers"][1] == heap
 
 
+@pytest.mark.parametrize("before", [7, -1])
+@pytest.mark.parametrize("shift", [1, 2, 3])
+def test_part_of_a_number_like_the_address_of_a_heap_is_no_text(tmp_path, before, shift):
+    """Once a report of ours was refused by chance: a place in it was 256 times that of its heap."""
+    path = tmp_path / "numbers.h5"
+    with h5py.File(path, "w") as file:
+        file.attrs["unit"] = "Angstrom"
+        file["numbers"] = np.arange(12)
+    heap = path.read_bytes().index(b"GCOL\x01\0\0\0")
+    place = (heap << 8 * shift) + (0x8C << 8 * (shift - 1))
+    with h5py.File(path, "r+") as file:
+        file["numbers"][:3] = before, place, 1 << 8 * shift  # the text has the number 1
+    assert heap.to_bytes(8, "little") + b"\1\0\0\0" in path.read_bytes()
+    os.truncate(path, place + 1)  # with nothing in between
+    with hdf5.open_file(path) as file:
+        assert file["numbers"][1] == place
+
+
+@pytest.mark.parametrize("length", [b"\xfc\xff\xff\xff", b"\x08\0\0\x8c"])
+def test_a_damaged_length_is_not_taken_for_a_number(tmp_path, length):
+    path = tmp_path / "text.h5"
+    with h5py.File(path, "w") as file:
+        file["text"] = "Angstrom"
+        file["long"] = np.zeros(10**6)
+        at = file["text"].id.get_offset()
+    content = bytearray(path.read_bytes())
+    content[at : at + 4] = length
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=f"byte {at}: is damaged: claims a text"):
+        hdf5.open_file(path)
+
+
 def test_a_text_in_the_middle_of_a_file(tmp_path):
     """Far from both ends, where no heap is looked for."""
     path, far = tmp_path / "large.h5", np.zeros(10**5)

@@ -1,17 +1,16 @@
 """Diffusion coefficients of a `Dynamics`: in all directions, along axes, of all ions together."""
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import TypedDict
-
-import numpy as np
 
 from mdgan_hpc.analysis.fit.coefficient import (
     fit_coefficient,
     independent_observations,
     widened_by_samples,
 )
+from mdgan_hpc.analysis.fit.collective import fit_collective
 from mdgan_hpc.analysis.fit.covariance import Sampling, sampling_of
-from mdgan_hpc.analysis.fit.ensemble import ensemble_of
+from mdgan_hpc.analysis.fit.ensemble import ensembles_of
 from mdgan_hpc.analysis.fit.green_kubo import green_kubo
 from mdgan_hpc.analysis.fit.results import Coefficient, Collective, Diffusion, Refused
 from mdgan_hpc.analysis.fit.tensor import diffusion_tensor
@@ -79,6 +78,7 @@ def fit_diffusion(
             together = green_kubo(dynamics.current, sampling.anisotropy)
     x, y, z = (_along(dynamics, axis, (start, stop)) for axis in range(3))
     chosen = "by rule" if window_ps is None else "given"
+    models, models_together = ensembles_of(dynamics, total)
     return Diffusion(
         replace(total, window_chosen=chosen),
         choice,
@@ -87,7 +87,8 @@ def fit_diffusion(
         *(x, y, z),
         tensor=diffusion_tensor(dynamics, total),
         green_kubo=together,
-        ensemble=ensemble_of(dynamics, total),
+        ensemble=models,
+        ensemble_collective=models_together,
         **made,
     )
 
@@ -116,41 +117,3 @@ def _along(dynamics: Dynamics, axis: int, window_ps: tuple[float, float]) -> Coe
         )
     except NotDiffusiveError as error:
         return Refused(error.what)
-
-
-def fit_collective(dynamics: Dynamics, total: Coefficient) -> Collective | Refused:
-    """Return D of the motion of all ions of a cell together, and the Haven ratio.
-
-    The summed displacement of the N ions of a cell, squared, over N, grows as 6 D_c t; the charge
-    they carry diffuses so. The Haven ratio is D / D_c: below one where ions move on behind each
-    other.
-
-    Parameters
-    ----------
-    dynamics : Dynamics
-        With cells.
-    total : Coefficient
-        D of single ions; its window is used.
-
-    References
-    ----------
-    G. E. Murch, Solid State Ionics 7, 177 (1982), the Haven ratio.
-    """
-    curves, cells = dynamics.curves, dynamics.cells
-    if cells is None or curves.msd_collective is None:
-        raise ValueError("needs the collective motion")
-    # One independent sample a cell; a sum over many ions is as good as Gaussian.
-    sampling = Sampling(np.asarray(cells.number), np.asarray(dynamics.span_ps))
-    try:
-        together = fit_coefficient(
-            curves.lag_ps, curves.msd_collective, sampling, window_ps=total.window_ps
-        )
-    except NotDiffusiveError as refused:
-        return Refused(refused.what)
-    d, error = total.d_angstrom2_per_ps, total.error_angstrom2_per_ps
-    ratio = d / together.d_angstrom2_per_ps
-    relative = together.error_angstrom2_per_ps / together.d_angstrom2_per_ps
-    known = {item.name: getattr(together, item.name) for item in fields(together)}
-    return Collective(
-        **known, haven_ratio=ratio, haven_error=float(ratio * np.hypot(error / d, relative))
-    )

@@ -1,14 +1,22 @@
-"""D over several models: its whole interval, and the shares of it."""
+"""D, and the Haven ratio, over several models: the whole interval, and the shares of it."""
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from scipy.special import stdtrit
 
 from mdgan_hpc.analysis.fit.coefficient import CONFIDENCE, fit_coefficient
+from mdgan_hpc.analysis.fit.collective import fit_collective
 from mdgan_hpc.analysis.fit.covariance import sampling_of
-from mdgan_hpc.analysis.fit.results import Coefficient, Ensemble
+from mdgan_hpc.analysis.fit.results import (
+    Coefficient,
+    Collective,
+    CollectiveEnsemble,
+    Ensemble,
+    Refused,
+)
 from mdgan_hpc.analysis.fit.window import NotDiffusiveError
 from mdgan_hpc.analysis.results import Dynamics
 from mdgan_hpc.errors import UsageError
@@ -37,50 +45,99 @@ def ensemble(values: Sequence[float], errors: Sequence[float] = (), refused: int
     UsageError
         With fewer than two models.
     """
-    d = np.asarray(values, float)
-    if len(d) < 2:
-        raise UsageError("an ensemble needs the D of at least two models")
-    mean = float(d.mean())
-    of_ions = float(np.sqrt(np.mean(np.square(errors)))) if len(errors) else 0.0
-    spread = max(float(d.std(ddof=1)), of_ions)
-
-    def half(confidence: float) -> float:
-        return float(stdtrit(len(d) - 1, 0.5 + confidence / 2)) * spread
-
-    return Ensemble(
-        n_models=len(d),
-        d_angstrom2_per_ps=mean,
-        error_angstrom2_per_ps=spread,
-        low_angstrom2_per_ps=max(0.0, mean - half(CONFIDENCE)),
-        high_angstrom2_per_ps=mean + half(CONFIDENCE),
-        low68_angstrom2_per_ps=max(0.0, mean - half(_ONE_SIGMA)),
-        high68_angstrom2_per_ps=mean + half(_ONE_SIGMA),
-        models_error_angstrom2_per_ps=float(np.sqrt(max(spread**2 - of_ions**2, 0.0))),
-        ions_error_angstrom2_per_ps=of_ions,
-        d_of_models=d,
-        refused=refused,
-    )
+    return Ensemble(**_of_spread(values, errors), refused=refused)
 
 
-def ensemble_of(dynamics: Dynamics, total: Coefficient) -> Ensemble | None:
-    """Return D over the models that made the trajectories, over the fit window of all together.
+def _of_d(models: Sequence[Coefficient]) -> dict[str, Any]:
+    """Return the fields of an `Ensemble` of the D of each model."""
+    values = [one.d_angstrom2_per_ps for one in models]
+    return _of_spread(values, [one.error_angstrom2_per_ps for one in models])
 
-    None where there is one model, or fewer than two give a D.
+
+def _of_spread(values: Sequence[float], errors: Sequence[float]) -> dict[str, Any]:
+    """Return the fields of an `Ensemble`."""
+    found = _Spread.of(values, errors)
+    (low, high), (low68, high68) = found.interval(CONFIDENCE), found.interval(_ONE_SIGMA)
+    return {
+        "n_models": len(values),
+        "d_angstrom2_per_ps": found.mean,
+        "error_angstrom2_per_ps": found.error,
+        "low_angstrom2_per_ps": low,
+        "high_angstrom2_per_ps": high,
+        "low68_angstrom2_per_ps": low68,
+        "high68_angstrom2_per_ps": high68,
+        "models_error_angstrom2_per_ps": float(np.sqrt(max(found.error**2 - found.known**2, 0.0))),
+        "ions_error_angstrom2_per_ps": found.known,
+        "d_of_models": np.asarray(values, float),
+    }
+
+
+class _Spread(NamedTuple):
+    """A positive quantity over n models: mean, error, and what of it is known in each model."""
+
+    n: int
+    mean: float
+    error: float
+    known: float
+
+    @classmethod
+    def of(cls, values: Sequence[float], errors: Sequence[float]) -> Self:
+        x = np.asarray(values, float)
+        if len(x) < 2:
+            raise UsageError("an ensemble needs the D of at least two models")
+        known = float(np.sqrt(np.mean(np.square(errors)))) if len(errors) else 0.0
+        return cls(len(x), float(x.mean()), max(float(x.std(ddof=1)), known), known)
+
+    def interval(self, confidence: float) -> tuple[float, float]:
+        """Return the bounds by Student's t."""
+        half = float(stdtrit(self.n - 1, 0.5 + confidence / 2)) * self.error
+        return max(0.0, self.mean - half), self.mean + half
+
+
+def ensembles_of(
+    dynamics: Dynamics, total: Coefficient
+) -> tuple[Ensemble | None, CollectiveEnsemble | None]:
+    """Return D over the models that made the trajectories, and that of all ions together.
+
+    All over the fit window of all models as one. None where there is one model, or fewer than two
+    give what is asked for.
     """
     if dynamics.models is None:
-        return None
-    sampling, lag = sampling_of(dynamics), dynamics.curves.lag_ps
-    values, errors, refused = [], [], 0
-    for number, msd in dynamics.msd_of_models().items():
-        mine = np.asarray(dynamics.models) == number
-        alone = replace(
-            sampling, n_particles=sampling.n_particles[mine], span_ps=sampling.span_ps[mine]
-        )
+        return None, None
+    sampling, found = sampling_of(dynamics), []
+    numbers = np.unique(dynamics.models)
+    for alone in map(dynamics.of_model, numbers):
+        lag, msd = alone.curves.lag_ps, alone.curves.msd
+        own = replace(sampling, n_particles=alone.n_particles, span_ps=alone.span_ps)
         try:
-            one = fit_coefficient(lag, msd, alone, window_ps=total.window_ps)
+            found.append((alone, fit_coefficient(lag, msd, own, window_ps=total.window_ps)))
         except NotDiffusiveError:
-            refused += 1
             continue
-        values.append(one.d_angstrom2_per_ps)
-        errors.append(one.error_angstrom2_per_ps)
-    return ensemble(values, errors, refused) if len(values) > 1 else None
+    if len(found) < 2:
+        return None, None
+    d = _of_d([one for _, one in found])
+    of_cells = None
+    if dynamics.cells is not None and dynamics.cells.in_solid and dynamics.cells.msd is not None:
+        of_cells = _collective([fit_collective(alone, one) for alone, one in found])
+    return Ensemble(**d, refused=len(numbers) - len(found)), of_cells
+
+
+def _collective(found: Sequence[Collective | Refused]) -> CollectiveEnsemble | None:
+    """Return D of all ions together and the Haven ratio over the models that give them."""
+    known = [one for one in found if isinstance(one, Collective)]
+    if len(known) < 2:
+        return None
+    ratios = [one.haven_ratio for one in known]
+    haven = _Spread.of(ratios, [one.haven_error for one in known])
+    (low, high), (low68, high68) = haven.interval(CONFIDENCE), haven.interval(_ONE_SIGMA)
+    return CollectiveEnsemble(
+        **_of_d(known),
+        refused=len(found) - len(known),
+        haven_ratio=haven.mean,
+        haven_error=haven.error,
+        haven_low=low,
+        haven_high=high,
+        haven_low68=low68,
+        haven_high68=high68,
+        haven_of_models=np.asarray(ratios),
+    )

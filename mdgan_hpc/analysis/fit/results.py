@@ -1,6 +1,6 @@
 """Diffusion coefficients and what is made of them, as typed objects of a result file."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -225,6 +225,8 @@ class Conductivity(Result):
     Attributes
     ----------
     sigma_s_per_cm, error_s_per_cm : float
+    low_s_per_cm, high_s_per_cm : float, optional
+        Bounds of the 95 % interval, of D alone; those of files of before are not known.
     n_ions : int
     volume_a3 : float
         Angstrom^3.
@@ -239,6 +241,8 @@ class Conductivity(Result):
     volume_a3: float
     charge: float
     temperature_k: float
+    low_s_per_cm: float | None = None
+    high_s_per_cm: float | None = None
 
 
 @dataclass(frozen=True)
@@ -341,6 +345,28 @@ class Ensemble(Result):
 
 
 @dataclass(frozen=True)
+class CollectiveEnsemble(Ensemble):
+    """D of all ions of a cell together over several models, and the Haven ratio over them.
+
+    Attributes
+    ----------
+    haven_ratio, haven_error : float
+        Mean, and standard deviation over the models.
+    haven_low, haven_high, haven_low68, haven_high68 : float
+        Bounds of the 95 % and of the 68 % interval.
+    haven_of_models : array, [n]
+    """
+
+    haven_ratio: float = float("nan")
+    haven_error: float = float("nan")
+    haven_low: float = float("nan")
+    haven_high: float = float("nan")
+    haven_low68: float = float("nan")
+    haven_high68: float = float("nan")
+    haven_of_models: np.ndarray = field(default_factory=lambda: np.zeros(0))
+
+
+@dataclass(frozen=True)
 class Diffusion(Result):
     """The diffusion coefficient of a `Dynamics`, in all directions and along each axis.
 
@@ -367,6 +393,8 @@ class Diffusion(Result):
         D of an infinite liquid, where its viscosity was given.
     ensemble : Ensemble, optional
         Over the models, where several made the trajectories.
+    ensemble_collective : CollectiveEnsemble, optional
+        The same of all ions together, where `collective` is known of each model.
     generated : bool
         Whether a model made the trajectories: the error of `total` is then that of the number of
         generated ions alone.
@@ -389,6 +417,7 @@ class Diffusion(Result):
     green_kubo: GreenKubo | None = None
     finite_size: FiniteSize | None = None
     ensemble: Ensemble | None = None
+    ensemble_collective: CollectiveEnsemble | None = None
     generated: bool = False
     verdict: Verdict | None = None
 

@@ -127,13 +127,19 @@ def nernst_einstein(
 
 
 class Measured(Protocol):
-    """A diffusion coefficient with its standard error, Angstrom^2/ps."""
+    """A diffusion coefficient with its standard error and 95 % interval, Angstrom^2/ps."""
 
     @property
     def d_angstrom2_per_ps(self) -> float: ...
 
     @property
     def error_angstrom2_per_ps(self) -> float: ...
+
+    @property
+    def low_angstrom2_per_ps(self) -> float: ...
+
+    @property
+    def high_angstrom2_per_ps(self) -> float: ...
 
 
 def conductivity(
@@ -148,8 +154,15 @@ def conductivity(
     sigma = nernst_einstein(
         d, n_ions=n_ions, volume_a3=volume_a3, charge=charge, temperature_k=temperature_k
     )
-    error = sigma * (coefficient.error_angstrom2_per_ps / d)
-    return Conductivity(sigma, error, n_ions, volume_a3, charge, temperature_k)
+    error, low, high = (
+        sigma * (part / d)
+        for part in (
+            coefficient.error_angstrom2_per_ps,
+            coefficient.low_angstrom2_per_ps,
+            coefficient.high_angstrom2_per_ps,
+        )
+    )
+    return Conductivity(sigma, error, n_ions, volume_a3, charge, temperature_k, low, high)
 
 
 #: Of a cubic lattice of point charges in a neutral background, from Ewald's sum.

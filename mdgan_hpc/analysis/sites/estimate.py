@@ -14,6 +14,7 @@ from mdgan_hpc.analysis.sites.jumps import (
     COUNT,
     FOLLOWED,
     JUMP_LAGS,
+    Blocks,
     JumpSums,
     JumpTable,
 )
@@ -29,6 +30,8 @@ from mdgan_hpc.analysis.sites.results import (
 )
 from mdgan_hpc.units import BOLTZMANN_EV_PER_K
 
+#: Returns an estimate from sums over blocks, and its standard error, as `jackknife` does.
+Estimator = Callable[..., tuple[np.ndarray, np.ndarray]]
 #: The error of fewer jumps than this is that of counting, at least.
 FEW = 10
 #: The growth of the squared displacement is taken over stretches of so many jumps at least ...
@@ -66,6 +69,30 @@ def jackknife(
         return value, np.asarray(np.sqrt((n - 1) / n * (spread**2).sum(0)))
 
 
+def errors_of(blocks: Blocks) -> Estimator:
+    """Return how errors are made of so many blocks: by `jackknife`, of models by their spread.
+
+    Bootstrap replicas of one training set all miss what that set does not hold, so the error is the
+    spread between them, not that of their mean. It holds the number of ions of a model too; a
+    spread that by chance is less than this alone counts as that.
+    """
+    if blocks.n_models == 1:
+        return jackknife
+    widened = np.sqrt(blocks.n_models)
+
+    def estimator(
+        estimate: Callable[..., np.ndarray], *sums: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        value, of_ions = jackknife(estimate, *sums)
+        each = (
+            np.stack([part[blocks.model == k].sum(0) for k in range(blocks.n_models)])
+            for part in sums
+        )
+        return value, widened * np.fmax(of_ions, jackknife(estimate, *each)[1])
+
+    return estimator
+
+
 def most_events(count: np.ndarray | float) -> np.ndarray:
     """Return the upper limit at 95 % of the mean of a Poisson process of which `count` were seen.
 
@@ -84,13 +111,15 @@ def _ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.asarray(a / b)
 
 
-def _proportion(part: np.ndarray, whole: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _proportion(
+    part: np.ndarray, whole: np.ndarray, estimator: Estimator = jackknife
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the share of `part` in `whole`, [G, ...] each, and its standard error.
 
     Where all blocks have the same share, as none or all of a few, they tell no error: then it is
     that of as many independent ones (A. Agresti, B. A. Coull, Am. Stat. 52, 119 (1998)).
     """
-    share, error = jackknife(_ratio, part, whole)
+    share, error = estimator(_ratio, part, whole)
     n = whole.sum(0)
     some = (part.sum(0) + 2) / (n + 4)
     alike = ~(error > 0) & (n > 0)
@@ -119,9 +148,19 @@ def site_table(
     sites, table = sums.sites, sums.table()
     leaving = np.zeros_like(sums.time)
     np.add.at(leaving.T, table.begin, table.counts[..., COUNT].T)
-    share = jackknife(lambda t, n: t / n[:, None], sums.time, sums.ions)
-    core = jackknife(lambda t, n: t / n[:, None], sums.core, sums.ions)
-    residence = jackknife(lambda t, n: t * interval_ps / n, sums.time, leaving)
+    estimator = errors_of(sums.blocks)
+    of_kind = np.eye(symmetry.kind.max() + 1)[symmetry.kind]  # [S, K]
+
+    def shares(inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return estimator(lambda t, n: t / n[:, None], inside, sums.ions)
+
+    def residences(time: np.ndarray, visits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return estimator(lambda t, n: t * interval_ps / n, time, visits)
+
+    share, core = shares(sums.time), shares(sums.core)
+    kind_share = shares(sums.time @ of_kind)
+    residence = residences(sums.time, leaving)
+    kind_residence = residences(sums.time @ of_kind, leaving @ of_kind)
     more = {}
     if ions_per_cell is not None:
         more = {"occupancy": core[0] * ions_per_cell, "occupancy_error": core[1] * ions_per_cell}
@@ -133,7 +172,7 @@ def site_table(
             density = inside / volume
             return np.asarray(kt * np.log(density[:, densest, None] / density))
 
-        more["free_energy_ev"], more["free_energy_error_ev"] = jackknife(energy, sums.core)
+        more["free_energy_ev"], more["free_energy_error_ev"] = estimator(energy, sums.core)
     return SiteTable(
         kind=symmetry.kind,
         fraction=sites.fraction,
@@ -145,6 +184,10 @@ def site_table(
         in_core_error=core[1],
         residence_ps=residence[0],
         residence_error_ps=residence[1],
+        kind_share=kind_share[0],
+        kind_share_error=kind_share[1],
+        kind_residence_ps=kind_residence[0],
+        kind_residence_error_ps=kind_residence[1],
         **more,
     )
 
@@ -170,7 +213,7 @@ def jump_kinds(
     temperature_k, swings : optional
         For barriers.
     """
-    table, sites = sums.table(), sums.sites
+    table, sites, estimator = sums.table(), sums.sites, errors_of(sums.blocks)
     kind = symmetry.jump_kinds(table, sites)
     n_kinds = int(kind.max(initial=-1)) + 1
     number = np.bincount(kind, table.counts[..., COUNT].sum(0), n_kinds)
@@ -187,21 +230,21 @@ def jump_kinds(
     ways = np.maximum(
         1, np.round(np.bincount(kind, minlength=n_kinds) / np.maximum(equivalent.sum(1), 1))
     )
-    rate = jackknife(_ratio, counts[..., COUNT], time)
+    rate = estimator(_ratio, counts[..., COUNT], time)
     seen, whole = counts[..., COUNT].sum(0), time.sum(0)
     # All of a few jumps may be in one block: then blocks tell too small an error, or none.
     few = seen < FEW
-    counted = np.sqrt(seen) / whole
+    counted = np.sqrt(seen * sums.blocks.n_models) / whole
     rate_error = np.where(few, np.fmax(rate[1], counted), rate[1])
-    back = _proportion(counts[..., BACK], counts[..., FOLLOWED])
+    back = _proportion(counts[..., BACK], counts[..., FOLLOWED], estimator)
     more = {}
     if together:
         for name, column in (("chained", CHAINED), ("chance", CHANCE)):
-            share = _proportion(counts[..., column], counts[..., COUNT])
+            share = _proportion(counts[..., column], counts[..., COUNT], estimator)
             more[name], more[f"{name}_error"] = share
     if temperature_k is not None and swings is not None:
         kt, tries = BOLTZMANN_EV_PER_K * temperature_k, swings.attempt_frequency_per_ps
-        more["barrier_ev"], more["barrier_error_ev"] = jackknife(
+        more["barrier_ev"], more["barrier_error_ev"] = estimator(
             lambda n, t: kt * np.log(tries * ways * t / n), counts[..., COUNT], time
         )
     kinds = JumpKinds(
@@ -234,8 +277,8 @@ def _graph(table: JumpTable, kind: np.ndarray, order: np.ndarray, n_sites: int) 
     )
 
 
-def correlation_factor(walk: np.ndarray) -> CorrelationFactor | None:
-    """Return f from the sums of a walk [G, M, 2]; None where there are too few jumps.
+def correlation_factor(sums: JumpSums) -> CorrelationFactor | None:
+    """Return f from the sums of a walk; None where there are too few jumps.
 
     <R^2> of n jumps goes to f a^2 n + c: its growth from n to 2 n jumps has no c, and the longer
     lag that adds nothing beyond its error is not needed.
@@ -249,11 +292,12 @@ def correlation_factor(walk: np.ndarray) -> CorrelationFactor | None:
         mean = w[..., 1] / w[..., 0]
         return np.asarray(np.diff(mean, axis=1) / (JUMP_LAGS[:-1] * mean[:, :1]))
 
+    walk, estimator = sums.walk, errors_of(sums.blocks)
     total = walk.sum(0)[:, 0]
     known = int((total[1:] >= _FEWEST_STRETCHES * JUMP_LAGS[1:]).sum())
     if known < 1:
         return None
-    value, error = (v[:known] for v in jackknife(growth, walk))
+    value, error = (v[:known] for v in estimator(growth, walk))
     first = min(int(np.log2(_FIRST_LAG)), known - 1)
     chosen = next(
         (
@@ -275,14 +319,14 @@ def correlation_factor(walk: np.ndarray) -> CorrelationFactor | None:
 
 def chains_of(sums: JumpSums, window_ps: float) -> Chains:
     """Return jumps alone and in chains, as seen and by chance."""
-    counts = sums.table().counts.sum(1)  # [G, 5]
+    counts, estimator = sums.table().counts.sum(1), errors_of(sums.blocks)  # [G, 5]
     shares: dict[str, float] = {}
     for name, column, chains in (
         ("share", CHAINED, sums.chains),
         ("chance", CHANCE, sums.by_chance),
     ):
-        of_jumps = _proportion(counts[:, column], counts[:, COUNT])
-        of_charge = jackknife(lambda s: s[:, 1:].sum(1) / s.sum(1), chains.square)
+        of_jumps = _proportion(counts[:, column], counts[:, COUNT], estimator)
+        of_charge = estimator(lambda s: s[:, 1:].sum(1) / s.sum(1), chains.square)
         for kind, (value, error) in (("jump", of_jumps), ("charge", of_charge)):
             shares[f"{kind}_{name}"] = float(value)
             shares[f"{kind}_{name}_error"] = float(error)
@@ -297,16 +341,16 @@ def chains_of(sums: JumpSums, window_ps: float) -> Chains:
 
 def of_all(sums: JumpSums, interval_ps: float) -> dict[str, Any]:
     """Return rate, length, back-jump probability and D of uncorrelated jumps, over all kinds."""
-    counts = sums.table().counts.sum(1)  # [G, 4]
+    counts, estimator = sums.table().counts.sum(1), errors_of(sums.blocks)  # [G, 5]
     squared, time = sums.walk[:, 0, 1], sums.ions * interval_ps
-    rate = jackknife(lambda c, t: c[:, COUNT] / t, counts, time)
-    back = _proportion(counts[:, BACK], counts[:, FOLLOWED])
-    diffusion = jackknife(lambda s, t: s / (6 * t), squared, time)
+    rate = estimator(lambda c, t: c[:, COUNT] / t, counts, time)
+    back = _proportion(counts[:, BACK], counts[:, FOLLOWED], estimator)
+    diffusion = estimator(lambda s, t: s / (6 * t), squared, time)
     n = counts[:, COUNT].sum()
     return {
         "jump_rate_per_ps": float(rate[0]),
         "jump_rate_error_per_ps": float(
-            np.fmax(rate[1], np.sqrt(n) / time.sum()) if n < FEW else rate[1]
+            np.fmax(rate[1], np.sqrt(n * sums.blocks.n_models) / time.sum()) if n < FEW else rate[1]
         ),
         "jump_rate_upper_per_ps": float(most_events(n) / time.sum()),
         "back": float(back[0]),

@@ -24,37 +24,47 @@ _SHIFTS = 16
 _AT_ONCE = 2**19
 
 
-@dataclass(frozen=True)
 class Blocks:
     """How the cells and records of all runs are shared out into blocks.
 
     Cells of different runs, or of one, know nothing of each other; where there are few of them,
-    each is cut in time.
+    each is cut in time. A block holds cells of one model alone.
+
+    Parameters
+    ----------
+    model : array of int, [C]
+        Number of the model that made each cell of all runs, from zero; of MD zeros.
 
     Attributes
     ----------
-    n_cells : int
-        Of all runs.
+    n_models : int
+    in_time : int
+        Blocks that the time of a cell is cut into.
+    count : int
+        Number of blocks G.
     """
 
-    n_cells: int
+    def __init__(self, model: np.ndarray) -> None:
+        cells = np.bincount(model)
+        self.n_models = len(cells)
+        self.in_time = max(1, -(-FEWEST_BLOCKS // len(model)))
+        self._groups = max(1, min(int(cells.min()), MOST_BLOCKS // self.n_models))  # of a model
+        self.count = self.n_models * self._groups * self.in_time
+        # Cells of a model, in their order, are shared out evenly.
+        order = np.argsort(model, kind="stable")
+        rank = np.empty(len(model), np.int64)
+        rank[order] = np.arange(len(model)) - np.repeat(np.cumsum(cells) - cells, cells)
+        self._group = model * self._groups + rank * self._groups // cells[model]
 
     @property
-    def in_time(self) -> int:
-        """Blocks that the time of a cell is cut into."""
-        return max(1, -(-FEWEST_BLOCKS // self.n_cells))
-
-    @property
-    def count(self) -> int:
-        """Number of blocks G."""
-        return min(self.n_cells, MOST_BLOCKS) * self.in_time
+    def model(self) -> np.ndarray:
+        """The model of each block, [G]."""
+        return np.arange(self.count) // (self._groups * self.in_time)
 
     def of(self, cell: np.ndarray, record: np.ndarray | int, n_records: int) -> np.ndarray:
         """Return the blocks of records of cells, which are numbered through all runs."""
-        group = cell * min(self.n_cells, MOST_BLOCKS) // self.n_cells
-        return np.asarray(
-            group * self.in_time + np.asarray(record, np.int64) * self.in_time // n_records
-        )
+        late = np.asarray(record, np.int64) * self.in_time // n_records
+        return np.asarray(self._group[cell] * self.in_time + late)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 
 from mdgan_hpc.analysis.dynamics import READ_BYTES, open_runs
 from mdgan_hpc.analysis.observables.fourier import Scratch
-from mdgan_hpc.analysis.parts import Part
+from mdgan_hpc.analysis.parts import Part, parts_of
 from mdgan_hpc.analysis.sites import estimate
 from mdgan_hpc.analysis.sites.chains import Cell
 from mdgan_hpc.analysis.sites.find import find_sites
@@ -236,7 +236,7 @@ def _shared_sums(
     cells = [_cell_numbers(t) for t in trajectories]
     first = np.cumsum([0, *(int(c.max()) + 1 for c in cells)])
     window = _window(trajectories[0].record_interval_ps, config, swings)
-    sums = JumpSums(Blocks(int(first[-1])), sites, window)
+    sums = JumpSums(Blocks(_models(trajectories, cells)), sites, window)
     units = [
         (number, part)
         for number, t in enumerate(trajectories)
@@ -305,6 +305,18 @@ def _cell_numbers(t: Trajectory) -> np.ndarray:
     return np.arange(t.n_particles) // t.ions_per_cell
 
 
+def _models(trajectories: Sequence[Trajectory], cells: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the number of the model that made each cell of all trajectories; of MD zeros."""
+    names = []
+    for t, cell in zip(trajectories, cells, strict=True):
+        of_cell = np.empty(int(cell.max()) + 1, object)
+        for part in parts_of(t):
+            for start, stop in part.stretches:
+                of_cell[cell[start] : cell[stop - 1] + 1] = part.model
+        names.append(of_cell)
+    return np.unique(np.concatenate(names).astype(str), return_inverse=True)[1]
+
+
 def _whole_cells(t: Trajectory, part: slice) -> bool:
     ions = t.ions_per_cell
     return bool(part.start % ions == 0 and (part.stop % ions == 0 or part.stop == t.n_particles))
@@ -367,13 +379,14 @@ def _result(
         n_ions=sum(t.n_particles for t in trajectories),
         ions_time_ps=float(sums.ions.sum() * interval),
         n_blocks=sums.blocks.count,
+        n_models=sums.blocks.n_models,
         lattice=place.sites.lattice,
         cell=cell,
         sites=table,
         kinds=kinds,
         graph=graph,
         **estimate.of_all(sums, interval),
-        correlation=estimate.correlation_factor(sums.walk),
+        correlation=estimate.correlation_factor(sums),
         vibration=swings,
         chains=estimate.chains_of(sums, sums.window * interval)
         if chained and sums.window is not None

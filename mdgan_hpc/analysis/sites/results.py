@@ -22,9 +22,10 @@ class _WithNumbers(Result):
 
 @dataclass(frozen=True)
 class SiteTable(_WithNumbers):
-    """The S sites of a cell of the lattice.
+    """The S sites of a cell of the lattice, of K kinds.
 
-    Errors are standard errors, of independent blocks.
+    Errors are standard errors, of independent blocks; those of a kind know that its sites go
+    together.
 
     Attributes
     ----------
@@ -40,6 +41,8 @@ class SiteTable(_WithNumbers):
         Share of the records in the core.
     residence_ps, residence_error_ps : array, [S]
         Mean time of a visit; infinite where none ends.
+    kind_share, kind_share_error, kind_residence_ps, kind_residence_error_ps : array, [K]
+        The same of all sites of a kind.
     occupancy, occupancy_error : array, [S], optional
         Ions in the core of a site, where the number of ions of the cell is known.
     free_energy_ev, free_energy_error_ev : array, [S], optional
@@ -56,6 +59,10 @@ class SiteTable(_WithNumbers):
     in_core_error: np.ndarray
     residence_ps: np.ndarray
     residence_error_ps: np.ndarray
+    kind_share: np.ndarray
+    kind_share_error: np.ndarray
+    kind_residence_ps: np.ndarray
+    kind_residence_error_ps: np.ndarray
     occupancy: np.ndarray | None = None
     occupancy_error: np.ndarray | None = None
     free_energy_ev: np.ndarray | None = None
@@ -67,21 +74,13 @@ class SiteTable(_WithNumbers):
     def residence_of(self, kind: int) -> tuple[float, float]:
         """Return the mean time of a visit to sites of a kind, and its standard error, ps.
 
-        All their time over all their visits; those of a site are its share of the time over its
-        mean. Infinite where no visit ends.
+        Infinite where no visit ends.
         """
-        mine = (self.kind == kind) & (self.share > 0)  # a site that no ion was at has no visits
-        share, time, error = (
-            x[mine] for x in (self.share, self.residence_ps, self.residence_error_ps)
-        )
+        time = float(self.kind_residence_ps[kind])
         # A file of JSON has no infinite times, and gives back what is no number.
-        visits = np.nan_to_num(share / time)
-        if not visits.sum() > 0:
+        if not np.isfinite(time):
             return float("inf"), float("inf")
-        weight = visits / visits.sum()
-        mean = float(share.sum() / visits.sum())
-        seen = visits > 0  # a site that no ion left counts its time alone
-        return mean, mean * float(np.sqrt(np.sum((weight[seen] * error[seen] / time[seen]) ** 2)))
+        return time, float(self.kind_residence_error_ps[kind])
 
 
 @dataclass(frozen=True)
@@ -369,6 +368,8 @@ class SitesResult(Result):
     temperature_k : float, optional
     verdict : Verdict, optional
         On the model that made the trajectories.
+    n_models : int
+        That made them; of several, errors hold their spread: what data and training leave open.
     provenance : dict
     """
 
@@ -398,6 +399,7 @@ class SitesResult(Result):
     cell: np.ndarray | None = None
     temperature_k: float | None = None
     verdict: Verdict | None = None
+    n_models: int = 1
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def save(self, path: str | Path, *, force: bool = True) -> None:
