@@ -6,7 +6,7 @@ import shutil
 import sys
 import time
 
-from mdgan_hpc.generate.job import Analysis, make_rollout
+from mdgan_hpc.generate.pieces import Analysis, make_rollout
 from mdgan_hpc.generate.prepare import Preparation, space_of
 from mdgan_hpc.generate.resources import choose_storage, require_space, worker_count
 from mdgan_hpc.generate.rollout import Rollout

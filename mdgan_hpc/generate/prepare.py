@@ -12,7 +12,7 @@ import numpy as np
 
 from mdgan_hpc import __version__
 from mdgan_hpc.errors import DataError, DataWarning, OutputExistsError, UsageError
-from mdgan_hpc.generate.job import Analysis, Job, make_rollout
+from mdgan_hpc.generate.pieces import Analysis, Run, make_rollout
 from mdgan_hpc.generate.resources import (
     choose_storage,
     device_kind,
@@ -90,7 +90,7 @@ def options_of_output(output: Path) -> dict[str, Any]:
     }
 
 
-def prepare(config: GenerateConfig, model: Model, analysis: Analysis | None, ranks: int) -> Job:
+def prepare(config: GenerateConfig, model: Model, analysis: Analysis | None, ranks: int) -> Run:
     """Make, open or extend the files and say what is left to do.
 
     Raises
@@ -118,7 +118,7 @@ def prepare(config: GenerateConfig, model: Model, analysis: Analysis | None, ran
     else:
         plan, settings = preparation.create()
         completed = [0] * plan.n_blocks
-    return Job(
+    return Run(
         config=config,
         plan=plan,
         settings=settings,

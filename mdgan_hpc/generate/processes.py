@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from mdgan_hpc.errors import DataError, MdganError
-from mdgan_hpc.generate.job import Job
+from mdgan_hpc.generate.pieces import Run
 from mdgan_hpc.generate.work import work
 from mdgan_hpc.models.file import Model
 from mdgan_hpc.orphans import run_under
@@ -43,39 +43,39 @@ def _main_left_alone() -> Iterator[None]:
         sys.modules["__main__"] = main
 
 
-def _share(job: Job, index: int, n: int) -> list[int]:
-    return [job.unfinished[i] for i in share(len(job.unfinished), index, n)]
+def _share(run: Run, index: int, n: int) -> list[int]:
+    return [run.unfinished[i] for i in share(len(run.unfinished), index, n)]
 
 
-def _progress(job: Job, *, silent: bool = False) -> Progress:
-    p = job.plan.block_particles
-    total = job.plan.n_records * job.plan.n_blocks * p
-    return Progress("Generating", total, "records", start=job.done_records * p, silent=silent)
+def _progress(run: Run, *, silent: bool = False) -> Progress:
+    p = run.plan.block_particles
+    total = run.plan.n_records * run.plan.n_blocks * p
+    return Progress("Generating", total, "records", start=run.done_records * p, silent=silent)
 
 
-def run_rank(job: Job, model: Model, communicator: Communicator) -> str:
+def run_rank(run: Run, model: Model, communicator: Communicator) -> str:
     """Do this rank's share; returns why it stopped early, or nothing."""
-    own = _share(job, communicator.rank, communicator.size)
+    own = _share(run, communicator.rank, communicator.size)
 
     def make_writer(progress: Sequence[Progressed]) -> BlockWriter:
-        if job.plan.storage == "shards":
-            return ShardWriter(job.config.output, job.plan, progress)
+        if run.plan.storage == "shards":
+            return ShardWriter(run.config.output, run.plan, progress)
         from mpi4py import MPI
 
         ranks = getattr(communicator, "mpi", MPI.COMM_SELF)
-        placement = job.config.placement
-        return ParallelWriter(job.config.output, job.plan, progress, ranks, placement)
+        placement = run.config.placement
+        return ParallelWriter(run.config.output, run.plan, progress, ranks, placement)
 
     # Rank 0 reports for all: the others are as far.
-    factor = job.plan.block_particles * len(job.unfinished) / max(len(own), 1)
+    factor = run.plan.block_particles * len(run.unfinished) / max(len(own), 1)
     with (
         computing_on(1),
-        StopRequest(job.config.wall_time_min) as request,
-        _progress(job, silent=communicator.rank != 0) as bar,
+        StopRequest(run.config.wall_time_min) as request,
+        _progress(run, silent=communicator.rank != 0) as bar,
     ):
         stopped = work(
-            job,
-            job.rollout(model, detect_launch().local_rank),
+            run,
+            run.rollout(model, detect_launch().local_rank),
             own,
             make_writer,
             stop=lambda: request.reason if request else "",
@@ -86,16 +86,16 @@ def run_rank(job: Job, model: Model, communicator: Communicator) -> str:
         return stopped
 
 
-def run_local(job: Job, load: Callable[[], Model], n: int) -> str:
+def run_local(run: Run, load: Callable[[], Model], n: int) -> str:
     """Share the blocks among `n` processes of this machine; returns why it stopped early."""
     # Spawned, not forked: threads and GPU contexts do not survive a fork.
     context = multiprocessing.get_context("spawn")
     stop, counts = context.Event(), context.Array("q", n)
     waiting: dict[Any, Any] = {}
-    call = pickle.dumps((_worker, (job, load)))
-    processes, p, reasons = [], job.plan.block_particles, []
+    call = pickle.dumps((_worker, (run, load)))
+    processes, p, reasons = [], run.plan.block_particles, []
     try:
-        with StopRequest(job.config.wall_time_min) as request, _progress(job) as bar:
+        with StopRequest(run.config.wall_time_min) as request, _progress(run) as bar:
             for index in range(n):
                 ours, theirs = context.Pipe(duplex=False)
                 process = context.Process(
@@ -111,7 +111,7 @@ def run_local(job: Job, load: Callable[[], Model], n: int) -> str:
             seen = 0
             while waiting:
                 for end in wait(list(waiting), timeout=0.5):
-                    reasons.append(_result(end, waiting.pop(end), job))
+                    reasons.append(_result(end, waiting.pop(end), run))
                 if request:
                     stop.set()
                 now = sum(counts[:])
@@ -124,7 +124,7 @@ def run_local(job: Job, load: Callable[[], Model], n: int) -> str:
             process.join()
 
 
-def _result(end: Any, process: Any, job: Job) -> str:
+def _result(end: Any, process: Any, run: Run) -> str:
     """Return what a worker sent last, or raise what it raised."""
     try:
         result = end.recv()
@@ -132,7 +132,7 @@ def _result(end: Any, process: Any, job: Job) -> str:
         process.join()
         raise DataError(
             f"a process ended unexpectedly (status {process.exitcode}: killed, or out of memory)",
-            where=job.config.output,
+            where=run.config.output,
             remedy="run the same command again to go on from what is saved",
         ) from None
     if isinstance(result, BaseException):
@@ -141,7 +141,7 @@ def _result(end: Any, process: Any, job: Job) -> str:
 
 
 def _worker(
-    job: Job,
+    run: Run,
     load: Callable[[], Model],
     index: int,
     n: int,
@@ -160,10 +160,10 @@ def _worker(
 
     try:
         result: Any = work(
-            job,
-            job.rollout(load(), index),
-            _share(job, index, n),
-            lambda progress: ShardWriter(job.config.output, job.plan, progress),
+            run,
+            run.rollout(load(), index),
+            _share(run, index, n),
+            lambda progress: ShardWriter(run.config.output, run.plan, progress),
             stop=lambda: "asked" if stop.is_set() else "",
             report=report,
         )

@@ -12,7 +12,7 @@ import numpy as np
 
 from mdgan_hpc.errors import StoppedError, UsageError
 from mdgan_hpc.generate.condition import warn_beyond
-from mdgan_hpc.generate.job import Analysis, Job, unpack_state
+from mdgan_hpc.generate.pieces import Analysis, Run, unpack_state
 from mdgan_hpc.generate.prepare import options_of_output, prepare
 from mdgan_hpc.generate.processes import run_local, run_rank
 from mdgan_hpc.generate.resources import worker_count
@@ -76,7 +76,7 @@ def generate(
         If stopped on request; the same call goes on.
     """
     config, analysed = config_of(model, output, analyse=analyse, **options)
-    tree = run(config, analysis_of(config, analysed))
+    tree = _run(config, analysis_of(config, analysed))
     if tree is not None:
         save_results(config.output.with_suffix(ANALYSIS_SUFFIX), tree)
     return config.output
@@ -121,7 +121,7 @@ def config_of(
     return config, bool(analyse)
 
 
-def run(config: GenerateConfig, analysis: Analysis | None = None) -> dict[str, Any] | None:
+def _run(config: GenerateConfig, analysis: Analysis | None = None) -> dict[str, Any] | None:
     """Do what `generate` does; return the result of the analysis on rank 0, if there is one."""
     communicator = world()
     begin = time.monotonic()
@@ -137,28 +137,28 @@ def run(config: GenerateConfig, analysis: Analysis | None = None) -> dict[str, A
             warn_of_other_contents(config, loaded)
         tell(config, model)
 
-        def begin_or_go_on() -> Job | None:
+        def begin_or_go_on() -> Run | None:
             leads = communicator.rank == 0
             return prepare(config, model, analysis, communicator.size) if leads else None
 
-        job = communicator.bcast(together(communicator, begin_or_go_on))
-        assert job is not None
-        if job.unfinished:
+        run = communicator.bcast(together(communicator, begin_or_go_on))
+        assert run is not None
+        if run.unfinished:
             started = time.monotonic()
             try:
-                _compute(job, model, communicator)
+                _compute(run, model, communicator)
             finally:
                 if communicator.rank == 0 and config.output.exists():
                     add_time_s(config.output, time.monotonic() - started)
         if communicator.rank != 0:
             return None
-        size = f"{job.plan.n_records} records of {job.plan.n_particles} particles"
-        if job.unfinished:
+        size = f"{run.plan.n_records} records of {run.plan.n_particles} particles"
+        if run.unfinished:
             end = f"{size}, {time.monotonic() - begin:.1f} s"
         else:
             end = f"all {size} are there; nothing to do"
         _log.info("%s: %s", config.output, end)
-        return _analysed(job, model)
+        return _analysed(run, model)
 
 
 def _check(config: GenerateConfig, models: list[Path]) -> None:
@@ -182,7 +182,7 @@ def _heed(verdict: Verdict | None, config: GenerateConfig) -> None:
         _log.warning("%s", "; ".join(doubts))
 
 
-def _compute(job: Job, model: Model, communicator: Communicator) -> None:
+def _compute(run: Run, model: Model, communicator: Communicator) -> None:
     """Do this rank's share, or share the work among processes of this machine.
 
     Raises
@@ -190,15 +190,15 @@ def _compute(job: Job, model: Model, communicator: Communicator) -> None:
     StoppedError
         On all ranks, if one was stopped.
     """
-    config = job.config
-    alone = communicator.size == 1 and job.plan.storage == "shards"
-    n = worker_count(config, len(job.unfinished), 1, job.settings["device"])
+    config = run.config
+    alone = communicator.size == 1 and run.plan.storage == "shards"
+    n = worker_count(config, len(run.unfinished), 1, run.settings["device"])
     many = n if alone else communicator.size
     _log.info("%s, one thread each", "1 process" if many == 1 else f"{many} processes")
     if alone and n > 1:
-        stopped = run_local(job, functools.partial(model_of, config), n)
+        stopped = run_local(run, functools.partial(model_of, config), n)
     else:
-        stopped = run_rank(job, model, communicator)
+        stopped = run_rank(run, model, communicator)
     stopped = next((reason for reason in communicator.allgather(stopped) if reason), "")
     if stopped:
         raise StoppedError(
@@ -208,14 +208,14 @@ def _compute(job: Job, model: Model, communicator: Communicator) -> None:
         )
 
 
-def _analysed(job: Job, model: Model) -> dict[str, Any] | None:
+def _analysed(run: Run, model: Model) -> dict[str, Any] | None:
     """Add up what was measured in the blocks."""
-    if job.analysis is None:
+    if run.analysis is None:
         return None
-    return job.analysis.result(
-        job.settings["analysis"],
-        _states(job, model),
-        model.record_interval_ps * job.config.every,
+    return run.analysis.result(
+        run.settings["analysis"],
+        _states(run, model),
+        model.record_interval_ps * run.config.every,
         model.generator.ions_per_cell,
         model.label,
         model.verdict,
@@ -223,12 +223,12 @@ def _analysed(job: Job, model: Model) -> dict[str, Any] | None:
     )
 
 
-def _states(job: Job, model: Model) -> Iterator[dict[str, np.ndarray]]:
+def _states(run: Run, model: Model) -> Iterator[dict[str, np.ndarray]]:
     """Yield the accumulated states of the blocks in their order."""
-    skip = job.rollout(model).state_bytes
-    for block in range(job.plan.n_blocks):
-        accumulator = job.accumulator(block)
+    skip = run.rollout(model).state_bytes
+    for block in range(run.plan.n_blocks):
+        accumulator = run.accumulator(block)
         assert accumulator is not None
-        state = read_progress(job.config.output, job.plan, [block])[block].state
+        state = read_progress(run.config.output, run.plan, [block])[block].state
         unpack_state(accumulator.state, state[skip:])
         yield accumulator.state

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from mdgan_hpc.errors import DataError, MdganError
-from mdgan_hpc.generate.job import Job, pieces
+from mdgan_hpc.generate.pieces import Run, pieces
 from mdgan_hpc.generate.rollout import Rollout
 from mdgan_hpc.trajectory.blocks.ledger import Progressed, read_progress
 from mdgan_hpc.trajectory.blocks.writers import BlockWriter, Piece
@@ -81,7 +81,7 @@ class WriterThread:
 
 
 def work(
-    job: Job,
+    run: Run,
     rollout: Rollout,
     own: Sequence[int],
     make_writer: Callable[[Sequence[Progressed]], BlockWriter],
@@ -93,7 +93,7 @@ def work(
 
     Parameters
     ----------
-    job : Job
+    run : Run
     rollout : Rollout
     own : sequence of int
     make_writer : callable
@@ -110,9 +110,9 @@ def work(
     """
     reason = ""
     try:
-        progress = read_progress(job.config.output, job.plan, own)
-        thread = WriterThread(make_writer(progress), job.config.save_interval_s)
-        for piece in _in_turn(job, rollout, own, progress):
+        progress = read_progress(run.config.output, run.plan, own)
+        thread = WriterThread(make_writer(progress), run.config.save_interval_s)
+        for piece in _in_turn(run, rollout, own, progress):
             thread.put(piece)
             report(piece.n_records)
             reason = stop()
@@ -120,21 +120,21 @@ def work(
                 break
         thread.finish()
     except OSError as error:
-        raise _disk_error(error, job) from error
+        raise _disk_error(error, run) from error
     return reason
 
 
 def _in_turn(
-    job: Job, rollout: Rollout, own: Sequence[int], progress: Sequence[Progressed]
+    run: Run, rollout: Rollout, own: Sequence[int], progress: Sequence[Progressed]
 ) -> Iterator[Piece]:
     """Go through time with several blocks side by side: their data is then adjacent on the disk.
 
     Few at once, because the rollout states of all of them are in memory.
     """
-    together = max(1, _SIDE_BY_SIDE // job.plan.block_particles)
+    together = max(1, _SIDE_BY_SIDE // run.plan.block_particles)
     for first in range(0, len(own), together):
         going = [
-            pieces(job, rollout, block, progress[block]) for block in own[first : first + together]
+            pieces(run, rollout, block, progress[block]) for block in own[first : first + together]
         ]
         while going:
             for block in list(going):
@@ -145,8 +145,8 @@ def _in_turn(
                     yield piece
 
 
-def _disk_error(error: OSError, job: Job) -> MdganError:
-    output, remedy = job.config.output, "run the same command again to go on from what is saved"
+def _disk_error(error: OSError, run: Run) -> MdganError:
+    output, remedy = run.config.output, "run the same command again to go on from what is saved"
     if error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):
         return DataError("the disk is full", where=output, remedy=f"free space, then {remedy}")
     return DataError(f"cannot be written ({error.strerror or error})", where=output, remedy=remedy)

@@ -1,4 +1,4 @@
-"""What all processes of a run know, and the block's pieces computed from it."""
+"""What all processes of a run know, and the pieces of its blocks, computed one by one."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -57,7 +57,7 @@ class Analysis(Protocol):
 
 
 @dataclass(frozen=True)
-class Job:
+class Run:
     """A run as all its processes see it.
 
     Attributes
@@ -119,16 +119,16 @@ def make_rollout(
     )
 
 
-def pieces(job: Job, rollout: Rollout, block: int, progress: Progressed) -> Iterator[Piece]:
+def pieces(run: Run, rollout: Rollout, block: int, progress: Progressed) -> Iterator[Piece]:
     """Compute what is left of a block, segment by segment.
 
     What a piece carries is the rollout state at the end of its last whole segment, followed by the
     accumulator's after its last record.
     """
-    rows, r, every = job.plan.n_records, rollout.segment_records, job.config.every
-    done, width = progress.completed, job.width(block)
-    names = job.plan.datasets()
-    accumulator = job.accumulator(block)
+    rows, r, every = run.plan.n_records, rollout.segment_records, run.config.every
+    done, width = progress.completed, run.width(block)
+    names = run.plan.datasets()
+    accumulator = run.accumulator(block)
     if not progress.state:
         state = rollout.start(block)
     else:
@@ -149,9 +149,9 @@ def pieces(job: Job, rollout: Rollout, block: int, progress: Progressed) -> Iter
         n = max(0, min(end, rows) - done)
         kept = slice(first, first + n * every, every)
         stored = positions[kept].cpu().numpy()
-        arrays = [stored] if job.plan.positions else []
-        if job.plan.velocities:
-            interval_ps = np.float32(job.settings["interval_ps"])
+        arrays = [stored] if run.plan.positions else []
+        if run.plan.velocities:
+            interval_ps = np.float32(run.settings["interval_ps"])
             arrays.append(displacements[kept].cpu().numpy() / interval_ps)
         text = before or rollout.pack(state)
         if accumulator is not None:
