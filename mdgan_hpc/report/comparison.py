@@ -273,7 +273,14 @@ def _verdict(whole: "_WholePaths", of_training: Verdict | None) -> Verdict:
     """Return the verdict on the model by this MD, or that of its training where it is poor."""
     if of_training is not None and of_training.is_poor:
         return of_training
-    return judge(whole.reference, whole.free, whole.free_interval_ps, against="these MD runs")[0]
+    return judge(
+        whole.reference,
+        whole.free,
+        whole.free_interval_ps,
+        against="these MD runs",
+        ions_per_cell=whole.ions_per_cell,
+        cell=whole.cell,
+    )[0]
 
 
 def _side(
@@ -337,7 +344,13 @@ class _WholePaths:
             "block bootstrap": block_bootstrap(runs, self.records, COMPARED // 2, rng),
             "Gaussian process": gaussian_process(runs, self.records, COMPARED // 2, rng),
         }
-        fidelity = {self.label: self.reference.compare(self.free, self.free_interval_ps)}
+        own = self.reference.compare(
+            self.free,
+            self.free_interval_ps,
+            ions_per_cell=self.ions_per_cell,
+            cell=self.cell,
+        )
+        fidelity = {self.label: own}
         sides = {}
         for name, positions in made.items():
             fidelity[name] = self.reference.compare(positions, interval)

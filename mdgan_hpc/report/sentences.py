@@ -26,7 +26,7 @@ def results_in_short(found: Comparison) -> list[str]:
         f"MSD of {name} over MD, from {ratio.lag_ps[0]:.3g} to {ratio.lag_ps[-1]:.3g} ps: "
         f"worst ratio {ratio.worst:.3f} at {ratio.worst_lag_ps:.3g} ps"
     )
-    lines.append(_fidelity(found.fidelity[name]))
+    lines += [_fidelity(found.fidelity[name]), *_too_close(found.fidelity[name])]
     if found.sites is None:
         lines.append(f"Sites are not compared: the framework of the MD is {found.crystal}.")
     return lines
@@ -57,6 +57,16 @@ def _coefficient(side: Side) -> list[str]:
     if diffusion.green_kubo is not None:
         lines.append(f"{side.label}: {green_kubo_line(diffusion.green_kubo)}")
     return lines
+
+
+def _too_close(result: FidelityResult) -> list[str]:
+    """Return how many ions come closer to another than any of the MD does."""
+    if not result.too_close or result.closest_angstrom is None:
+        return []
+    return [
+        f"At a time {100 * result.too_close:.2g} % of the generated ions are closer to another "
+        f"than any ion of the MD comes ({result.closest_angstrom:.2f} Å)."
+    ]
 
 
 def _fidelity(result: FidelityResult) -> str:

@@ -94,6 +94,10 @@ class _Level:
             return f" of {symbol(self.species)}"
         return "" if self.temperature_k is None else f" at {self.temperature_k:.0f} K"
 
+    def together(self, generator: Generator) -> int:
+        """Return the ions of a cell that it tells of."""
+        return generator.particles_per_sample if self.ions is None else len(self.ions)
+
     def among(self, positions: np.ndarray, particles: int) -> np.ndarray:
         """Return those of positions [T, N, 3] of free runs that it tells of, cell by cell."""
         if self.ions is None:
@@ -113,6 +117,8 @@ class Evaluation:
         Between two frames of MD and between two records of the generator.
     primitive : array [3, 3] or None
         Primitive cell (rows, Angstrom) in that frame, where there is a lattice.
+    cell : array [3, 3] or None
+        Of the MD, Angstrom, where it is known.
     processes : Processes
     run_k : sequence of float, optional
         Temperature of each run, where a generator is told it.
@@ -128,6 +134,7 @@ class Evaluation:
         md_interval_ps: float,
         interval_ps: float,
         primitive: np.ndarray | None,
+        cell: np.ndarray | None,
         processes: Processes,
         *,
         run_k: Sequence[float] | None = None,
@@ -143,19 +150,20 @@ class Evaluation:
             for species in np.unique(ion_species).tolist():
                 mine = np.flatnonzero(ion_species == species)
                 runs = [run[:, mine] for run in md]
-                reference = Fidelity(runs, md_interval_ps, primitive) if first else None
+                reference = Fidelity(runs, md_interval_ps, primitive, cell=cell) if first else None
                 self._levels.append(_Level(None, reference, mine, species))
             return
         told = None if temperatures is None else run_k
         for kelvin in [None] if told is None else sorted(set(told)):
-            runs, lattice = md, primitive
+            runs, lattice, vectors = md, primitive, cell
             if told is not None and temperatures is not None and kelvin is not None:
                 runs = [run for run, k in zip(md, told, strict=True) if k == kelvin]
                 strain = temperatures.strain(kelvin)
                 if strain is not None:
                     runs = [run @ strain for run in runs]
                     lattice = None if primitive is None else primitive @ strain
-            reference = Fidelity(runs, md_interval_ps, lattice) if first else None
+                    vectors = None if cell is None else cell @ strain
+            reference = Fidelity(runs, md_interval_ps, lattice, cell=vectors) if first else None
             self._levels.append(_Level(kelvin, reference))
 
     def __call__(
@@ -176,7 +184,8 @@ class Evaluation:
         ions = _SELECTING_IONS if selecting else _SHOWN_IONS
         each = []
         for level, path in self._free_runs(generator, ions, rng):
-            numbers = {} if level.reference is None else self._compare(level, path)
+            together = level.together(generator)
+            numbers = {} if level.reference is None else self._compare(level, path, together)
             each.append(self._processes.broadcast(numbers))
         if len(each) == 1:
             return each[0]
@@ -206,7 +215,13 @@ class Evaluation:
             if level.reference is not None:
                 told = against + level.name
                 try:
-                    verdict, _ = judge(level.reference, path, self._interval_ps, against=told)
+                    verdict, _ = judge(
+                        level.reference,
+                        path,
+                        self._interval_ps,
+                        against=told,
+                        ions_per_cell=level.together(generator),
+                    )
                 except DataError as error:
                     _log.warning("The model is not judged%s: %s", level.name, error.what)
             verdicts.append(self._processes.broadcast(verdict))
@@ -228,9 +243,9 @@ class Evaluation:
                 generator.set_temperature(level.temperature_k)
             yield level, free_run(generator, ions, self._records, self._interval_ps, run)
 
-    def _compare(self, level: _Level, positions: np.ndarray) -> dict[str, float]:
+    def _compare(self, level: _Level, positions: np.ndarray, together: int) -> dict[str, float]:
         assert level.reference is not None
-        result = level.reference.compare(positions, self._interval_ps)
+        result = level.reference.compare(positions, self._interval_ps, ions_per_cell=together)
         name, worst = result.worst
         _log.info(
             "free runs against MD%s (1: as far as another MD run): median %.2f, worst %.2f (%s), "

@@ -276,6 +276,7 @@ def _evaluation(trainer: Trainer, data: Dataset) -> Evaluation:
         data.interval_ps,
         data.record_interval_ps(config.data.step_skip),
         symmetry_of(config, data).primitive,
+        data.cell,
         trainer.processes,
         run_k=validation.run_k,
         temperatures=trainer.generator.temperatures,

@@ -14,7 +14,8 @@ from scipy.stats import norm
 from mdgan_hpc.analysis.fidelity import Fidelity
 from mdgan_hpc.analysis.fidelity.critic import CriticResult, Motion, judge_by_critic
 from mdgan_hpc.analysis.fidelity.critic.auc import auc_error, auc_of
-from mdgan_hpc.analysis.fidelity.critic.scalars import Scalars, nearest_distances, principal_axes
+from mdgan_hpc.analysis.fidelity.critic.scalars import Scalars, principal_axes
+from mdgan_hpc.analysis.observables.pairs import nearest_distances
 from mdgan_hpc.analysis.sites.lattice import Lattice
 from tests.support.motion import brownian, cage_and_hops
 from tests.support.runs import simple_cubic

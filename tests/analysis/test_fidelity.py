@@ -125,3 +125,39 @@ def test_table_tells_every_observable(reference):
     result = reference.compare(process(np.random.default_rng(7), 24), INTERVAL)
     assert [row[0] for row in result.table()[1:]] == list(result.ratios)
     assert result.to_tree()["median"] == result.median
+
+
+def test_ions_that_come_too_close_are_told_by_the_nearest():
+    """Pairs that keep 3 Angstrom apart; in one cell of 25 they meet, as no MD ion does."""
+    rng, cell = np.random.default_rng(8), 12.0 * np.eye(3)
+
+    def cells(count, meeting=0):
+        pairs = []
+        for number in range(count):
+            first = brownian(400, 1, rng, d=0.1, interval=INTERVAL)
+            way = brownian(400, 1, rng, d=0.1, interval=INTERVAL) + rng.normal(size=3)
+            apart = 3 + 0.2 * rng.normal(size=(400, 1, 1))
+            apart *= 0.2 if number < meeting else 1
+            pairs += [first, first + apart * way / np.linalg.norm(way, axis=-1, keepdims=True)]
+        return np.concatenate(pairs, 1)
+
+    reference = Fidelity([cells(1) for _ in range(4)], INTERVAL, cell=cell)
+    good, bad = cells(100), cells(100, meeting=4)
+    known = {"ions_per_cell": 2}
+    assert reference.compare(good, INTERVAL, **known).ratios["nearest ion"] < 1.5
+    assert reference.compare(bad, INTERVAL, **known).ratios["nearest ion"] > 2
+    # The cell of generated ions may be another; without one they are single ions.
+    larger = reference.compare(good, INTERVAL, **known, cell=2 * cell)
+    assert larger.ratios["nearest ion"] < 1.5
+    alone = reference.compare(good, INTERVAL)
+    assert "nearest ion" not in alone.ratios
+    assert alone.too_close is None
+    bad_one, md = reference.compare(bad, INTERVAL, **known), np.concatenate(reference.runs)
+    seen, own = (np.linalg.norm(x[:, ::2] - x[:, 1::2], axis=-1) for x in (bad, md))
+    edges = np.quantile([own, own], [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 0.5, 0.7, 0.9])
+    shares = [np.sqrt([(x < edge).mean() for edge in edges]) for x in (seen, own)]
+    expected = np.sqrt(np.mean((shares[0] - shares[1]) ** 2))
+    assert bad_one.distances["nearest ion"] == pytest.approx(expected, rel=1e-9)
+    assert bad_one.closest_angstrom == pytest.approx(own.min())
+    assert bad_one.too_close == pytest.approx((seen < own.min()).mean())
+    assert bad_one.too_close > 0.03

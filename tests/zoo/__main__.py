@@ -90,11 +90,12 @@ def _compared(long: list[Path], made: Path) -> dict[str, Any]:
     pieces = [piece for run in runs.positions for piece in np.array_split(run, count)]
     shortest = min(map(len, pieces))
     reference = mdgan_hpc.Fidelity(
-        [piece[:shortest] for piece in pieces], runs.interval_ps, lattice
+        [piece[:shortest] for piece in pieces], runs.interval_ps, lattice, cell=runs.cell
     )
     with Trajectory(made) as trajectory:
         positions, interval = trajectory.positions(), trajectory.record_interval_ps
-    verdict, _ = judge(reference, positions, interval, against="the long run")
+        own = {"ions_per_cell": trajectory.ions_per_cell, "cell": trajectory.constant_cell}
+    verdict, _ = judge(reference, positions, interval, against="the long run", **own)
     truth, ours = (mdgan_hpc.diffusion(p, accept_poor_model=True) for p in (long, made))
     found = {
         "median": round(verdict.median, 2),

@@ -14,7 +14,13 @@ _SORTED = 2_000_000
 
 
 def judge(
-    reference: Fidelity, positions: np.ndarray, interval_ps: float, *, against: str
+    reference: Fidelity,
+    positions: np.ndarray,
+    interval_ps: float,
+    *,
+    against: str,
+    ions_per_cell: int = 1,
+    cell: np.ndarray | None = None,
 ) -> tuple[Verdict, FidelityResult | None]:
     """Return the verdict on the model that made free runs, and the comparison it rests on.
 
@@ -28,6 +34,8 @@ def judge(
         Between two records of them.
     against : str
         Which MD it is, in words.
+    ions_per_cell, cell
+        As of `Fidelity.compare`.
 
     Raises
     ------
@@ -37,7 +45,7 @@ def judge(
     ions = positions.shape[1]
     if not np.isfinite(positions).all():
         return _diverged(ions, against), None
-    result = reference.compare(positions, interval_ps)
+    result = reference.compare(positions, interval_ps, ions_per_cell=ions_per_cell, cell=cell)
     stride, own = common_strides(reference.interval_ps, interval_ps)
     md = np.concatenate([_squares(run, stride) for run in reference.runs])
     made = _squares(positions, own)

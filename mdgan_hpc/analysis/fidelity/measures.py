@@ -13,6 +13,7 @@ from mdgan_hpc.analysis.observables.displacements import (
 )
 from mdgan_hpc.analysis.observables.fourier import Scratch
 from mdgan_hpc.analysis.observables.moments import alpha2, moments
+from mdgan_hpc.analysis.observables.pairs import nearest_distances
 from mdgan_hpc.analysis.observables.velocities import spectrum, vacf
 from mdgan_hpc.analysis.sites.hops import count_hops
 from mdgan_hpc.analysis.sites.network import Sites
@@ -20,6 +21,11 @@ from mdgan_hpc.trajectory.grid import folded_voxels
 
 #: Numbers of a group of ions that are worked on at once.
 _WORK = 2**15
+#: Distances between ions that are looked at, at most.
+_DISTANCES = 2 * 10**7
+#: Levels of the distribution of the distance of MD ions to the nearest other one. Ions that come
+#: too close are rare, and the lowest levels tell; below the first one no MD ion is.
+NEAREST_LEVELS = np.array([0, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 0.5, 0.7, 0.9])
 
 #: Averages over time, first axis ions [N, ...]; or over ions as well.
 Means = dict[str, np.ndarray]
@@ -38,6 +44,20 @@ class Plan:
     edges: np.ndarray  # [K, len(LEVELS)], Angstrom
     sites: Sites | None
     voxels: tuple[int, int, int]
+    nearest: np.ndarray | None = None  # [len(NEAREST_LEVELS)], Angstrom
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Ions, following each other, that saw each other, and the vectors [3, 3] of their cell."""
+
+    ions: int
+    vectors: np.ndarray | None
+
+    @property
+    def known(self) -> bool:
+        """Whether the distance from an ion to the nearest other one is."""
+        return self.ions > 1 and self.vectors is not None
 
 
 def join(parts: Sequence[Means]) -> Means:
@@ -52,7 +72,7 @@ def mean(ions: Means, weights: np.ndarray | None) -> Means:
     return {name: np.tensordot(share, values, 1) for name, values in ions.items()}
 
 
-def per_ion(positions: np.ndarray, plan: Plan) -> Means:
+def per_ion(positions: np.ndarray, plan: Plan, cell: Cell) -> Means:
     """Time averages of each ion, first axis N, of what the observables are made of."""
     n_records = len(positions)
     parts: list[Means] = []
@@ -64,7 +84,26 @@ def per_ion(positions: np.ndarray, plan: Plan) -> Means:
     ions = join(parts)
     if plan.sites is not None:
         ions |= _site_sums(positions, plan)
+    if plan.nearest is not None and cell.known:
+        apart = distances_to_nearest(positions, cell)
+        below = [(apart < edge).mean(0) for edge in plan.nearest]
+        ions["nearest"] = np.stack(below, axis=1)
     return ions
+
+
+def distances_to_nearest(positions: np.ndarray, cell: Cell) -> np.ndarray:
+    """Return the distance of each ion to the nearest other one of its cell, [t, N], Angstrom.
+
+    Positions [T, N, 3] are of whole cells; of the T records so many that the work is bounded.
+    """
+    assert cell.vectors is not None
+    n_records, n_ions = positions.shape[:2]
+    seen = positions[:: max(1, n_records * n_ions * cell.ions // _DISTANCES)].astype(np.float64)
+    each = [
+        nearest_distances(seen[:, i : i + cell.ions], cell.vectors, 1)
+        for i in range(0, n_ions, cell.ions)
+    ]
+    return np.concatenate(each, axis=1)[..., 0]
 
 
 def _some_ions(x: np.ndarray, plan: Plan) -> Means:
@@ -154,6 +193,8 @@ def observables(mean: Means, plan: Plan) -> dict[str, np.ndarray]:
         result["residence time"] = -np.log(per_time)[None]
         result["back jumps"] = (mean["back"] / max(float(mean["pairs"]), 1e-12))[None]
         result["site density"] = np.sqrt(mean["voxels"])
+    if "nearest" in mean:
+        result["nearest ion"] = np.sqrt(mean["nearest"][1:])
     result["drift"] = mean["travel"] / np.sqrt(max(float(mean["travel_squared"]), 1e-300))
     # Not at the longest time: two such displacements fit into half of the run only.
     odd, scale = mean["reversal"][:-1].T

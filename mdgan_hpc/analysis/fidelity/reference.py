@@ -10,10 +10,13 @@ from mdgan_hpc.analysis.dynamics import open_runs
 from mdgan_hpc.analysis.fidelity.critic import CriticResult, Motion, judge_by_critic
 from mdgan_hpc.analysis.fidelity.intervals import common_strides
 from mdgan_hpc.analysis.fidelity.measures import (
+    NEAREST_LEVELS,
     UNITS,
+    Cell,
     Means,
     Plan,
     distance,
+    distances_to_nearest,
     join,
     mean,
     observables,
@@ -68,8 +71,8 @@ class Fidelity:
     species : str
         Of the ions that are compared; needed where files hold several.
     cell : array [3, 3], optional
-        Rows are the vectors of the cell of the MD, Angstrom; files tell it. A critic sees
-        neighbours with it.
+        Rows are the vectors of the cell of the MD, Angstrom; files tell it. Distances between ions
+        are compared with it, and a critic sees them.
 
     Raises
     ------
@@ -128,7 +131,14 @@ class Fidelity:
         """Length of a hop: root mean square of those seen, `HOP_ANGSTROM` where none is."""
         return HOP_ANGSTROM if self.hops is None else self.hops.length or HOP_ANGSTROM
 
-    def compare(self, generated: Source, interval_ps: float | None = None) -> FidelityResult:
+    def compare(
+        self,
+        generated: Source,
+        interval_ps: float | None = None,
+        *,
+        ions_per_cell: int = 1,
+        cell: np.ndarray | None = None,
+    ) -> FidelityResult:
         """Compare a generated trajectory with the MD runs.
 
         Parameters
@@ -138,6 +148,11 @@ class Fidelity:
             Angstrom. Several are pooled, over the length of the shortest.
         interval_ps : float, optional
             Between two records; needed with arrays.
+        ions_per_cell : int
+            Ions, following each other, that saw each other; files tell it. Ions beyond the last
+            whole cell are left out.
+        cell : array, [3, 3], optional
+            Of the generated ions, that of the MD if not given; files tell it.
 
         Raises
         ------
@@ -148,7 +163,9 @@ class Fidelity:
         if files:
             with open_runs(files, self.species) as trajectories:
                 arrays = [t.positions() for t in trajectories]
-                interval_ps = trajectories[0].record_interval_ps
+                first = trajectories[0]
+                interval_ps, cell = first.record_interval_ps, first.constant_cell
+                ions_per_cell = min(t.ions_per_cell for t in trajectories)
         if interval_ps is None:
             raise UsageError("positions in memory need interval_ps")
         shortest = min(map(len, arrays))
@@ -158,7 +175,9 @@ class Fidelity:
         strides = common_strides(self.interval_ps, interval_ps)
         if strides not in self._prepared:
             self._prepared[strides] = _Prepared(self, strides[0])
-        return self._prepared[strides].compare(positions, interval_ps, strides[1])
+        own = Cell(ions_per_cell, self.cell if cell is None else cell)
+        whole = positions[:, : positions.shape[1] // own.ions * own.ions]
+        return self._prepared[strides].compare(whole, interval_ps, strides[1], own)
 
     def critic(
         self,
@@ -263,8 +282,10 @@ class _Prepared:
             ]
         )
         count = max(4, round(min(VACF_PS, 0.1 * self.span) / (stride * interval)))
-        self.plan = Plan(interval, stride, lags, times, names, count, edges, sites, voxels)
-        self.ions = [per_ion(r, self.plan) for r in replicas]
+        cells = [Cell(r.shape[1], reference.cell) for r in replicas]
+        apart = _levels_of_nearest(replicas, cells)
+        self.plan = Plan(interval, stride, lags, times, names, count, edges, sites, voxels, apart)
+        self.ions = [per_ion(r, self.plan, c) for r, c in zip(replicas, cells, strict=True)]
         self.pool = join(self.ions)
         self.observables = observables(mean(self.pool, None), self.plan)
         self.size = float(np.mean([r.shape[0] * r.shape[1] for r in replicas])) * interval
@@ -297,7 +318,9 @@ class _Prepared:
         chance = {k: v * total / max(total - 1, 1) * (1 + 1 / n_runs) for k, v in sums.items()}
         return {name: float(np.sqrt(max(among[name], chance[name]))) for name in sums}
 
-    def compare(self, positions: np.ndarray, interval_ps: float, stride: int) -> FidelityResult:
+    def compare(
+        self, positions: np.ndarray, interval_ps: float, stride: int, cell: Cell
+    ) -> FidelityResult:
         scale = interval_ps / self.plan.interval_ps
         records = round(self.span / interval_ps)
         lags = np.round(self.plan.lags / scale).astype(int)
@@ -316,12 +339,13 @@ class _Prepared:
             self.plan.edges,
             self.plan.sites,
             self.plan.voxels,
+            self.plan.nearest,
         )
         # Pieces as long as an MD run; what is left over at the end is not used.
         length = min(records, len(positions))
         group_size = min(positions.shape[1], max(1, round(self.size / (length * interval_ps))))
         pieces = [
-            per_ion(positions[start : start + length], plan)
+            per_ion(positions[start : start + length], plan, cell)
             for start in range(0, len(positions) - length + 1, length)
         ]
         ions = join(pieces)
@@ -345,17 +369,32 @@ class _Prepared:
             float(ions["second"][:, -1].mean() / self.pool["second"][:, -1].mean()),
             float(self.plan.lags[-1] * self.plan.interval_ps),
             _drift_z(positions, group_size),
+            *self._too_close(ions),
             self.plan.lags * self.plan.interval_ps,
             ions["second"].mean(0) / np.maximum(self.pool["second"].mean(0), 1e-300),
         )
 
+    def _too_close(self, ions: Means) -> tuple[float | None, float | None]:
+        """Return the least distance of an MD ion to the nearest, and the share of those closer."""
+        if self.plan.nearest is None or "nearest" not in ions:
+            return None, None
+        return float(self.plan.nearest[0]), float(ions["nearest"][:, 0].mean())
+
     def _distances_to_pool(self, ions: Means) -> dict[str, float]:
         """Distances of the mean over ions to the pool, by observable."""
         own = observables(mean(ions, None), self.plan)
-        return {name: distance(own[name], pool) for name, pool in self.observables.items()}
+        return {name: distance(value, self.observables[name]) for name, value in own.items()}
 
     def _ratios(self, distances: Mapping[str, float]) -> dict[str, float]:
         return {name: d / max(self.references[name], 1e-300) for name, d in distances.items()}
+
+
+def _levels_of_nearest(runs: Sequence[np.ndarray], cells: Sequence[Cell]) -> np.ndarray | None:
+    """Return the levels of the distance of ions to the nearest other one, Angstrom, if known."""
+    if not all(cell.known for cell in cells):
+        return None
+    each = [distances_to_nearest(run, cell).ravel() for run, cell in zip(runs, cells, strict=True)]
+    return np.asarray(np.quantile(np.concatenate(each), NEAREST_LEVELS))
 
 
 def _drift_z(positions: np.ndarray, group_size: int) -> np.ndarray:

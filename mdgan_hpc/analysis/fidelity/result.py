@@ -26,6 +26,10 @@ class FidelityResult(Result):
         MSD of all generated ions over that of the MD at the longest lag, a quarter of an MD run.
     msd_ps : float
         That lag.
+    closest_angstrom : float, optional
+        The least distance of an MD ion to the nearest other one, where ions see each other.
+    too_close : float, optional
+        Share of the generated ions at a time that are closer.
     lag_ps, msd_ratios : array, [L]
         Lags up to that one, and the same ratio at each.
     drift_z : array, [3]
@@ -41,6 +45,8 @@ class FidelityResult(Result):
     msd_ratio: float
     msd_ps: float
     drift_z: np.ndarray
+    closest_angstrom: float | None = None
+    too_close: float | None = None
     lag_ps: np.ndarray = field(default_factory=lambda: np.ones(0))
     msd_ratios: np.ndarray = field(default_factory=lambda: np.ones(0))
 

@@ -1,4 +1,4 @@
-"""Radial distribution function of the mobile ions of a cell."""
+"""Distances between the mobile ions of a cell: radial distribution function, nearest ions."""
 
 import numpy as np
 
@@ -9,6 +9,9 @@ LONGEST = 8.0
 DISTANCES = 4e7
 #: Ions in a cell of which all pairs are looked at.
 _ALL_PAIRS = 512
+
+#: Vectors between ions held at once.
+_VECTORS = 2_000_000
 
 _SHIFTS = np.stack(np.meshgrid(*[[-1, 0, 1]] * 3, indexing="ij"), -1).reshape(-1, 3)
 
@@ -67,3 +70,32 @@ def radial_distribution(
     density = 1 / abs(np.linalg.det(cell))
     ideal = len(seen) * groups * len(pairs[0]) * density * shells
     return (edges[1:] + edges[:-1]) / 2, counts / ideal
+
+
+def nearest_distances(x: np.ndarray, cell: np.ndarray, count: int) -> np.ndarray:
+    """Return the distances [T, n, count] of the nearest other ions of a cell, ascending.
+
+    Parameters
+    ----------
+    x : array, [T, n, 3]
+        Angstrom.
+    cell : array, [3, 3]
+        Rows are the cell vectors. The image of an ion is that of rounded fractional differences:
+        the nearest within half of the least height of the cell.
+    count : int
+        Less than n.
+    """
+    inverse, n = np.linalg.inv(cell), x.shape[1]
+    found = np.empty((len(x), n, count))
+    at_once = max(1, _VECTORS // n**2)
+    for start in range(0, len(x), at_once):
+        places = x[start : start + at_once] @ inverse
+        apart = places[:, :, None] - places[:, None]
+        apart -= np.round(apart)
+        apart = apart @ cell
+        squares = np.einsum("tnmi,tnmi->tnm", apart, apart)
+        squares[:, np.arange(n), np.arange(n)] = np.inf
+        nearest = np.partition(squares, count - 1, axis=2)[:, :, :count]
+        nearest.sort(axis=2)
+        found[start : start + at_once] = np.sqrt(nearest)
+    return found

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mdgan_hpc.analysis.observables.pairs import nearest_distances
 from mdgan_hpc.analysis.sites.lattice import Lattice
 from mdgan_hpc.crystal.reciprocal import reciprocal_shells
 
@@ -17,8 +18,6 @@ from mdgan_hpc.crystal.reciprocal import reciprocal_shells
 _PLACES, _WAVES = 8, 40
 #: Nearest ions whose distances are seen.
 _NEAREST = 4
-#: Vectors between ions held at once.
-_VECTORS = 2_000_000
 #: Nearer ions look no different, Angstrom.
 _LEAST_DISTANCE = 0.1
 
@@ -81,7 +80,8 @@ class Scalars:
             found.append(Series(0, self._places(x)))
         if self.neighbours:
             assert cell is not None
-            found.append(Series(0, np.log(nearest_distances(x, cell, self.neighbours))))
+            apart = nearest_distances(x, cell, self.neighbours)
+            found.append(Series(0, np.log(np.maximum(apart, _LEAST_DISTANCE))))
         return found
 
 
@@ -140,32 +140,3 @@ class _PlaceFunctions:
             if len(chosen) == _PLACES:
                 break
         return chosen
-
-
-def nearest_distances(x: np.ndarray, cell: np.ndarray, count: int) -> np.ndarray:
-    """Return the distances [T, n, count] of the nearest other ions of a cell, ascending.
-
-    Parameters
-    ----------
-    x : array, [T, n, 3]
-        Angstrom.
-    cell : array, [3, 3]
-        Rows are the cell vectors. The image of an ion is that of rounded fractional differences:
-        the nearest within half of the least height of the cell.
-    count : int
-        Less than n.
-    """
-    inverse, n = np.linalg.inv(cell), x.shape[1]
-    found = np.empty((len(x), n, count))
-    at_once = max(1, _VECTORS // n**2)
-    for start in range(0, len(x), at_once):
-        places = x[start : start + at_once] @ inverse
-        apart = places[:, :, None] - places[:, None]
-        apart -= np.round(apart)
-        apart = apart @ cell
-        squares = np.einsum("tnmi,tnmi->tnm", apart, apart)
-        squares[:, np.arange(n), np.arange(n)] = np.inf
-        nearest = np.partition(squares, count - 1, axis=2)[:, :, :count]
-        nearest.sort(axis=2)
-        found[start : start + at_once] = np.sqrt(nearest)
-    return np.maximum(found, _LEAST_DISTANCE)
