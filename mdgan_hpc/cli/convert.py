@@ -9,7 +9,7 @@ from mdgan_hpc.cli.common import PATH, command, dry_run_option, force_option, gi
 from mdgan_hpc.convert.settings import ConvertConfig, ExportConfig
 
 #: Written out: the module that knows them loads h5py.
-_EXPORTS = ("extxyz", "lammps-dump", "xtc", "amber", "npz", "chgcar", "cube")
+_EXPORTS = ("h5md", "extxyz", "lammps-dump", "xtc", "amber", "npz", "chgcar", "cube")
 #: Options of a conversion that an export knows too.
 _SHARED = ("select", "records", "every")
 
@@ -64,6 +64,7 @@ def main(
       mdgan-convert run1 run2 run3 -o trajectories --select Li --every 2
       mdgan-convert md.dump --format lammps-dump --species Li,O --time-step 10 --unwrap
       mdgan-convert run1.h5 --export extxyz -o run1.xyz
+      mdgan-convert run1.h5 --export h5md -o thin.h5 --every 2
       mdgan-convert generated.h5 --export xtc --select 1-96 --times 0:100 --every 10
       mdgan-convert run1.h5 --export chgcar
       mdgan-convert run1.h5 --info

@@ -48,7 +48,8 @@ def require_replicas(
                 f"has {mine * FS_PER_PS:g} fs between records, {first.path} "
                 f"{theirs * FS_PER_PS:g} fs",
                 where=other.path,
-                remedy="convert all runs to one interval (--every), or analyse them apart",
+                remedy="give all runs one interval (mdgan-convert FILE --export h5md --every 2), "
+                "or analyse them apart",
             )
         if other.generated != first.generated:
             made, simulated = (other, first) if other.generated else (first, other)

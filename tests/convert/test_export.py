@@ -1,5 +1,6 @@
 """Exported files, opened by the programs that they are for."""
 
+import json
 import struct
 
 import h5py
@@ -19,7 +20,7 @@ from mdgan_hpc.trajectory import Trajectory
 from mdgan_hpc.trajectory.writer import TrajectoryWriter
 from mdgan_hpc.units import ANGSTROM_PER_BOHR
 from tests.support.commands import run
-from tests.support.foreign import walk
+from tests.support.foreign import walk, write_dump
 from tests.support.siesta_runs import converted
 
 TRICLINIC = np.array([[9.0, 0.0, 0.0], [2.0, 8.0, 0.0], [-1.0, 1.5, 10.0]])
@@ -314,3 +315,70 @@ def test_density_opened_by_ovito(source, ovito, format):
     else:  # in which it turns 1/bohr^3 into 1/Angstrom^3
         expected = read_cube_data(str(path))[0] / ANGSTROM_PER_BOHR**3
     np.testing.assert_allclose(inside, expected, rtol=1e-5, atol=1e-9)
+
+
+@pytest.fixture(scope="module")
+def of_ours(folder):
+    """A file of mdgan-convert, of ions among other atoms."""
+    x = np.concatenate([walk(40, 6, pace=1.0), np.tile(walk(1, 4), (40, 1, 1))], axis=1)
+    write_dump(folder / "a.dump", x, columns="id type xu yu zu", row=_typed)
+    options = ["--format", "lammps-dump", "--species", "Li,O", "--time-step", 10]
+    told = ["--select", "Li", "--temperature", 900]
+    done = run("mdgan_hpc.cli.convert", folder / "a.dump", "-o", folder / "c.h5", *options, *told)
+    assert done.returncode == 0, done.stderr
+    return folder / "c.h5"
+
+
+def _typed(index, place):
+    return [index + 1, 1 if index < 6 else 2, *place]
+
+
+def test_a_part_as_a_file_of_ours(of_ours, tmp_path):
+    out = tmp_path / "part.h5"
+    options = ["--every", 3, "--records", "4:34", "--select", "1-4"]
+    done = run("mdgan_hpc.cli.convert", of_ours, "--export", "h5md", "-o", out, *options)
+    assert done.returncode == 0, done.stderr
+    with Trajectory(out) as part, Trajectory(of_ours) as whole:
+        np.testing.assert_array_equal(part.positions(), whole.positions()[4:34:3, :4])
+        np.testing.assert_array_equal(part.times_ps, whole.times_ps[4:34:3])
+        np.testing.assert_array_equal(part.steps, whole.steps[4:34:3])
+        assert part.record_interval_ps == pytest.approx(3 * whole.record_interval_ps)
+        np.testing.assert_array_equal(part.constant_cell, whole.constant_cell)
+        np.testing.assert_array_equal(part.framework.position, whole.framework.position)
+        np.testing.assert_array_equal(part.masses, whole.masses[:4])
+        same = {"drift", "drift_length", "temperature_target", "time_step_fs", "source"}
+        assert same < whole.parameters.keys()
+        for name in same:
+            assert part.parameter(name) == whole.parameter(name), name
+        interval = whole.parameter("stored_interval_ps")
+        assert part.parameter("stored_interval_ps") == pytest.approx(3 * interval)
+        assert part.parameter("species_labels") == "Li,Li,Li,Li"
+        assert json.loads(part.parameter("source_provenance"))["inputs"]
+        assert str(of_ours) in part.provenance["inputs"]
+
+
+def test_a_file_of_ours_is_no_source(of_ours, tmp_path):
+    """Once the drift of the ions themselves was taken off, without a word."""
+    for options, told in (
+        (["--format", "h5md"], "--export h5md"),
+        ([], "--export h5md takes a part"),
+    ):
+        done = run("mdgan_hpc.cli.convert", of_ours, "-o", tmp_path / "b.h5", *options)
+        assert done.returncode == 2
+        assert told in done.stderr
+        assert not (tmp_path / "b.h5").exists()
+
+
+def test_cells_of_generated_ions_are_not_taken_apart(folder, tmp_path):
+    path = folder / "made.h5"
+    models = np.arange(6) // 3
+    parameters = {"simulated_together": 3, "model_of_particle": models}
+    with TrajectoryWriter(path, species=SPECIES, cell=TRICLINIC, parameters=parameters) as writer:
+        n = np.arange(20)
+        writer.append(walk(20, 6), 10 * n, 0.02 * n)
+    given = ["mdgan_hpc.cli.convert", path, "--export", "h5md", "-o", tmp_path / "a.h5"]
+    assert "cells of 3 ions apart" in run(*given, "--select", "1-4").stderr
+    assert run(*given, "--every", 2).returncode == 0
+    with Trajectory(tmp_path / "a.h5") as part:
+        assert part.ions_per_cell == 3
+        np.testing.assert_array_equal(part.parameter("model_of_particle"), models)

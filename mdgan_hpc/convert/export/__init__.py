@@ -1,4 +1,4 @@
-"""Trajectories out to the formats of other programs, in pieces of bounded size."""
+"""Trajectories out to other files, most of them of other programs, in pieces of bounded size."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import NamedTuple
 from mdgan_hpc.convert.export.binary import export_amber, export_npz, export_xtc
 from mdgan_hpc.convert.export.density import export_chgcar, export_cube
 from mdgan_hpc.convert.export.excerpt import Excerpt
+from mdgan_hpc.convert.export.h5md import export_h5md
 from mdgan_hpc.convert.export.text import export_extxyz, export_lammps
 from mdgan_hpc.convert.settings import ExportConfig
 from mdgan_hpc.errors import UsageError
@@ -27,6 +28,7 @@ class _Format(NamedTuple):
 _OF_DENSITY = ("--wrap",)
 #: Formats, by the word that ``--export`` knows them by.
 EXPORTS = {
+    "h5md": _Format(export_h5md, ".part.h5", ("--spacing", "--wrap")),
     "extxyz": _Format(export_extxyz, ".extxyz"),
     "lammps-dump": _Format(export_lammps, ".lammpstrj"),
     "xtc": _Format(export_xtc, ".xtc"),

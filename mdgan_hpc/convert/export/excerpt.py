@@ -62,6 +62,8 @@ class Excerpt:
     records : range
     species : array of int, [n]
         Atomic numbers.
+    chosen : array of bool, [N]
+        The n ions among those of the file.
 
     Raises
     ------
@@ -72,9 +74,9 @@ class Excerpt:
     def __init__(self, trajectory: Trajectory, config: ExportConfig) -> None:
         self.trajectory, self.config = trajectory, config
         names = [symbol(z) for z in trajectory.species]
-        chosen = selected(config.select, names, names)
-        self._atoms = None if chosen.all() else np.flatnonzero(chosen)
-        self.species = trajectory.species[chosen]
+        self.chosen = selected(config.select, names, names)
+        self._atoms = None if self.chosen.all() else np.flatnonzero(self.chosen)
+        self.species = trajectory.species[self.chosen]
         self.records = _records(trajectory, config)
         if config.wrap and not trajectory.has_cell:
             raise UsageError("--wrap needs a cell, and there is none", where=trajectory.path)

@@ -73,6 +73,7 @@ class _H5mdFile:
             length, time, self._force_unit = self._units(config)
             self._trajectory = Trajectory(path, units=(length, time))
             self._refuse_other_units(length, time)
+            self._refuse_ours()
         except BaseException:
             self._elements.file.close()
             raise
@@ -82,6 +83,16 @@ class _H5mdFile:
         self._has_velocities = self._in_step("velocity")
         self._forces = next(filter(self._in_step, ("forces", "force")), "")
         self._force_factor = self._factor_of_forces()
+
+    def _refuse_ours(self) -> None:
+        """Refuse what was converted or generated: another drift would be taken off."""
+        if self._trajectory.generated or "drift" in self._trajectory.parameters:
+            raise UsageError(
+                "is a trajectory file that mdgan_hpc wrote, without drift and with the average of "
+                "the other atoms",
+                where=self.path,
+                remedy="take records or ions of it by --export h5md",
+            )
 
     def _refuse_other_units(self, length: str, time: str) -> None:
         """Refuse units on the command line that the file contradicts."""

@@ -4,6 +4,8 @@ import difflib
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import h5py
+
 from mdgan_hpc.convert.sources.siesta.fdf import Fdf
 from mdgan_hpc.convert.sources.siesta.out import Output, is_output
 from mdgan_hpc.convert.streams import Files, plain_name
@@ -88,9 +90,13 @@ def find_files(path: Path, files: Files, label: str | None = None) -> tuple[RunF
             found.outputs += [] if own else [Output(files.open(path))]
             label, source = (own or found.outputs)[-1].head.label, "out"
         if source not in SOURCES:
-            raise UsageError(
-                "is not a trajectory file of SIESTA", where=path, remedy="give a run folder"
-            )
+            remedy = "give a run folder"
+            if h5py.is_hdf5(path):
+                remedy = (
+                    "of another program tell --format (h5md, vaspout); of a file that mdgan_hpc "
+                    "wrote --export h5md takes a part"
+                )
+            raise UsageError("is not a trajectory file of SIESTA", where=path, remedy=remedy)
     label = _chosen_label(found, label, folder)
     run = RunFiles(folder, label, found.by_label.get(label, {}))
     run.outputs = sorted(
