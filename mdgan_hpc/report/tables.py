@@ -44,6 +44,11 @@ def conditions(found: Comparison) -> Table:
     return Table("Conditions and times", "", columns, found.conditions)
 
 
+def _ratio(value: float | None) -> str:
+    """Return a ratio; single ions, which the baselines make, have none to the nearest other."""
+    return "single ions" if value is None else f"{value:.2f}"
+
+
 def fidelity(found: Comparison) -> Table:
     """Return distances to MD."""
     names = [found.generated.label, *BASELINES]
@@ -51,7 +56,7 @@ def fidelity(found: Comparison) -> Table:
     rows = [
         [
             _NAMES.get(observable, observable),
-            *(f"{result.ratios[observable]:.2f}" for result in results),
+            *(_ratio(result.ratios.get(observable)) for result in results),
         ]
         for observable in results[0].ratios
     ]

@@ -276,6 +276,16 @@ def working_in(folder: Path) -> list[int]:
     return found
 
 
+def workers_in(folder: Path) -> list[int]:
+    """Those of them that multiprocessing has started; what counts shared memory is none."""
+    found = []
+    for number in working_in(folder):
+        with contextlib.suppress(OSError):
+            if b"spawn_main" in Path(f"/proc/{number}/cmdline").read_bytes():
+                found.append(number)
+    return found
+
+
 def children_of(folder: Path) -> list[int]:
     """Processes that work in a folder, a second after their parent ended."""
     deadline = time.monotonic() + 1.0
