@@ -10,7 +10,14 @@ import numpy as np
 from mdgan_hpc.analysis.dynamics import dynamics
 from mdgan_hpc.analysis.fit.diffusion import fit_diffusion
 from mdgan_hpc.analysis.fit.transport import conductivity, finite_size
-from mdgan_hpc.analysis.results import Collective, Diffusion, Dynamics, Ensemble, GreenKubo
+from mdgan_hpc.analysis.results import (
+    Collective,
+    CollectiveEnsemble,
+    Diffusion,
+    Dynamics,
+    Ensemble,
+    GreenKubo,
+)
 from mdgan_hpc.crystal import stays_in_place
 from mdgan_hpc.errors import DataError, UsageError
 from mdgan_hpc.trajectory import Trajectory
@@ -97,25 +104,25 @@ def with_conductivity(fitted: Diffusion, charges: Charges | None) -> Diffusion:
     """
     if charges is None or fitted.total is None:
         return fitted
-    models, together = fitted.ensemble, fitted.collective
-    carried = together if isinstance(together, Collective) else None
-    spectral = fitted.green_kubo
-    if models is not None:
-        whole = fitted.ensemble_collective or models
-        carried = None if carried is None else _with_errors(carried, whole)
-        spectral = None if spectral is None else _with_errors(spectral, whole)
+    together, spectral = fitted.collective, fitted.green_kubo
+    carried: CollectiveEnsemble | Collective | None = fitted.ensemble_collective
+    whole = fitted.ensemble_collective or fitted.ensemble
+    if carried is None and isinstance(together, Collective):
+        carried = _with_errors(together, whole)
     return replace(
         fitted,
-        nernst_einstein=conductivity(models or fitted.total, **charges),
-        conductivity=None
-        if carried is None
-        else conductivity(fitted.ensemble_collective or carried, **charges),
-        conductivity_green_kubo=None if spectral is None else conductivity(spectral, **charges),
+        nernst_einstein=conductivity(fitted.ensemble or fitted.total, **charges),
+        conductivity=None if carried is None else conductivity(carried, **charges),
+        conductivity_green_kubo=None
+        if spectral is None
+        else conductivity(_with_errors(spectral, whole), **charges),
     )
 
 
-def _with_errors(found: Found, whole: Ensemble) -> Found:
+def _with_errors(found: Found, whole: Ensemble | None) -> Found:
     """Return a coefficient whose relative error and interval are at least those of the models."""
+    if whole is None:
+        return found
     scale = found.d_angstrom2_per_ps / whole.d_angstrom2_per_ps
     error, low, high = (
         scale * part

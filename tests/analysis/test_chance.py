@@ -10,6 +10,7 @@ import pytest
 import mdgan_hpc
 from mdgan_hpc.analysis.sites.activation import activation
 from mdgan_hpc.analysis.sites.estimate import _proportion, jackknife
+from mdgan_hpc.analysis.sites.jumps import Blocks
 from mdgan_hpc.analysis.sites.matching import same_kinds
 from mdgan_hpc.analysis.sites.results import Activation, JumpGraph, JumpKinds, SitesResult
 from mdgan_hpc.errors import DataError
@@ -190,6 +191,11 @@ def test_none_of_a_few_is_not_none_for_certain():
     assert error[0] == pytest.approx(np.sqrt((2 / 14) * (12 / 14) / 14))
     assert np.isnan(share[1])
     assert np.isnan(error[1])
+    # Of two models each has half of them.
+    each = np.zeros((16, 2))
+    each[::4] = whole
+    several = _proportion(0 * each, each, Blocks(np.repeat([0, 1], 8)))
+    assert several[1][0] == pytest.approx(np.sqrt((2 / 9) * (7 / 9) / 9))
     part[0, 0] = 2  # blocks that differ tell an error of their own
     own = jackknife(lambda a, b: a / b, part, whole)[1][0]
     assert _proportion(part, whole)[1][0] == own > 0

@@ -354,7 +354,7 @@ def test_errors_of_several_models_are_their_spread(tmp_path, rng):
     each = [cage_and_hops(600, 24, rng, rate=rate) for rate in rates]
     model = np.repeat(np.arange(6), 24).reshape(6, 2, 12).transpose(1, 0, 2).ravel()
     mixed = np.stack(each, 1).reshape(600, 6, 2, 12, 3).transpose(0, 2, 1, 3, 4)
-    known = {"simulated_together": 12, "model": "a", "model_of_particle": model.astype(np.int32)}
+    known = {"simulated_together": 12, "model_of_particle": model.astype(np.int32)}
     path = write_cubic(tmp_path / "a.h5", mixed.reshape(600, -1, 3), 2, 2.5, parameters=known)
     found = mdgan_hpc.jumps(path)
     assert found.n_models == 6

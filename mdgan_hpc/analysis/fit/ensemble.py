@@ -48,10 +48,10 @@ def ensemble(values: Sequence[float], errors: Sequence[float] = (), refused: int
     return Ensemble(**_of_spread(values, errors), refused=refused)
 
 
-def _of_d(models: Sequence[Coefficient]) -> dict[str, Any]:
-    """Return the fields of an `Ensemble` of the D of each model."""
+def _d_and_errors(models: Sequence[Coefficient]) -> tuple[list[float], list[float]]:
+    """Return the D of each model, and its standard error."""
     values = [one.d_angstrom2_per_ps for one in models]
-    return _of_spread(values, [one.error_angstrom2_per_ps for one in models])
+    return values, [one.error_angstrom2_per_ps for one in models]
 
 
 def _of_spread(values: Sequence[float], errors: Sequence[float]) -> dict[str, Any]:
@@ -115,11 +115,11 @@ def ensembles_of(
             continue
     if len(found) < 2:
         return None, None
-    d = _of_d([one for _, one in found])
+    of_ions = ensemble(*_d_and_errors([d for _, d in found]), refused=len(numbers) - len(found))
     of_cells = None
     if dynamics.cells is not None and dynamics.cells.in_solid and dynamics.cells.msd is not None:
-        of_cells = _collective([fit_collective(alone, one) for alone, one in found])
-    return Ensemble(**d, refused=len(numbers) - len(found)), of_cells
+        of_cells = _collective([fit_collective(alone, d) for alone, d in found])
+    return of_ions, of_cells
 
 
 def _collective(found: Sequence[Collective | Refused]) -> CollectiveEnsemble | None:
@@ -131,7 +131,7 @@ def _collective(found: Sequence[Collective | Refused]) -> CollectiveEnsemble | N
     haven = _Spread.of(ratios, [one.haven_error for one in known])
     (low, high), (low68, high68) = haven.interval(CONFIDENCE), haven.interval(_ONE_SIGMA)
     return CollectiveEnsemble(
-        **_of_d(known),
+        **_of_spread(*_d_and_errors(known)),
         refused=len(found) - len(known),
         haven_ratio=haven.mean,
         haven_error=haven.error,

@@ -112,16 +112,19 @@ def _ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _proportion(
-    part: np.ndarray, whole: np.ndarray, estimator: Estimator = jackknife
+    part: np.ndarray, whole: np.ndarray, blocks: Blocks | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the share of `part` in `whole`, [G, ...] each, and its standard error.
 
     Where all blocks have the same share, as none or all of a few, they tell no error: then it is
-    that of as many independent ones (A. Agresti, B. A. Coull, Am. Stat. 52, 119 (1998)).
+    that of as many independent ones as a model has (A. Agresti, B. A. Coull, Am. Stat. 52, 119
+    (1998)).
     """
+    estimator = jackknife if blocks is None else errors_of(blocks)
     share, error = estimator(_ratio, part, whole)
-    n = whole.sum(0)
-    some = (part.sum(0) + 2) / (n + 4)
+    n_models = 1 if blocks is None else blocks.n_models
+    n = whole.sum(0) / n_models
+    some = (part.sum(0) / n_models + 2) / (n + 4)
     alike = ~(error > 0) & (n > 0)
     return share, np.where(alike, np.sqrt(some * (1 - some) / (n + 4)), error)
 
@@ -236,11 +239,11 @@ def jump_kinds(
     few = seen < FEW
     counted = np.sqrt(seen * sums.blocks.n_models) / whole
     rate_error = np.where(few, np.fmax(rate[1], counted), rate[1])
-    back = _proportion(counts[..., BACK], counts[..., FOLLOWED], estimator)
+    back = _proportion(counts[..., BACK], counts[..., FOLLOWED], sums.blocks)
     more = {}
     if together:
         for name, column in (("chained", CHAINED), ("chance", CHANCE)):
-            share = _proportion(counts[..., column], counts[..., COUNT], estimator)
+            share = _proportion(counts[..., column], counts[..., COUNT], sums.blocks)
             more[name], more[f"{name}_error"] = share
     if temperature_k is not None and swings is not None:
         kt, tries = BOLTZMANN_EV_PER_K * temperature_k, swings.attempt_frequency_per_ps
@@ -325,7 +328,7 @@ def chains_of(sums: JumpSums, window_ps: float) -> Chains:
         ("share", CHAINED, sums.chains),
         ("chance", CHANCE, sums.by_chance),
     ):
-        of_jumps = _proportion(counts[:, column], counts[:, COUNT], estimator)
+        of_jumps = _proportion(counts[:, column], counts[:, COUNT], sums.blocks)
         of_charge = estimator(lambda s: s[:, 1:].sum(1) / s.sum(1), chains.square)
         for kind, (value, error) in (("jump", of_jumps), ("charge", of_charge)):
             shares[f"{kind}_{name}"] = float(value)
@@ -344,7 +347,7 @@ def of_all(sums: JumpSums, interval_ps: float) -> dict[str, Any]:
     counts, estimator = sums.table().counts.sum(1), errors_of(sums.blocks)  # [G, 5]
     squared, time = sums.walk[:, 0, 1], sums.ions * interval_ps
     rate = estimator(lambda c, t: c[:, COUNT] / t, counts, time)
-    back = _proportion(counts[:, BACK], counts[:, FOLLOWED], estimator)
+    back = _proportion(counts[:, BACK], counts[:, FOLLOWED], sums.blocks)
     diffusion = estimator(lambda s, t: s / (6 * t), squared, time)
     n = counts[:, COUNT].sum()
     return {
