@@ -66,7 +66,7 @@ COMPARED = 512
 FEWEST_RECORDS = 32
 
 #: Raised when a report holds what an older one does not.
-_VERSION = 4
+_VERSION = 5
 
 #: Name of several generators together.
 SEVERAL = "generated"
