@@ -7,7 +7,7 @@ first order (J. Behler, J. Chem. Phys. 134, 074106 (2011), G2).
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Self, TypedDict
@@ -55,6 +55,8 @@ class Pairs:
         Unit vectors to them, and one.
     other : Tensor, [n, M]
         Which ions they are.
+    distance : Tensor, [n, M]
+        Angstrom; the cutoff where a place holds nothing within it.
     of_ion : Tensor, [k], or None
         Which species the ions of a cell are, where they are told apart.
     """
@@ -62,6 +64,7 @@ class Pairs:
     inside: Tensor
     unit: Tensor
     other: Tensor
+    distance: Tensor
     of_ion: Tensor | None = None
 
     def summed(self) -> Tensor:
@@ -212,7 +215,7 @@ class NeighbourDescriptor:
             inside = within(*every)
         unit = torch.cat([apart / distance, torch.ones_like(distance)[None]])
         of_ion = torch.tensor(self.species, device=other.device) if self.species else None
-        return Pairs(inside.transpose(0, 1), unit.transpose(0, 1), other, of_ion)
+        return Pairs(inside.transpose(0, 1), unit.transpose(0, 1), other, distance, of_ion)
 
     def tracked(self) -> TrackedNeighbours:
         """Return the neighbours, for `of_places`, of ions that move on step by step."""
@@ -338,18 +341,38 @@ def contact_of(
         Of each run the atoms, Angstrom; None: the other ions.
     cell : array, [3, 3]
     """
+    each = zip(runs, others, strict=True)
+    frames = ((frame, atoms) for run, atoms in each for frame in sampled_frames(run))
+    return float(np.quantile(nearest_distances(frames, cell), CONTACT_SHARE))
+
+
+def sampled_frames(run: np.ndarray) -> np.ndarray:
+    """Return frames [t, N, 3] of a run [T, N, 3] with about 12 000 places of ions."""
+    return run[:: max(1, run.shape[0] * run.shape[1] // 12_000)]
+
+
+def nearest_distances(
+    frames: Iterable[tuple[np.ndarray, np.ndarray | None]], cell: np.ndarray
+) -> np.ndarray:
+    """Return the distance to the nearest atom, [n], of all ions of frames, Angstrom.
+
+    Parameters
+    ----------
+    frames : iterable of (array [N, 3], array [M, 3] or None)
+        Ions, and the atoms; None: the other ions.
+    cell : array, [3, 3]
+    """
     # Images within half the longest cell vector: the nearest atom is never further.
     images = images_within(np.array(cell, float), float(np.linalg.norm(cell, axis=1).max()) / 2)
     inverse, nearest = np.linalg.inv(cell), []
-    for run, atoms in zip(runs, others, strict=True):
-        for frame in run[:: max(1, run.shape[0] * run.shape[1] // 12_000)]:
-            apart = (frame[:, None] - (frame if atoms is None else atoms)) @ inverse
-            apart = (apart - apart.round())[:, :, None] + images
-            squared = ((apart @ cell) ** 2).sum(-1).min(2)
-            if atoms is None:
-                np.fill_diagonal(squared, np.inf)
-            nearest.append(squared.min(1))
-    return float(np.quantile(np.sqrt(np.concatenate(nearest)), CONTACT_SHARE))
+    for ions, atoms in frames:
+        apart = (ions[:, None] - (ions if atoms is None else atoms)) @ inverse
+        apart = (apart - apart.round())[:, :, None] + images
+        squared = ((apart @ cell) ** 2).sum(-1).min(2)
+        if atoms is None:
+            np.fill_diagonal(squared, np.inf)
+        nearest.append(squared.min(1))
+    return np.sqrt(np.concatenate(nearest))
 
 
 def neighbour_scales(described: Sequence[np.ndarray]) -> np.ndarray:

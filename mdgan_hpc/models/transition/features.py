@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from mdgan_hpc.models.base import State
 from mdgan_hpc.models.neighbours import Pairs
 from mdgan_hpc.models.transition.mixture import saturated
+from mdgan_hpc.models.transition.repulsion import MeasuredRepulsion
 
 
 @dataclass(frozen=True)
@@ -97,13 +98,15 @@ class Compiled(NamedTuple):
     """The functions of a row that a free run calls, with contiguous arrays.
 
     `inputs` and `after` at each step; `begin` before the first of a run, whose result depends on
-    no run before; `pairs`, after `inputs`, tells which ions are near each other.
+    no run before; `pairs`, after `inputs`, tells which ions are near each other, and `repulsion`
+    where those push each other apart.
     """
 
     inputs: Callable[[State], Inputs]
     after: Callable[[State, Step], State]
     begin: Callable[[], None] = nothing
     pairs: Callable[[], Pairs] | None = None
+    repulsion: MeasuredRepulsion | None = None
 
 
 class Feature(nn.Module):

@@ -12,6 +12,7 @@ from mdgan_hpc.models.neighbours import NeighbourDescriptor, contact_distance, n
 from mdgan_hpc.models.supercell import Supercell
 from mdgan_hpc.models.transition import by_level, fit
 from mdgan_hpc.models.transition.config import TransitionConfig
+from mdgan_hpc.models.transition.repulsion import measured_repulsion
 
 _log = logging.getLogger(__name__)
 #: Share of what an ion's own motion leaves open from which on it looks ahead in a crystal.
@@ -128,6 +129,9 @@ def neighbour_arguments(summary: DataSummary, surroundings: Surroundings | None)
         },
         "neighbour_scales": scales(slice(first)),
     }
+    repulsion = measured_repulsion(summary.runs, descriptor.cell.numpy(), summary.run_species)
+    if repulsion is not None:
+        arguments["repulsion"] = repulsion
     if surroundings.media is not None:
         arguments["framework"] = {
             "species": surroundings.media.species,

@@ -23,6 +23,7 @@ from mdgan_hpc.models.transition.features import (
     over,
 )
 from mdgan_hpc.models.transition.mixture import tiled
+from mdgan_hpc.models.transition.repulsion import MeasuredRepulsion
 from mdgan_hpc.models.transition.surroundings import Neighbours, SeenFramework, ToldFramework
 from mdgan_hpc.models.transition.told import Species, Temperature
 
@@ -44,6 +45,7 @@ def feature_table(
     neighbour_here_scales: list[list[list[float]]] | None = None,
     framework: ToldFramework | None = None,
     ahead: list[float] | None = None,
+    repulsion: MeasuredRepulsion | None = None,
     temperature_is_input: bool = True,
 ) -> FeatureTable:
     """Return the table of a generator; see `TransitionGenerator` for the first arguments.
@@ -72,6 +74,8 @@ def feature_table(
         The media that ions see where there is no lattice.
     ahead : list of float, [p], or None
         Where from ions see what is around them (`Surroundings`); None: from where they are.
+    repulsion : MeasuredRepulsion or None
+        Of ions that see each other; None in models of before.
     temperature_is_input : bool
         Of several (`Temperature`).
     """
@@ -94,9 +98,11 @@ def feature_table(
         descriptor = NeighbourDescriptor.of_cell(cell, **neighbour_shells)
         if isinstance(told, IonSpecies):
             descriptor = descriptor.of_species(told.of_ion)
-        rows.append(Neighbours(descriptor, neighbour_scales, particles, ahead or []))
+        of = particles, ahead or []
+        rows.append(Neighbours(descriptor, neighbour_scales, *of, repulsion=repulsion))
         if neighbour_here_scales is not None:
-            rows.append(Neighbours(descriptor, neighbour_here_scales, particles, [], second=True))
+            of = particles, []
+            rows.append(Neighbours(descriptor, neighbour_here_scales, *of, second=True))
     if framework is not None and cell is not None:
         media = MediaDescriptor(cell, framework["species"])
         rows.append(SeenFramework(media, framework["scales"], ahead or []))

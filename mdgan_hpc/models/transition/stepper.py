@@ -17,6 +17,7 @@ from mdgan_hpc.models.transition.features import Compiled, Step, joined
 from mdgan_hpc.models.transition.mixture import Bounds, NoiseByEnergy, saturated, tiled
 from mdgan_hpc.models.transition.network import Weights
 from mdgan_hpc.models.transition.recoil import Recoil
+from mdgan_hpc.models.transition.repulsion import Repulsion
 from mdgan_hpc.models.transition.shared_noise import SharedNoise
 from mdgan_hpc.models.transition.thermostat import HeldMotion
 
@@ -114,6 +115,8 @@ class InferenceKernel:
         Of the residuals of each ion of a cell, where they are of several species.
     held : HeldMotion or None
         Of a liquid.
+    repulsion : Repulsion or None
+        Of ions that see each other.
     recoil : Recoil or None
         Of the framework of a crystal.
     """
@@ -132,6 +135,7 @@ class InferenceKernel:
     bounds: Bounds
     scale: Tensor | None = None
     held: HeldMotion | None = None
+    repulsion: Repulsion | None = None
     recoil: Recoil | None = None
 
     @classmethod
@@ -160,6 +164,7 @@ class InferenceKernel:
         new_bias, memory_bias = column("gates_input"), column("gates_memory")
         both, last = slice(0, 2 * h), slice(2 * h, None)
         earlier = [w[:, : 3 * number] for number, w in enumerate(weights["earlier"])]
+        measured = next((row.repulsion for row in features if row.repulsion is not None), None)
         out = list(torch.cat([weights["out"], weights["out_bias"][..., None]], 2))
         return cls(
             embed=torch.cat([weights["embed"], column("embed")], 1),
@@ -176,6 +181,7 @@ class InferenceKernel:
             bounds=bounds,
             scale=scale,
             held=held,
+            repulsion=Repulsion.of(measured, motion, noise.mean_square, scale),
             recoil=recoil,
         )
 
@@ -215,13 +221,15 @@ class InferenceKernel:
             candidate = torch.addcmul(fresh @ both[: h + 1], reset, old @ both[h:])
             memory = torch.lerp(_tanh(candidate).float(), memory, keep.float())
             both = torch.cat([both[: h + 1], memory.to(precision)])
-            if self.shared is not None:
-                near = next(row.pairs() for row in self.features if row.pairs is not None)
+            near = next((row.pairs() for row in self.features if row.pairs is not None), None)
+            if self.shared is not None and near is not None:
                 shared = self.shared.share(draw[r:].view(r, 3, -1), near)
                 draw = torch.cat([draw[:r], shared.view(3 * r, -1)])
             if changes:
                 draw[r:] *= width.log_factor(known["displacements"][0], 0).exp()
             residual = sampler.draw(draw, head @ both)
+            if self.repulsion is not None and near is not None:
+                residual = residual + self.repulsion.residual(near)
             left = residual if scale is None else residual * scale
             past = torch.cat([known["displacements"], left])
             moved = (self.motion @ past.view(len(past), -1)).view(r, 3, -1)

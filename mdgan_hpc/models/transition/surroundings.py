@@ -17,6 +17,7 @@ from mdgan_hpc.models.transition.features import (
     nothing,
     over,
 )
+from mdgan_hpc.models.transition.repulsion import MeasuredRepulsion
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class Neighbours(Feature):
         Of `Surroundings`.
     second : bool
         Whether it is the second view, around where ions are.
+    repulsion : MeasuredRepulsion or None
     """
 
     name = "neighbours"
@@ -72,12 +74,13 @@ class Neighbours(Feature):
         particles: int,
         ahead: list[float],
         second: bool = False,
+        repulsion: MeasuredRepulsion | None = None,
     ) -> None:
         super().__init__()
         if second:
             self.name = "neighbours_here"
         self._from, self._second = LookingFrom(tuple(ahead)), second
-        self.particles, self._shells = particles, descriptor
+        self.particles, self._shells, self._repulsion = particles, descriptor, repulsion
         self._buffer("cell", descriptor.cell.numpy())
         self._buffer("images", descriptor.images.numpy())
         self._buffer("scales", scales)
@@ -115,7 +118,7 @@ class Neighbours(Feature):
             return self._seen(latest[0].summed())
 
         begin = nothing if tracked is None else tracked.forget
-        return Compiled(inputs, self.after, begin, lambda: latest[0])
+        return Compiled(inputs, self.after, begin, lambda: latest[0], self._repulsion)
 
     def _seen(self, now: Tensor) -> Inputs:
         mean, deviation = (over(s, now) for s in self.scales)
