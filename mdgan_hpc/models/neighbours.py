@@ -371,8 +371,8 @@ def nearest_distances(
         squared = ((apart @ cell) ** 2).sum(-1).min(2)
         if atoms is None:
             np.fill_diagonal(squared, np.inf)
-        nearest.append(squared.min(1))
-    return np.sqrt(np.concatenate(nearest))
+        nearest.append(np.sqrt(squared.min(1)))
+    return np.concatenate(nearest)
 
 
 def neighbour_scales(described: Sequence[np.ndarray]) -> np.ndarray:

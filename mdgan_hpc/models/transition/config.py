@@ -69,7 +69,7 @@ class TransitionConfig:
     log_width_most: float = key(0.0, "largest, for a residual that is Gaussian")
     activity_floor: float = key(0.1, "added to the mean square displacement before its logarithm")
     temperature_slope: float = key(
-        0.1,
+        0.3,
         "how fast the slopes of the mixtures with the temperature grow, to other weights: slow "
         "ones take what the data ask for and little of the noise of the training",
     )
