@@ -413,3 +413,12 @@ def test_binaries_cut_anywhere_end_in_one_line(tmp_path, x, format):
             outcomes.add("two lines" if "\n" in str(error) else "refused")
     assert outcomes <= {"refused", "right", "warned"}
     assert outcomes & {"refused", "warned"}
+
+
+def test_a_file_that_is_none_of_siesta_is_told_about_the_format(tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_text("Li 0 0 0\n")
+    with pytest.raises(UsageError) as refused:
+        converted(path, tmp_path / "x.h5")
+    assert refused.value.remedy is not None
+    assert "tell --format" in refused.value.remedy

@@ -90,7 +90,10 @@ def find_files(path: Path, files: Files, label: str | None = None) -> tuple[RunF
             found.outputs += [] if own else [Output(files.open(path))]
             label, source = (own or found.outputs)[-1].head.label, "out"
         if source not in SOURCES:
-            remedy = "give a run folder"
+            remedy = (
+                "give a run folder of SIESTA; "
+                "of a file of another program tell --format (auto: by its content)"
+            )
             if h5py.is_hdf5(path):
                 remedy = (
                     "of another program tell --format (h5md, vaspout); of a file that mdgan_hpc "
