@@ -67,6 +67,20 @@ class Pairs:
     distance: Tensor
     of_ion: Tensor | None = None
 
+    def once(self, cell: Tensor) -> Self:
+        """Return pairs in which each ion has every other one once, at its nearest image.
+
+        What two ions have in common counts once. The images of the ion itself are in none.
+
+        Parameters
+        ----------
+        cell : Tensor, [3, 3]
+        """
+        apart = self.unit[:, :3] * self.distance[:, None]
+        fraction = torch.einsum("nim,ij->njm", apart, cell.inverse())
+        nearest = (fraction.abs() <= 0.5).all(1, keepdim=True)
+        return replace(self, inside=self.inside * nearest)
+
     def summed(self) -> Tensor:
         """Return for each ion the sum over the others and their images, [A, 4, n].
 

@@ -70,6 +70,30 @@ def test_shared_noise_is_that_of_dense_matrices_and_each_ion_has_what_it_had(rec
     torch.testing.assert_close(variance, each, atol=5e-3, rtol=0)
 
 
+@pytest.mark.parametrize("listed", [False, True], ids=["all pairs", "lists"])
+def test_in_a_small_cell_two_ions_share_noise_once(listed):
+    """At the nearest image; as often as they see images of each other, noise would grow."""
+    cell = 4.0 * np.eye(3)
+    descriptor, _ = near(1, 1, cell)
+    places = torch.rand(3, 400, IONS, generator=torch.Generator().manual_seed(4))
+    pairs = descriptor.pairs(places, descriptor.tracked() if listed else None)
+    once = pairs.once(descriptor.cell)
+    for i in range(40):
+        seen = once.inside[i].sum(0) > 0
+        cell_of_i = places[:, i // IONS].T
+        apart = cell_of_i - cell_of_i[i % IONS]
+        nearest = (4 * (apart - apart.round())).norm(dim=1)
+        others = (once.other[i][seen] % IONS).tolist()
+        assert len(set(others)) == len(others)
+        assert i % IONS not in others
+        torch.testing.assert_close(once.distance[i][seen], nearest[others], atol=1e-4, rtol=0)
+    noise = SharedNoise(torch.full((2, 1, 1, 3), 0.15), torch.zeros(1, 1), IONS)
+    drawn = torch.randn(1, 3, 400 * IONS, generator=torch.Generator().manual_seed(5))
+    alone = drawn.square().mean()
+    assert (noise.share(drawn, once).square().mean() / alone).item() == pytest.approx(1, abs=0.02)
+    assert (noise.share(drawn, pairs).square().mean() / alone).item() > 1.05
+
+
 def test_lists_of_neighbours_share_as_all_pairs_do():
     descriptor, pairs = near(3, 2)
     rng = torch.Generator().manual_seed(2)

@@ -128,6 +128,7 @@ def neighbour_arguments(summary: DataSummary, surroundings: Surroundings | None)
             "cutoff": descriptor.cutoff,
         },
         "neighbour_scales": scales(slice(first)),
+        "pairs_once": True,
     }
     repulsion = measured_repulsion(summary.runs, descriptor.cell.numpy(), summary.run_species)
     if repulsion is not None:

@@ -46,6 +46,7 @@ def feature_table(
     framework: ToldFramework | None = None,
     ahead: list[float] | None = None,
     repulsion: MeasuredRepulsion | None = None,
+    pairs_once: bool = False,
     temperature_is_input: bool = True,
 ) -> FeatureTable:
     """Return the table of a generator; see `TransitionGenerator` for the first arguments.
@@ -76,6 +77,9 @@ def feature_table(
         Where from ions see what is around them (`Surroundings`); None: from where they are.
     repulsion : MeasuredRepulsion or None
         Of ions that see each other; None in models of before.
+    pairs_once : bool
+        Whether two ions share noise once, at the nearest image; in models of before they do as often as
+        they see images of each other.
     temperature_is_input : bool
         Of several (`Temperature`).
     """
@@ -99,7 +103,8 @@ def feature_table(
         if isinstance(told, IonSpecies):
             descriptor = descriptor.of_species(told.of_ion)
         of = particles, ahead or []
-        rows.append(Neighbours(descriptor, neighbour_scales, *of, repulsion=repulsion))
+        acts = {"repulsion": repulsion, "pairs_once": pairs_once}
+        rows.append(Neighbours(descriptor, neighbour_scales, *of, **acts))
         if neighbour_here_scales is not None:
             of = particles, []
             rows.append(Neighbours(descriptor, neighbour_here_scales, *of, second=True))

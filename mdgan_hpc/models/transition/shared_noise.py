@@ -9,7 +9,7 @@ copula. Those of all N ions of a cell are D^(-1/2) (1 + K) xi, xi independent, D
 
     K_ij = a(d_ij) u u^T + b(d_ij) (1 - u u^T) + c / N,
 
-u the unit vector from i to j. a and b are sums over the shells of the neighbour descriptor; all
+u the unit vector from i to the nearest image of j. a and b are sums over the shells of the neighbour descriptor; all
 three are matrices between the r residuals of a step. In a larger cell c is the same: the recoil of
 a framework of N times the mass is 1 / N of that of one. Compare the random forces of dissipative
 particle dynamics, which are opposite for the two ions of a pair and along their line alone
@@ -46,7 +46,10 @@ class SharedNoise:
     particles: int
 
     def share(self, noise: Tensor, pairs: Pairs) -> Tensor:
-        """Return the normal numbers [r, 3, n] of ions, given independent ones [r, 3, n]."""
+        """Return the normal numbers [r, 3, n] of ions, given independent ones [r, 3, n].
+
+        In `pairs` each ion has every other one once at most (`Pairs.once`), or D is wrong.
+        """
         r, _, n = noise.shape
         number = _numbers(r)
         shells, many = pairs.inside.shape[1:]

@@ -59,7 +59,8 @@ class Neighbours(Feature):
         Of `Surroundings`.
     second : bool
         Whether it is the second view, around where ions are.
-    repulsion : MeasuredRepulsion or None
+    repulsion, pairs_once : MeasuredRepulsion or None, and bool
+        Of `feature_table`.
     """
 
     name = "neighbours"
@@ -75,11 +76,12 @@ class Neighbours(Feature):
         ahead: list[float],
         second: bool = False,
         repulsion: MeasuredRepulsion | None = None,
+        pairs_once: bool = False,
     ) -> None:
         super().__init__()
         if second:
             self.name = "neighbours_here"
-        self._from, self._second = LookingFrom(tuple(ahead)), second
+        self._from, self._second, self._once = LookingFrom(tuple(ahead)), second, pairs_once
         self.particles, self._shells, self._repulsion = particles, descriptor, repulsion
         self._buffer("cell", descriptor.cell.numpy())
         self._buffer("images", descriptor.images.numpy())
@@ -118,7 +120,11 @@ class Neighbours(Feature):
             return self._seen(latest[0].summed())
 
         begin = nothing if tracked is None else tracked.forget
-        return Compiled(inputs, self.after, begin, lambda: latest[0], self._repulsion)
+
+        def pairs() -> Pairs:
+            return latest[0].once(descriptor.cell) if self._once else latest[0]
+
+        return Compiled(inputs, self.after, begin, pairs, self._repulsion)
 
     def _seen(self, now: Tensor) -> Inputs:
         mean, deviation = (over(s, now) for s in self.scales)
