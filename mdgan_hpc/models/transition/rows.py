@@ -78,8 +78,8 @@ def feature_table(
     repulsion : MeasuredRepulsion or None
         Of ions that see each other; None in models of before.
     pairs_once : bool
-        Whether two ions share noise once, at the nearest image; in models of before they do as often as
-        they see images of each other.
+        Whether two ions share noise once, at the nearest image; in models of before they do as
+        often as they see images of each other.
     temperature_is_input : bool
         Of several (`Temperature`).
     """
@@ -102,12 +102,18 @@ def feature_table(
         descriptor = NeighbourDescriptor.of_cell(cell, **neighbour_shells)
         if isinstance(told, IonSpecies):
             descriptor = descriptor.of_species(told.of_ion)
-        of = particles, ahead or []
-        acts = {"repulsion": repulsion, "pairs_once": pairs_once}
-        rows.append(Neighbours(descriptor, neighbour_scales, *of, **acts))
+        row = Neighbours(
+            descriptor,
+            neighbour_scales,
+            particles,
+            ahead or [],
+            repulsion=repulsion,
+            pairs_once=pairs_once,
+        )
+        rows.append(row)
         if neighbour_here_scales is not None:
-            of = particles, []
-            rows.append(Neighbours(descriptor, neighbour_here_scales, *of, second=True))
+            here = Neighbours(descriptor, neighbour_here_scales, particles, [], second=True)
+            rows.append(here)
     if framework is not None and cell is not None:
         media = MediaDescriptor(cell, framework["species"])
         rows.append(SeenFramework(media, framework["scales"], ahead or []))

@@ -9,11 +9,11 @@ copula. Those of all N ions of a cell are D^(-1/2) (1 + K) xi, xi independent, D
 
     K_ij = a(d_ij) u u^T + b(d_ij) (1 - u u^T) + c / N,
 
-u the unit vector from i to the nearest image of j. a and b are sums over the shells of the neighbour descriptor; all
-three are matrices between the r residuals of a step. In a larger cell c is the same: the recoil of
-a framework of N times the mass is 1 / N of that of one. Compare the random forces of dissipative
-particle dynamics, which are opposite for the two ions of a pair and along their line alone
-(P. Espanol, P. Warren, Europhys. Lett. 30, 191 (1995)).
+u the unit vector from i to the nearest image of j. a and b are sums over the shells of the
+neighbour descriptor; all three are matrices between the r residuals of a step. In a larger cell c
+is the same: the recoil of a framework of N times the mass is 1 / N of that of one. Compare the
+random forces of dissipative particle dynamics, which are opposite for the two ions of a pair and
+along their line alone (P. Espanol, P. Warren, Europhys. Lett. 30, 191 (1995)).
 """
 
 from dataclasses import dataclass
