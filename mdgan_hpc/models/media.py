@@ -168,9 +168,11 @@ class Surroundings:
     media : MediaDescriptor or None
         None in a crystal, where the place tells it, and in a liquid.
     ahead : tuple of float, [p]
-        Weights of the last displacements, newest first: with them ions see what is around the place
-        that inertia leads them to by the end of a step, and after that the other ions around where
-        they are, from which they know how these move. Empty: around where they are alone.
+        Weights of the last displacements, newest first: ions see what is around the place that
+        inertia leads them to by the end of a step. Empty: around where they are.
+    here : bool
+        Whether those that look ahead then see the other ions around where they are, too, from which
+        they know how these move.
     step_skip : int
         Frames of the runs from one of these displacements to the next.
     """
@@ -178,12 +180,13 @@ class Surroundings:
     neighbours: NeighbourDescriptor
     media: MediaDescriptor | None = None
     ahead: tuple[float, ...] = ()
+    here: bool = False
     step_skip: int = 1
 
     @property
     def n_mobile(self) -> int:
         """Shells of the mobile ions, of both views where there are two."""
-        return self.neighbours.n_shells * (2 if self.ahead else 1)
+        return self.neighbours.n_shells * (2 if self.here else 1)
 
     @property
     def n_shells(self) -> int:
@@ -194,8 +197,12 @@ class Surroundings:
         self, runs: Sequence[np.ndarray], medium: Sequence[int] = (), *, silent: bool = False
     ) -> list[np.ndarray]:
         """Describe what ions of runs [T, N, 3] in media see at all frames, [T, N, shells, 4]."""
-        here = self.neighbours.of_runs(runs, silent=silent)
-        return self._with_ahead(runs, here, medium, silent) if self.ahead or self.media else here
+        here = None
+        if self.here or not self.ahead:
+            here = self.neighbours.of_runs(runs, silent=silent)
+        if here is not None and not self.ahead and not self.media:
+            return here
+        return self._with_ahead(runs, here, medium, silent)
 
     def of_runs_backwards(
         self,
@@ -214,19 +221,21 @@ class Surroundings:
             return None
         turned = [np.ascontiguousarray(run[::-1]) for run in runs]
         around = slice(self.neighbours.n_shells, self.n_mobile)
-        here = [seen[::-1, :, around] for seen in described]
+        here = [seen[::-1, :, around] for seen in described] if self.here else None
         return [seen[::-1] for seen in self._with_ahead(turned, here, medium, silent)]
 
     def _with_ahead(
         self,
         runs: Sequence[np.ndarray],
-        here: Sequence[np.ndarray],
+        here: Sequence[np.ndarray] | None,
         medium: Sequence[int],
         silent: bool,
     ) -> list[np.ndarray]:
         """Put what ions see ahead of them in front of what they see around where they are."""
         led = [self.led_to(run) for run in runs] if self.ahead else runs
-        views = [self.neighbours.of_runs(led, silent=silent), here] if self.ahead else [here]
+        views = [] if here is None else [here]
+        if self.ahead:
+            views.insert(0, self.neighbours.of_runs(led, silent=silent))
         described = []
         for number, run in enumerate(led):
             found = np.empty((*run.shape[:2], self.n_shells, 4), np.float32)

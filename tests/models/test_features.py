@@ -31,7 +31,7 @@ def run(n_frames: int, seed: int) -> np.ndarray:
     return start + underdamped(n_frames, 4, seed)
 
 
-def seeing(ahead: bool = False) -> TransitionGenerator:
+def seeing(ahead: bool = False, here: bool = False) -> TransitionGenerator:
     scales = neighbour_scales(descriptor().of_runs([run(50, 1)])).tolist()
     return make(
         cubic(4.0),
@@ -40,7 +40,7 @@ def seeing(ahead: bool = False) -> TransitionGenerator:
         cell=(EDGE * np.eye(3)).tolist(),
         neighbour_shells=SHELLS,
         neighbour_scales=scales,
-        neighbour_here_scales=scales if ahead else None,
+        neighbour_here_scales=scales if here else None,
         ahead=list(AHEAD) if ahead else None,
     )
 
@@ -49,7 +49,12 @@ def window(generator: TransitionGenerator, records: int) -> Window:
     runs = [run(generator.window_records(records), seed) for seed in (2, 3)]
     if generator.ions_per_cell == 1:
         return Window(torch.from_numpy(np.concatenate(runs, 1).swapaxes(0, 1)[:, :, None].copy()))
-    seen = Surroundings(descriptor(), ahead=tuple(generator.arguments.get("ahead") or ()))
+    told = generator.arguments
+    views = {
+        "ahead": tuple(told.get("ahead") or ()),
+        "here": bool(told.get("neighbour_here_scales")),
+    }
+    seen = Surroundings(descriptor(), **views)
     described = torch.from_numpy(np.stack(seen.of_runs(runs)))
     return Window(torch.from_numpy(np.stack(runs)), described)
 
@@ -62,8 +67,9 @@ def window(generator: TransitionGenerator, records: int) -> Window:
         lambda: make(cubic(4.0), 3),
         seeing,
         lambda: seeing(ahead=True),
+        lambda: seeing(ahead=True, here=True),
     ],
-    ids=["liquid, one record", "liquid", "crystal", "neighbours", "neighbours from ahead too"],
+    ids=["liquid, one record", "liquid", "crystal", "neighbours", "neighbours from ahead", "both"],
 )
 def test_every_row_gives_both_the_same_along_a_trajectory(build):
     """Carried by the steps of the data instead of the network's, rows stay those of the data."""

@@ -66,7 +66,7 @@ def test_an_ion_sees_the_atoms_of_its_own_medium():
     found = of(media, runs, SKEWED)
     assert [kind["species"] for kind in found.species] == [8, 14]
     neighbours = NeighbourDescriptor.of_cell(SKEWED, **SHELLS)
-    both = Surroundings(neighbours, found, AHEAD, 2)
+    both = Surroundings(neighbours, found, AHEAD, True, 2)
     seen = both.of_runs(runs, (0, 1), silent=True)
     ahead = neighbours.of_runs([both.led_to(run) for run in runs], silent=True)
     here = neighbours.of_runs(runs, silent=True)
@@ -116,7 +116,7 @@ def glass() -> tuple[TransitionGenerator, Surroundings, list[np.ndarray]]:
     """A generator of four ions in either of two media, and what they see."""
     runs = [ions(300, 4, 8.0, seed) for seed in (1, 2)]
     found = of([medium(n, (9, 5), BOX) for n in (8, 9)], runs, BOX)
-    seen = Surroundings(NeighbourDescriptor.of_cell(BOX, **SHELLS), found, AHEAD)
+    seen = Surroundings(NeighbourDescriptor.of_cell(BOX, **SHELLS), found, AHEAD, here=True)
     described = seen.of_runs(runs, (0, 1), silent=True)
     own = len(SHELLS["radii"])
 
@@ -254,7 +254,7 @@ def test_windows_look_ahead_in_their_own_time():
     neighbours = NeighbourDescriptor.of_cell(BOX, **SHELLS)
     frames = [Medium(np.full(6, 8), np.random.default_rng(9).uniform(0, 8, (6, 3)))]
     found = MediaDescriptor.of_media(frames, [(0, run) for run in runs], BOX, **SETTINGS)
-    seen = Surroundings(neighbours, found, AHEAD, 2)
+    seen = Surroundings(neighbours, found, AHEAD, True, 2)
     data = Dataset(runs, 0.01, 3, BOX, media=frames, run_medium=(0, 0)).with_neighbours(seen)
     windows = data.windows(
         step_skip=2,
@@ -264,7 +264,7 @@ def test_windows_look_ahead_in_their_own_time():
     )
     drawn = windows.draw(40, 6, torch.Generator().manual_seed(1))
     every = drawn.neighbours[:, :]
-    apart = Surroundings(neighbours, found, AHEAD, 1)  # frames of a window are records
+    apart = Surroundings(neighbours, found, AHEAD, True, 1)  # frames of a window are records
     for number in range(40):
         path = drawn.positions[number].numpy()
         (naive_of,) = apart.of_runs([path], (0,), silent=True)

@@ -1,5 +1,6 @@
 """What ions see of each other: a naive loop, and the same in training and in free runs."""
 
+import dataclasses
 import itertools
 import logging
 import re
@@ -75,21 +76,23 @@ def history(generator: TransitionGenerator, records: int) -> torch.Tensor:
     return torch.from_numpy(np.stack([ions(length, 4, 8.0, seed) for seed in (3, 4, 5)]))
 
 
-def view(windows: torch.Tensor, box: np.ndarray, ahead: tuple[float, ...] = ()) -> torch.Tensor:
-    return torch.from_numpy(np.stack(described(list(windows.detach().numpy()), box, ahead)))
+def view(windows: torch.Tensor, box: np.ndarray, *views) -> torch.Tensor:
+    return torch.from_numpy(np.stack(described(list(windows.detach().numpy()), box, *views)))
 
 
-@pytest.mark.parametrize("ahead", [(), AHEAD], ids=["here", "ahead and here"])
-def test_free_run_sees_what_the_likelihood_sees(ahead):
+@pytest.mark.parametrize(
+    "views", [((), False), (AHEAD, False), (AHEAD, True)], ids=["here", "ahead", "both"]
+)
+def test_free_run_sees_what_the_likelihood_sees(views):
     """Feeding a generated path back gives the states that made it."""
-    generator, box = sighted(ahead=bool(ahead))
+    generator, box = sighted(ahead=bool(views[0]), here=views[1])
     past = history(generator, 60)
-    state = generator.condition(Window(past, view(past, box, ahead)))
+    state = generator.condition(Window(past, view(past, box, *views)))
     noise = torch.randn(8, 3, generator.noise_size, generator=torch.Generator().manual_seed(1))
     moved, after = generator.advance(state, noise)
     assert moved.shape == (24, 3, 4, 3)
     path = torch.cat([past, past[:, -1:] + moved.swapaxes(0, 1).double().cumsum(1)], 1)
-    again = generator.condition(Window(path, view(path, box, ahead)))
+    again = generator.condition(Window(path, view(path, box, *views)))
     for name, value in after.items():
         torch.testing.assert_close(again[name], value, atol=3e-4, rtol=1e-3)
 
@@ -222,7 +225,7 @@ def test_ions_on_each_other_are_refused():
 
 def summary(**changes) -> DataSummary:
     known = {
-        "displacements": [np.zeros((10, 4, 3))],
+        "displacements": [np.random.default_rng(1).normal(size=(60, 4, 3))],
         "symmetry": cubic(4.0),
         "cell": 8.0 * np.eye(3),
         "ions_per_run": 4,
@@ -255,8 +258,7 @@ def test_why_ions_are_alone_is_told_and_refused_where_they_must_not_be(changes, 
 
 
 def test_without_a_lattice_ions_see_each_other_where_they_are_told_to(caplog):
-    moved = np.random.default_rng(1).normal(size=(60, 4, 3))
-    data = summary(symmetry=isotropic(), displacements=[moved])
+    data = summary(symmetry=isotropic())
     caplog.set_level(logging.INFO, "mdgan_hpc")
     assert TransitionGenerator.surroundings(TransitionConfig(), data) is None
     assert "there is no lattice" in caplog.text
@@ -272,12 +274,23 @@ def test_ions_that_go_through_each_other_see_none_unless_told_to(caplog):
 
 
 def test_the_descriptor_has_the_radii_of_the_configuration():
-    config = TransitionConfig(neighbour_radii=[1.0, 1.5], neighbour_cutoff=2.5, neighbour_ions=4)
+    config = TransitionConfig(
+        neighbour_radii=[1.0, 1.5], neighbour_cutoff=2.5, neighbour_ions=4, neighbour_count=0
+    )
     found = TransitionGenerator.surroundings(config, summary())
     assert found is not None
     assert found.media is None
     found = found.neighbours
     assert (found.radii, found.widths, found.cutoff) == ((2.0, 3.0), (0.3, 0.15 * 3.0), 5.0)
+    for count, further, cutoff in (
+        (4.0, (), 5.0),  # as many as there are in the cell, within 4.96 Angstrom
+        (5.0, (4.5,), 7.5),
+        (24.0, (4.5,), 7.5),  # as many as there are in two cells, within 6.25
+    ):
+        wider = dataclasses.replace(config, neighbour_count=count)
+        wider = TransitionGenerator.surroundings(wider, summary()).neighbours
+        assert wider.radii == (2.0, 3.0, *further)
+        assert (len(wider.widths), wider.cutoff) == (len(wider.radii), cutoff)
     with pytest.raises(ConfigError, match="neighbour_width has no effect"):
         TransitionConfig(neighbours="off", neighbour_width=1.0)
     with pytest.raises(ConfigError, match="neighbour_radii"):
@@ -299,7 +312,7 @@ def test_what_many_ions_see_over_runs_is_what_all_pairs_give(monkeypatch, caplog
         np.testing.assert_allclose(seen, every, atol=2e-5)
 
 
-def test_ions_look_ahead_where_the_motion_of_neighbours_tells_much():
+def test_how_much_the_motion_of_neighbours_tells():
     """Of ions held by springs to each other it does, of independent ones it does not."""
     cell, shells = 9.0 * np.eye(3), {"radii": (2.5, 3.5), "widths": (0.6, 0.6), "cutoff": 4.4}
     descriptor = NeighbourDescriptor.of_cell(cell, **shells)

@@ -77,7 +77,7 @@ def free_run(generator: TransitionGenerator, apart: float) -> tuple[torch.Tensor
     return moved, (between - 8 * (between / 8).round()).norm(dim=-1)
 
 
-@pytest.mark.parametrize("ahead", [False, True], ids=["here", "ahead and here"])
+@pytest.mark.parametrize("ahead", [False, True], ids=["here", "ahead"])
 def test_ions_that_lie_on_each_other_part_in_a_free_run(ahead):
     plain = sighted(2, ahead=ahead)[0]
     found = {"distance": [[1.5]], "decay": [[0.05]]}

@@ -64,7 +64,10 @@ def test_scales_are_those_of_the_species(tmp_path):
 
 def seen_by(generator) -> Surroundings:
     descriptor = generator.neighbour_view().descriptor
-    return Surroundings(descriptor, ahead=tuple(generator.arguments.get("ahead", ())))
+    ahead = tuple(generator.arguments.get("ahead", ()))
+    return Surroundings(
+        descriptor, ahead=ahead, here="neighbour_here_scales" in generator.arguments
+    )
 
 
 @pytest.mark.parametrize("supercell", [False, True])

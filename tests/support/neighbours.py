@@ -22,13 +22,15 @@ def ions(n_frames: int, n_ions: int, edge: float, seed: int) -> np.ndarray:
 
 
 def described(
-    runs: list[np.ndarray], cell: np.ndarray, ahead: tuple[float, ...] = ()
+    runs: list[np.ndarray], cell: np.ndarray, ahead: tuple[float, ...] = (), here: bool = False
 ) -> list[np.ndarray]:
-    return Surroundings(NeighbourDescriptor.of_cell(cell, **SHELLS), ahead=ahead).of_runs(runs)
+    return Surroundings(
+        NeighbourDescriptor.of_cell(cell, **SHELLS), ahead=ahead, here=here
+    ).of_runs(runs)
 
 
 def sighted(
-    records_per_step: int = 3, *, ahead: bool = False
+    records_per_step: int = 3, *, ahead: bool = False, here: bool = False
 ) -> tuple[TransitionGenerator, np.ndarray]:
     """A generator of four ions in eight cells of 4 Angstrom, and their box."""
     box = 8.0 * np.eye(3)
@@ -42,7 +44,7 @@ def sighted(
             cell=box.tolist(),
             neighbour_shells=SHELLS,
             neighbour_scales=scales,
-            neighbour_here_scales=scales if ahead else None,
+            neighbour_here_scales=scales if here else None,
             ahead=list(AHEAD) if ahead else None,
         ),
         box,

@@ -37,6 +37,12 @@ class TransitionConfig:
     )
     neighbour_width: float = key(0.15, "of its radius | Gaussian width of a shell")
     neighbour_cutoff: float = key(3.5, "contact distances | where all shells end")
+    neighbour_count: float = key(
+        24.0,
+        "ions | within the cutoff, on average, and as many as two cells hold at most: where there "
+        "are fewer, shells follow, each further by the ratio of the last two radii, and the cutoff "
+        "with them; 0: none follow",
+    )
     neighbour_ions: int = key(256, "ions | in a cell at most")
     framework_radii: list[float] = key(
         [0.95, 1.12, 1.32, 1.56, 1.84, 2.17, 2.56, 3.02],
@@ -112,6 +118,7 @@ class TransitionConfig:
             "ema_history",
             "mean_stretch",
             "thermostat_records",
+            "neighbour_count",
         ):
             value = getattr(self, name)
             require(value >= 0, f"generator.{name}", value, "at least 0")

@@ -15,7 +15,8 @@ from mdgan_hpc.models.transition.config import TransitionConfig
 from mdgan_hpc.models.transition.repulsion import measured_repulsion
 
 _log = logging.getLogger(__name__)
-#: Share of what an ion's own motion leaves open from which on it looks ahead in a crystal.
+#: Share of what an ion's own motion leaves open from which on an ion of a crystal looks around
+#: where it is, beside ahead.
 _TOLD = 0.15
 #: Ions in a supercell at most: one process moves them all.
 _MOST_IONS = 1_000_000
@@ -50,23 +51,22 @@ def surroundings_for(config: TransitionConfig, summary: DataSummary) -> Surround
         _log.info("Each ion is generated alone, without neighbours: %s.", reason)
         return None
     assert summary.cell is not None
-    radii = contact * np.array(config.neighbour_radii)
+    radii, cutoff = _shells(config, contact, summary)
     neighbours = NeighbourDescriptor.of_cell(
         summary.cell,
-        radii=radii.tolist(),
-        widths=(config.neighbour_width * radii).tolist(),
-        cutoff=config.neighbour_cutoff * contact,
+        radii=radii,
+        widths=[config.neighbour_width * radius for radius in radii],
+        cutoff=cutoff,
     )
     if summary.species:
         neighbours = neighbours.of_species(summary.run_species[0].tolist())
+    ahead = _ahead(config, summary)
     if summary.symmetry.primitive is not None:
         _refuse_framework(config, "the framework is a crystal, where the place of an ion tells all")
-        more = _ahead(config, summary) if _dense(neighbours, summary) else {}
-        return Surroundings(neighbours, **more)
-    more = _ahead(config, summary)
+        return Surroundings(neighbours, **ahead, here=_dense(neighbours, summary))
     if not summary.media:
         _refuse_framework(config, "no atoms that stay in place are known")
-        return Surroundings(neighbours, **more)
+        return Surroundings(neighbours, **ahead, here=True)
     media = MediaDescriptor.of_media(
         summary.media,
         list(zip(summary.run_medium, summary.runs, strict=True)),
@@ -77,7 +77,29 @@ def surroundings_for(config: TransitionConfig, summary: DataSummary) -> Surround
     )
     atoms = sum(len(one["places"][0]) for one in media.species)
     _log.info("Ions see the framework: %d media, %d atoms in the first.", len(summary.media), atoms)
-    return Surroundings(neighbours, media, **more)
+    return Surroundings(neighbours, media, **ahead, here=True)
+
+
+def _shells(
+    config: TransitionConfig, contact: float, summary: DataSummary
+) -> tuple[list[float], float]:
+    """Return radii and cutoff of the neighbour descriptor, Angstrom.
+
+    Charges that are dilute are not screened by others nearby: they repel each other further than
+    contact distances tell. Beyond as many ions as there are in two cells they are all images.
+    """
+    assert summary.cell is not None
+    assert summary.ions_per_run is not None
+    radii = [contact * radius for radius in config.neighbour_radii]
+    cutoff = contact * config.neighbour_cutoff
+    count = min(config.neighbour_count, 2 * summary.ions_per_run)
+    volume = abs(np.linalg.det(summary.cell)) * count / summary.ions_per_run
+    reach = (3 * volume / (4 * np.pi)) ** (1 / 3)
+    ratio = radii[-1] / radii[-2] if len(radii) > 1 else 1.0
+    while ratio > 1 and cutoff < reach:
+        radii.append(radii[-1] * ratio)
+        cutoff *= ratio
+    return radii, cutoff
 
 
 def _ahead(config: TransitionConfig, summary: DataSummary) -> dict[str, Any]:
@@ -93,7 +115,7 @@ def _dense(neighbours: NeighbourDescriptor, summary: DataSummary) -> bool:
     )
     if told > _TOLD:
         share = f"{100 * told:.0f} % of what its own motion leaves open"
-        _log.info("Ions look ahead: how their neighbours move tells %s.", share)
+        _log.info("Ions see how their neighbours move, which tells %s.", share)
     return told > _TOLD
 
 
@@ -140,6 +162,7 @@ def neighbour_arguments(summary: DataSummary, surroundings: Surroundings | None)
         }
     if surroundings.ahead:
         arguments["ahead"] = list(surroundings.ahead)
+    if surroundings.here:
         arguments["neighbour_here_scales"] = scales(slice(first, every))
     return arguments
 
