@@ -186,6 +186,7 @@ class Trainer:
             "step": self.step,
             "seconds": self.seconds,
             "phase": self._number,
+            "network": self._network(),
             "generator": self.generator.state_dict(),
             "average": self.average.generator.state_dict(),
             "selection": self.selection.state_dict(),
@@ -193,7 +194,15 @@ class Trainer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from `state`."""
+        """Go on from `state`.
+
+        Raises
+        ------
+        ValueError
+            If it is of a network that means something else by its weights.
+        """
+        if state["network"] != self._network():
+            raise ValueError("another network")
         if state["phase"] != self._number:
             self._begin(state["phase"])
         self.step, self.seconds = state["step"], state["seconds"]
@@ -201,3 +210,11 @@ class Trainer:
         self.average.generator.load_state_dict(state["average"])
         self.selection.load_state_dict(state["selection"])
         self._current.load_state_dict(state)
+
+    def _network(self) -> list[str]:
+        """Return what the code of now defines the network by, but for its measured numbers.
+
+        Weights of the same shapes may be those of another version.
+        """
+        generator = self.generator
+        return [generator.kind, str(generator.behaviour), *sorted(generator.arguments)]

@@ -192,6 +192,13 @@ def test_network_of_another_version_is_named(runs, whole, tmp_path):
     assert done.returncode == 1
     assert "checkpoints of a network of another version" in done.stderr
     assert "Traceback" not in done.stderr
+    # Weights of the same shapes, which mean something else.
+    weights["network.mix"] = weights.pop("a_former_weight")
+    for network in (state["network"][:-1], None):
+        checkpoints.save(step, {**state, "network": network})
+        done = run(TRAIN, *line)
+        assert done.returncode == 1
+        assert "checkpoints of a network of another version" in done.stderr
     content = torch.load(whole["transition"] / "model.pt", weights_only=True)
     content["arguments"]["a_former_argument"] = 1
     torch.save(content, tmp_path / "model.pt")
