@@ -1,4 +1,4 @@
-"""Short-range repulsion: ions closer than any of the data are pushed apart.
+"""Short-range repulsion: ions closer than those of the data are pushed apart.
 
 Of such ions the network has learned nothing, and in free runs two of them once came to share a site
 for long. Interatomic potentials that are learned get a repulsion of their own there for the same
@@ -7,7 +7,8 @@ what the data show: the share of ions with a neighbour within d falls towards th
 about as exp(d / l), as if a potential kT (d_0 - d) / l acted from the least distance d_0 on. In one
 record its force kT / l moves an ion by s^2 / l, where s is its thermal displacement along one axis,
 and a part of the depth at most: a record is long for hard ions. Where ions are further from each
-other nothing is changed, along the data least of all.
+other nothing is changed. d_0 is the least distance of a sample of the data (`measured_repulsion`):
+a few of a hundred thousand ions of the data may be closer, where the likelihood does not have it.
 """
 
 import math
