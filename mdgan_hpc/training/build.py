@@ -50,6 +50,7 @@ def build_trainer(
     kind, options = registry.get(config.generator.kind), config.generator.options
     symmetry, skip = symmetry_of(config, data), config.data.step_skip
     kept, validation = data.split(config.data.validation)
+    _require_motion(kept)
     _require_told(config, kept)
     seen = kind.surroundings(options, kept.summary(skip, symmetry))
     kept = kept.with_neighbours(seen, silent=processes.rank != 0)
@@ -95,6 +96,17 @@ def build_trainer(
         held_out=held_out,
         processes=processes,
     )
+
+
+def _require_motion(data: Dataset) -> None:
+    """Refuse ions that stand still.
+
+    Raises
+    ------
+    DataError
+    """
+    if all((run == run[0]).all() for run in data.runs):
+        raise DataError("the ions do not move: there is nothing to learn")
 
 
 def _require_told(config: TrainingConfig, data: Dataset) -> None:

@@ -20,6 +20,7 @@ from mdgan_hpc.training.checkpoints import Checkpoints
 from mdgan_hpc.training.data.windows import Windows
 from mdgan_hpc.training.objectives.critics import CRITICS
 from mdgan_hpc.training.objectives.gan_losses import LOSSES
+from mdgan_hpc.trajectory import TrajectoryWriter
 from tests.support.commands import run
 from tests.support.training import SMALL_MODEL
 
@@ -234,11 +235,15 @@ def test_ranks_share_a_batch(runs, whole, tmp_path, kind, ranks):
 
 
 def test_refusals_are_one_line(runs, tmp_path):
+    still = tmp_path / "still.h5"
+    with TrajectoryWriter(still, species=np.full(4, 3), cell=5 * np.eye(3)) as writer:
+        writer.append(np.ones((600, 4, 3)), np.arange(600), 0.01 * np.arange(600))
     cases = {
         "did you mean phase.1.steps?": command(runs, tmp_path / "a", {"phase.step": 5}),
         "no such file": command([tmp_path / "none.h5"], tmp_path / "b", {}),
         "is not an HDF5 file": command([Path(__file__)], tmp_path / "c", {}),
         "holds no training to go on with": command(runs, tmp_path / "d", {}, "--resume"),
+        "the ions do not move": command([still], tmp_path / "f", QUICK),
         "frames, 1109 are needed": command(runs, tmp_path / "e", QUICK | {"data.records": 1024}),
     }
     for message, line in cases.items():
