@@ -18,6 +18,8 @@ from mdgan_hpc.results import Result
 #: more MD run scores about 1. The median, because single observables scatter, and because a model
 #: that does not move as MD does is far off in most of them.
 DOUBTFUL, POOR = 1.5, 3.0
+#: A single ratio above which the model is doubtful: of twenty none is so large by chance.
+WORST_DOUBTFUL = 5.0
 #: The MSD alone also makes a model doubtful or poor, since D is read from it: where it is off by
 #: these factors at any lag, and by more than those ratios of the scatter among MD runs.
 MSD_DOUBTFUL, MSD_POOR = 1.25, 2.0
@@ -105,6 +107,11 @@ class Verdict(Result):
         told = []
         if self.median > DOUBTFUL:
             told.append(f"fidelity {self.median:.1f} is above {DOUBTFUL:g}")
+        if self.worst > WORST_DOUBTFUL:
+            told.append(
+                f"one observable ({self.worst_observable}) is {_ratio(self.worst)} times as far "
+                "from the MD as another MD run"
+            )
         if self._msd_off(MSD_DOUBTFUL, DOUBTFUL):
             told.append(f"the MSD is {low:.2f} to {high:.2f} times that of the MD")
         if self.drift_z > DRIFT:

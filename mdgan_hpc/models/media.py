@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mdgan_hpc.models.neighbour_motion import MotionAlongRuns, MotionDescriptor
 from mdgan_hpc.models.neighbours import NeighbourDescriptor, Shells, contact_of
 
 #: Frames described at once.
@@ -175,6 +176,8 @@ class Surroundings:
         they know how these move.
     step_skip : int
         Frames of the runs from one of these displacements to the next.
+    moving : bool
+        Whether those that look ahead are told how the ions around them move.
     """
 
     neighbours: NeighbourDescriptor
@@ -182,33 +185,54 @@ class Surroundings:
     ahead: tuple[float, ...] = ()
     here: bool = False
     step_skip: int = 1
+    moving: bool = False
 
     @property
-    def n_mobile(self) -> int:
+    def motion(self) -> MotionDescriptor | None:
+        """How the ions around an ion move, where it is told."""
+        known = self.moving and len(self.ahead) > 1
+        return MotionDescriptor(self.neighbours.n_shells, len(self.ahead)) if known else None
+
+    @property
+    def n_views(self) -> int:
         """Shells of the mobile ions, of both views where there are two."""
         return self.neighbours.n_shells * (2 if self.here else 1)
 
     @property
+    def n_mobile(self) -> int:
+        """Rows of the mobile ions: of both views, and of how they move."""
+        return self.n_views + (0 if self.motion is None else self.motion.n_rows)
+
+    @property
     def n_shells(self) -> int:
-        """Of the mobile ions, and of the media behind them."""
+        """Rows of the mobile ions, and of the media behind them."""
         return self.n_mobile + (0 if self.media is None else self.media.n_shells)
 
     def of_runs(
-        self, runs: Sequence[np.ndarray], medium: Sequence[int] = (), *, silent: bool = False
+        self,
+        runs: Sequence[np.ndarray],
+        medium: Sequence[int] = (),
+        inertial: Sequence[np.ndarray] = (),
+        *,
+        silent: bool = False,
     ) -> list[np.ndarray]:
-        """Describe what ions of runs [T, N, 3] in media see at all frames, [T, N, shells, 4]."""
+        """Describe what ions of runs [T, N, 3] in media see at all frames, [T, N, shells, 4].
+
+        `inertial` are the runs in the frame that displacements are remembered in, if another.
+        """
         here = None
         if self.here or not self.ahead:
             here = self.neighbours.of_runs(runs, silent=silent)
         if here is not None and not self.ahead and not self.media:
             return here
-        return self._with_ahead(runs, here, medium, silent)
+        return self._with_ahead(runs, here, medium, inertial, silent)
 
     def of_runs_backwards(
         self,
         runs: Sequence[np.ndarray],
         medium: Sequence[int],
         described: Sequence[np.ndarray],
+        inertial: Sequence[np.ndarray] = (),
         *,
         silent: bool = False,
     ) -> list[np.ndarray] | None:
@@ -219,23 +243,33 @@ class Surroundings:
         """
         if not self.ahead:
             return None
-        turned = [np.ascontiguousarray(run[::-1]) for run in runs]
-        around = slice(self.neighbours.n_shells, self.n_mobile)
+        turned, inertial = (
+            [np.ascontiguousarray(run[::-1]) for run in every] for every in (runs, inertial)
+        )
+        around = slice(self.neighbours.n_shells, self.n_views)
         here = [seen[::-1, :, around] for seen in described] if self.here else None
-        return [seen[::-1] for seen in self._with_ahead(turned, here, medium, silent)]
+        return [seen[::-1] for seen in self._with_ahead(turned, here, medium, inertial, silent)]
 
     def _with_ahead(
         self,
         runs: Sequence[np.ndarray],
         here: Sequence[np.ndarray] | None,
         medium: Sequence[int],
+        inertial: Sequence[np.ndarray],
         silent: bool,
     ) -> list[np.ndarray]:
-        """Put what ions see ahead of them in front of what they see around where they are."""
+        """Put together what ions see: ahead of them, around where they are, how others move."""
         led = [self.led_to(run) for run in runs] if self.ahead else runs
         views = [] if here is None else [here]
         if self.ahead:
-            views.insert(0, self.neighbours.of_runs(led, silent=silent))
+            moves, shells = self.motion, self.neighbours.n_shells
+            along = (
+                None if moves is None else MotionAlongRuns(moves, inertial or runs, self.step_skip)
+            )
+            ahead = self.neighbours.of_runs(led, beside=along, silent=silent)
+            views.insert(0, [seen[:, :, :shells] for seen in ahead])
+            if along is not None:
+                views.append([seen[:, :, shells:] for seen in ahead])
         described = []
         for number, run in enumerate(led):
             found = np.empty((*run.shape[:2], self.n_shells, 4), np.float32)

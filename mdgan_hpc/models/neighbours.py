@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Self, TypedDict
+from typing import Protocol, Self, TypedDict
 
 import numpy as np
 import torch
@@ -95,6 +95,17 @@ class Pairs:
             for number in range(int(self.of_ion.max()) + 1)
         ]
         return torch.cat(each, 1).permute(1, 2, 0)
+
+
+class AlongRuns(Protocol):
+    """What is told of ions of runs beside their neighbours (`neighbour_motion`)."""
+
+    @property
+    def n_rows(self) -> int:
+        """Rows that it tells."""
+
+    def of_pairs(self, number: int, frames: Tensor, pairs: Pairs) -> Tensor:
+        """Return rows [n_rows, 4, n] of all ions at frames of a run, of which these are pairs."""
 
 
 @dataclass(frozen=True)
@@ -235,23 +246,33 @@ class NeighbourDescriptor:
         """Return the neighbours, for `of_places`, of ions that move on step by step."""
         return TrackedNeighbours(self.cell, self.cutoff, _SKIN * self.cutoff)
 
-    def of_runs(self, runs: Sequence[np.ndarray], *, silent: bool = False) -> list[np.ndarray]:
+    def of_runs(
+        self,
+        runs: Sequence[np.ndarray],
+        *,
+        beside: AlongRuns | None = None,
+        silent: bool = False,
+    ) -> list[np.ndarray]:
         """Describe all ions of runs [T, N, 3] at all frames, [T, N, A, 4] each, float32.
 
-        It shows how far it is, unless `silent`.
+        Behind these A rows are those of `beside`. It shows how far it is, unless `silent`.
         """
         inverse = torch.linalg.inv(self.cell)
-        described = []
+        described, rows = [], self.n_shells + (0 if beside is None else beside.n_rows)
         total = sum(map(len, runs))
         with Progress("Neighbours", total, "frames", silent=silent, interval_s=10) as progress:
-            for run in runs:
+            for number, run in enumerate(runs):
                 places = (torch.from_numpy(run).to(self.cell.dtype) @ inverse).permute(2, 0, 1)
-                found = np.empty((*run.shape[:2], self.n_shells, 4), np.float32)
+                found = np.empty((*run.shape[:2], rows, 4), np.float32)
                 listed = self.worth_lists(run.shape[1])
                 pieces = self._spans(places) if listed else self._pieces(places)
-                for frames, seen in pieces:
+                for frames, pairs in pieces:
+                    seen = pairs.summed()
+                    if beside is not None:
+                        seen = torch.cat([seen, beside.of_pairs(number, frames, pairs).to(seen)])
+                    seen = torch.unflatten(seen, 2, (-1, run.shape[1]))
                     found[frames] = seen.permute(2, 3, 0, 1).numpy()
-                    progress.update(seen.shape[2])
+                    progress.update(len(frames))
                 described.append(found)
         return described
 
@@ -259,14 +280,14 @@ class NeighbourDescriptor:
         """Return whether `n_ions` in the cell are so many that a list of neighbours pays."""
         return n_ions * len(self.images) > _ALL_PAIRS
 
-    def _pieces(self, places: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield numbers of frames, and what ions at `places` [3, T, N] see at them."""
+    def _pieces(self, places: Tensor) -> Iterator[tuple[Tensor, Pairs]]:
+        """Yield numbers of frames, and the pairs of ions at `places` [3, T, N] at them."""
         n_frames = places.shape[1]
         for first in range(0, n_frames, _FRAMES):
             frames = torch.arange(first, min(first + _FRAMES, n_frames))
-            yield frames, self.of_places(places[:, frames]).float()
+            yield frames, self.pairs(places[:, frames])
 
-    def _spans(self, places: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    def _spans(self, places: Tensor) -> Iterator[tuple[Tensor, Pairs]]:
         """Do what `_pieces` does by lists of neighbours, with several spans of time side by side.
 
         In single precision: places are those in the cell, exact to a millionth of an Angstrom.
@@ -281,8 +302,7 @@ class NeighbourDescriptor:
                 tracked.forget()  # the last one, which is shorter, has ended
             there = places[:, frames]
             apart, other = tracked.apart((there - there.floor()).float())
-            seen = self._weighed(apart, other).summed()
-            yield frames, torch.unflatten(seen, 2, (len(frames), n_ions))
+            yield frames, self._weighed(apart, other)
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,8 @@ def build_trainer(
     batches = shared(windows(training))
     cells = None
     if generator.capabilities.neighbours:
-        cells = _Cells(kept, generator, symmetry, skip, processes)
+        every = batches.windows if training is kept else windows(kept)
+        cells = _Cells(every, kept, generator.particles_per_sample)
     held_out = None
     if config.data.validation != "none":
         held_out = shared(windows(validation.with_neighbours(seen, silent=True)))
@@ -224,21 +225,9 @@ class _Cells:
         runs begin that critics compare with windows moved by all operations.
     """
 
-    def __init__(
-        self,
-        data: Dataset,
-        generator: Generator,
-        symmetry: Symmetry,
-        step_skip: int,
-        processes: Processes,
-    ) -> None:
-        self.ions = generator.particles_per_sample
-        self.as_they_are = data.windows(
-            step_skip=step_skip,
-            symmetry=Symmetry(),
-            device=processes.device,
-            grouping=(self.ions, "file"),
-        )
+    def __init__(self, windows: Windows, data: Dataset, ions: int) -> None:
+        self.ions, symmetry = ions, windows.symmetry
+        self.as_they_are = windows.with_grouping(ions, "file").with_symmetry(Symmetry())
         assert data.cell is not None
         lattice = symmetry.primitive is not None
         kept = operations_of_cell(symmetry if lattice or not data.media else Symmetry(), data.cell)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from mdgan_hpc.analysis.fidelity import Fidelity
+from mdgan_hpc.verdict import Verdict
 from tests.support.motion import brownian, cage_and_hops
 
 INTERVAL = 0.02
@@ -161,3 +162,27 @@ def test_ions_that_come_too_close_are_told_by_the_nearest():
     assert bad_one.closest_angstrom == pytest.approx(own.min())
     assert bad_one.too_close == pytest.approx((seen < own.min()).mean())
     assert bad_one.too_close > 0.03
+
+
+def test_one_observable_that_is_far_off_makes_a_model_doubtful():
+    told = {
+        "median": 0.7,
+        "worst_observable": "nearest ion",
+        "msd_fidelity": 0.5,
+        "lag_ps": np.array([0.1, 1.0]),
+        "msd_ratio": np.array([0.95, 1.05]),
+        "drift_z": 1.0,
+        "level": np.array([0.5]),
+        "quantile_ratio": np.array([1.0]),
+        "alpha2": 0.0,
+        "alpha2_md": 0.0,
+        "ions": 1024,
+        "against": "its training MD",
+    }
+    near, far = (Verdict(worst=worst, **told) for worst in (4.0, 12.0))
+    assert not near.doubts
+    assert near.line.startswith("The model moves as the MD does")
+    assert len(far.doubts) == 1
+    assert "nearest ion" in far.doubts[0]
+    assert far.line.startswith("The model moves roughly as the MD does")
+    assert not far.is_poor

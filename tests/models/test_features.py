@@ -31,8 +31,10 @@ def run(n_frames: int, seed: int) -> np.ndarray:
     return start + underdamped(n_frames, 4, seed)
 
 
-def seeing(ahead: bool = False, here: bool = False) -> TransitionGenerator:
+def seeing(ahead: bool = False, here: bool = False, moving: bool = False) -> TransitionGenerator:
     scales = neighbour_scales(descriptor().of_runs([run(50, 1)])).tolist()
+    motion = Surroundings(descriptor(), ahead=AHEAD, moving=moving)
+    moves = motion.of_runs([run(50, 1)])[0][10:, :, motion.n_views :]
     return make(
         cubic(4.0),
         3,
@@ -41,6 +43,7 @@ def seeing(ahead: bool = False, here: bool = False) -> TransitionGenerator:
         neighbour_shells=SHELLS,
         neighbour_scales=scales,
         neighbour_here_scales=scales if here else None,
+        neighbour_motion_scales=neighbour_scales([moves]).tolist() if moving else None,
         ahead=list(AHEAD) if ahead else None,
     )
 
@@ -53,6 +56,7 @@ def window(generator: TransitionGenerator, records: int) -> Window:
     views = {
         "ahead": tuple(told.get("ahead") or ()),
         "here": bool(told.get("neighbour_here_scales")),
+        "moving": bool(told.get("neighbour_motion_scales")),
     }
     seen = Surroundings(descriptor(), **views)
     described = torch.from_numpy(np.stack(seen.of_runs(runs)))
@@ -68,8 +72,19 @@ def window(generator: TransitionGenerator, records: int) -> Window:
         seeing,
         lambda: seeing(ahead=True),
         lambda: seeing(ahead=True, here=True),
+        lambda: seeing(ahead=True, here=True, moving=True),
+        lambda: seeing(ahead=True, moving=True),
     ],
-    ids=["liquid, one record", "liquid", "crystal", "neighbours", "neighbours from ahead", "both"],
+    ids=[
+        "liquid, one record",
+        "liquid",
+        "crystal",
+        "neighbours",
+        "neighbours from ahead",
+        "both",
+        "moves",
+        "moves, one view",
+    ],
 )
 def test_every_row_gives_both_the_same_along_a_trajectory(build):
     """Carried by the steps of the data instead of the network's, rows stay those of the data."""
@@ -102,8 +117,9 @@ def test_every_row_gives_both_the_same_along_a_trajectory(build):
     assert table.inputs_along(known).shape == (8, n_steps, table.n_inputs)
 
 
-def test_rows_count_what_they_give():
-    generator = seeing()
+@pytest.mark.parametrize("moving", [False, True])
+def test_rows_count_what_they_give(moving):
+    generator = seeing(ahead=True, moving=moving)
     history = Residuals(generator.extrapolation, generator.whitening).history(
         window(generator, 30), generator.features.fill_steps
     )

@@ -63,7 +63,8 @@ def surroundings_for(config: TransitionConfig, summary: DataSummary) -> Surround
     ahead = _ahead(config, summary)
     if summary.symmetry.primitive is not None:
         _refuse_framework(config, "the framework is a crystal, where the place of an ion tells all")
-        return Surroundings(neighbours, **ahead, here=_dense(neighbours, summary))
+        dense = _dense(neighbours, summary)
+        return Surroundings(neighbours, **ahead, here=dense, moving=dense)
     if not summary.media:
         _refuse_framework(config, "no atoms that stay in place are known")
         return Surroundings(neighbours, **ahead, here=True)
@@ -133,7 +134,7 @@ def neighbour_arguments(summary: DataSummary, surroundings: Surroundings | None)
         return {}
     assert summary.neighbours is not None
     descriptor = surroundings.neighbours
-    first, every = descriptor.n_shells, surroundings.n_mobile
+    first, views, every = descriptor.n_shells, surroundings.n_views, surroundings.n_mobile
 
     def scales(shells: slice) -> list[list[list[float]]]:
         found: list[list[list[float]]] = neighbour_scales(
@@ -163,7 +164,9 @@ def neighbour_arguments(summary: DataSummary, surroundings: Surroundings | None)
     if surroundings.ahead:
         arguments["ahead"] = list(surroundings.ahead)
     if surroundings.here:
-        arguments["neighbour_here_scales"] = scales(slice(first, every))
+        arguments["neighbour_here_scales"] = scales(slice(first, views))
+    if surroundings.motion is not None:
+        arguments["neighbour_motion_scales"] = scales(slice(views, every))
     return arguments
 
 

@@ -43,6 +43,7 @@ def feature_table(
     neighbour_shells: Shells | None = None,
     neighbour_scales: list[list[list[float]]] | None = None,
     neighbour_here_scales: list[list[list[float]]] | None = None,
+    neighbour_motion_scales: list[list[list[float]]] | None = None,
     framework: ToldFramework | None = None,
     ahead: list[float] | None = None,
     repulsion: MeasuredRepulsion | None = None,
@@ -69,8 +70,9 @@ def feature_table(
         Radii, widths and cutoff of the neighbour descriptor, Angstrom (`NeighbourDescriptor`).
     neighbour_scales : nested list, [2, A, 4], or None
         Mean and deviation of it (`neighbours.neighbour_scales`).
-    neighbour_here_scales : nested list, [2, A, 4], or None
-        The same of the second view, where there are two (`Surroundings`).
+    neighbour_here_scales, neighbour_motion_scales : nested list, [2, A, 4] and [2, R, 4], or None
+        The same of the second view and of how the ions around move, where these are told
+        (`Surroundings`).
     framework : ToldFramework or None
         The media that ions see where there is no lattice.
     ahead : list of float, [p], or None
@@ -102,18 +104,11 @@ def feature_table(
         descriptor = NeighbourDescriptor.of_cell(cell, **neighbour_shells)
         if isinstance(told, IonSpecies):
             descriptor = descriptor.of_species(told.of_ion)
-        row = Neighbours(
-            descriptor,
-            neighbour_scales,
-            particles,
-            ahead or [],
-            repulsion=repulsion,
-            pairs_once=pairs_once,
-        )
-        rows.append(row)
+        of, views = (descriptor, neighbour_scales, particles), 1 + bool(neighbour_here_scales)
+        beside = repulsion, pairs_once, neighbour_motion_scales
+        rows.append(Neighbours(*of, ahead or [], False, *beside, views=views))
         if neighbour_here_scales is not None:
-            here = Neighbours(descriptor, neighbour_here_scales, particles, [], second=True)
-            rows.append(here)
+            rows.append(Neighbours(descriptor, neighbour_here_scales, particles, [], second=True))
     if framework is not None and cell is not None:
         media = MediaDescriptor(cell, framework["species"])
         rows.append(SeenFramework(media, framework["scales"], ahead or []))

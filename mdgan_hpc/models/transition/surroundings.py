@@ -8,6 +8,7 @@ from torch import Tensor
 
 from mdgan_hpc.models.base import State
 from mdgan_hpc.models.media import MediaDescriptor, SpeciesAtoms
+from mdgan_hpc.models.neighbour_motion import MotionDescriptor
 from mdgan_hpc.models.neighbours import NeighbourDescriptor, Pairs
 from mdgan_hpc.models.transition.features import (
     Compiled,
@@ -61,10 +62,15 @@ class Neighbours(Feature):
         Whether it is the second view, around where ions are.
     repulsion, pairs_once : MeasuredRepulsion or None, and bool
         Of `feature_table`.
+    motion_scales : nested list, [2, R, 4], or None
+        Where how others move is told: mean and standard deviation of that.
+    views : int
+        Of data: behind these is how others move.
     """
 
     name = "neighbours"
     scales: Tensor
+    motion_scales: Tensor
     cell: Tensor
     images: Tensor
 
@@ -77,6 +83,8 @@ class Neighbours(Feature):
         second: bool = False,
         repulsion: MeasuredRepulsion | None = None,
         pairs_once: bool = False,
+        motion_scales: list[list[list[float]]] | None = None,
+        views: int = 1,
     ) -> None:
         super().__init__()
         if second:
@@ -87,6 +95,12 @@ class Neighbours(Feature):
         self._buffer("images", descriptor.images.numpy())
         self._buffer("scales", scales)
         self.shells = self.n_vectors = self.n_scalars = descriptor.n_shells
+        self._motion, self._behind = None, views * self.shells
+        if motion_scales is not None:
+            self._motion = MotionDescriptor(self.shells, len(ahead))
+            self._buffer("motion_scales", motion_scales)
+            self.n_vectors += self._motion.n_rows
+            self.n_scalars += self._motion.n_scalars
 
     def descriptor(self) -> NeighbourDescriptor:
         """Return the descriptor, in single precision on the device of this model."""
@@ -102,11 +116,15 @@ class Neighbours(Feature):
         if history.neighbours is None:
             raise ValueError("the windows bring no neighbour descriptor")
         first = self.shells if self._second else 0  # behind both views is the framework
-        return {self.name: history.neighbours[:, :, first : first + self.shells]}
+        seen = {self.name: history.neighbours[:, :, first : first + self.shells]}
+        if self._motion is not None:
+            rows = slice(self._behind, self._behind + self._motion.n_rows)
+            seen["motion"] = history.neighbours[:, :, rows]
+        return seen
 
     def inputs(self, known: State) -> Inputs:
         """See `Feature.inputs`."""
-        return self._seen(known[self.name])
+        return self._seen(known[self.name], known.get("motion"))
 
     def compiled(self, told: Tensor | None) -> Compiled:
         """Describe the places of the ions that share a cell: neighbouring columns."""
@@ -117,7 +135,11 @@ class Neighbours(Feature):
         def inputs(known: State) -> Inputs:
             places = torch.unflatten(self._from.looked(known, descriptor.cell), 1, (-1, k))
             latest[:] = [descriptor.pairs(places, tracked)]
-            return self._seen(latest[0].summed())
+            moves = None
+            if self._motion is not None:
+                told = self._motion.told(known["displacements"])
+                moves = self._motion.of_pairs(latest[0], told, k)
+            return self._seen(latest[0].summed(), moves)
 
         begin = nothing if tracked is None else tracked.forget
 
@@ -126,10 +148,14 @@ class Neighbours(Feature):
 
         return Compiled(inputs, self.after, begin, pairs, self._repulsion)
 
-    def _seen(self, now: Tensor) -> Inputs:
-        mean, deviation = (over(s, now) for s in self.scales)
-        scaled = (now - mean) / deviation
-        return Inputs(vectors=[scaled[:, :3]], scalars=[scaled[:, 3]])
+    def _seen(self, now: Tensor, moves: Tensor | None) -> Inputs:
+        scaled = _scaled(now, self.scales)
+        vectors, scalars = [scaled[:, :3]], [scaled[:, 3]]
+        if self._motion is not None and moves is not None:
+            scaled = _scaled(moves, self.motion_scales)
+            vectors.append(scaled[:, :3])
+            scalars.append(scaled[: self._motion.n_scalars, 3])
+        return Inputs(vectors=vectors, scalars=scalars)
 
 
 class ToldFramework(TypedDict):
@@ -196,6 +222,11 @@ class SeenFramework(Feature):
         return Compiled(inputs, lambda known, step: {"medium": known["medium"]})
 
     def _seen(self, now: Tensor) -> Inputs:
-        mean, deviation = (over(s, now) for s in self.scales)
-        scaled = (now - mean) / deviation
+        scaled = _scaled(now, self.scales)
         return Inputs(vectors=[scaled[:, :3]], scalars=[scaled[:, 3]])
+
+
+def _scaled(now: Tensor, scales: Tensor) -> Tensor:
+    """Return what is seen [A, 4, ...] in deviations from its mean, given both, [2, A, 4]."""
+    mean, deviation = (over(s, now) for s in scales)
+    return (now - mean) / deviation

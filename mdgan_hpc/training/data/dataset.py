@@ -364,9 +364,9 @@ class Dataset:
         """Return these data with what every ion sees around it at every frame."""
         described = backwards = None
         if surroundings is not None:
-            of = self.runs, self.run_medium
-            described = surroundings.of_runs(*of, silent=silent)
-            backwards = surroundings.of_runs_backwards(*of, described, silent=silent)
+            of, frame = (self.runs, self.run_medium), self.inertial
+            described = surroundings.of_runs(*of, frame, silent=silent)
+            backwards = surroundings.of_runs_backwards(*of, described, frame, silent=silent)
         return dataclasses.replace(self, neighbours=described, neighbours_backwards=backwards)
 
     def bootstrap(self, replica: int, seed: int, grouping: tuple[int, Grouping]) -> Self:

@@ -104,23 +104,12 @@ class Windows:
         species: Sequence[np.ndarray] = (),
         inertial: Sequence[np.ndarray] = (),
     ) -> None:
-        k = particles_per_sample
-        self.step_skip, self.k, self.device = step_skip, k, device
-        self._runs, self._nearest, self._cell = list(runs), grouping == "nearest" and k > 1, cell
-        pieces, lengths, owners = [], [], []
-        for number, run in enumerate(runs):
-            n_frames, n_particles, _ = run.shape
-            if n_particles < k or (not self._nearest and n_particles % k):
-                raise DataError(
-                    f"{n_particles} particles cannot be grouped by {k}",
-                    remedy="set generator.particles_per_sample to a divisor of their number",
-                )
-            pieces.append(_by_particle(run))
-            n_samples = n_particles if self._nearest else n_particles // k
-            lengths += [n_frames] * n_samples
-            owners += [(number, i if self._nearest else i * k) for i in range(n_samples)]
+        self.step_skip, self.device = step_skip, device
+        self._runs, self._cell = list(runs), cell
+        self._run_kelvin, self._run_medium = temperature_k, medium
+        self._group_by(particles_per_sample, grouping)
         # [all frames of all particles, 3]
-        self.positions = torch.from_numpy(np.concatenate(pieces)).to(device)
+        self.positions = torch.from_numpy(np.concatenate([*map(_by_particle, runs)])).to(device)
         self._inertial = None
         if inertial:
             self._inertial = torch.from_numpy(np.concatenate([*map(_by_particle, inertial)])).to(
@@ -133,18 +122,41 @@ class Windows:
             described = [d.swapaxes(0, 1).reshape(-1, *d.shape[2:]) for d in every]
             self._neighbours = torch.from_numpy(np.concatenate(described)).to(device)
             self._backwards = 0 if neighbours_backwards is None else len(self.positions)
+        self._species = np.concatenate(species) if species else None
+        self._move_by(symmetry)
+
+    def _group_by(self, k: int, grouping: str) -> None:
+        self.k, self._nearest = k, grouping == "nearest" and k > 1
+        lengths, owners = [], []
+        for number, run in enumerate(self._runs):
+            n_frames, n_particles, _ = run.shape
+            if n_particles < k or (not self._nearest and n_particles % k):
+                raise DataError(
+                    f"{n_particles} particles cannot be grouped by {k}",
+                    remedy="set generator.particles_per_sample to a divisor of their number",
+                )
+            n_samples = n_particles if self._nearest else n_particles // k
+            lengths += [n_frames] * n_samples
+            owners += [(number, i if self._nearest else i * k) for i in range(n_samples)]
         self.lengths = np.array(lengths)
         # Of each sample: its run, its first particle, and where the run begins in `positions`.
         self._run, self._particle = np.array(owners).T
-        self._kelvin = None
-        if temperature_k is not None:
-            self._kelvin = torch.tensor(temperature_k, dtype=torch.float32)[self._run].to(device)
-        self._species = np.concatenate(species) if species else None
-        before = np.cumsum([0, *(run.shape[1] for run in runs[:-1])])
-        self._first = before[self._run]  # of the particles of its run among all
-        self._medium = torch.tensor(medium)[self._run].to(device) if medium else None
-        self._begin = np.concatenate([[0], np.cumsum([len(p) for p in pieces])[:-1]])[self._run]
-        self._move_by(symmetry)
+        self._kelvin = self._medium = None
+        if self._run_kelvin is not None:
+            kelvin = torch.tensor(self._run_kelvin, dtype=torch.float32)
+            self._kelvin = kelvin[self._run].to(self.device)
+        if self._run_medium:
+            self._medium = torch.tensor(self._run_medium)[self._run].to(self.device)
+        frames = [run.shape[0] * run.shape[1] for run in self._runs]
+        particles = [run.shape[1] for run in self._runs]
+        self._begin = np.cumsum([0, *frames[:-1]])[self._run]
+        self._first = np.cumsum([0, *particles[:-1]])[self._run]  # of its particles among all
+
+    def with_grouping(self, particles_per_sample: int, grouping: str) -> Self:
+        """Return windows of the same data, which they share, of other groups of particles."""
+        other = copy.copy(self)
+        other._group_by(particles_per_sample, grouping)
+        return other
 
     def _move_by(self, symmetry: Symmetry) -> None:
         self.symmetry = symmetry
