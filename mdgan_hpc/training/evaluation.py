@@ -210,6 +210,9 @@ class Evaluation:
             Which MD it is, in words.
         """
         verdicts = []
+        if self._levels[0].reference is not None:
+            length = self._records * self._interval_ps
+            _log.info("Free runs for the verdict: %d ions over %.3g ps.", self._judged, length)
         for level, path in self._free_runs(generator, self._judged, rng):
             verdict = None
             if level.reference is not None:
