@@ -161,7 +161,7 @@ def test_ctrl_c_saves_a_training_and_the_same_command_goes_on(desk: Path, ranks:
 def test_ctrl_c_saves_an_ensemble_and_the_same_command_goes_on(desk: Path, ranks: int) -> None:
     out = desk / f"ensemble-{ranks}"
     files = ("--data", "run1.h5", "--data", "run2.h5")
-    line = ("short.toml", *files, "--out", out, "--replicas", 2, "--set", "phase.steps=40")
+    line = ("short.toml", *files, "--out", out, "--replicas", 2, "--set", "phase.steps=200")
     process = started("mdgan-train", *line, cwd=desk, ranks=ranks)
     told = interrupted(process, out / "metrics.jsonl")
     assert process.returncode == 75 or ranks > 1, told

@@ -108,26 +108,26 @@ def _over_ranks(
     temperature_k: Sequence[float],
 ) -> None:
     """Share the trainings out over groups of ranks."""
-    begin, stopped = time.monotonic(), None
-    with Processes(folder) as processes:
+    stopped = None
+    with Processes(folder) as processes, StopRequest(wall_time_min) as stop:
         if processes.rank == 0:
             write_replicas(folder, replicas)
         todo = processes.broadcast(_unfinished(folder, replicas) or [0])
         group, number, n_groups = processes.split(len(todo))
         try:
             for k in todo[number::n_groups]:
-                left = wall_time_min
-                if left is not None:
-                    left = max(left - (time.monotonic() - begin) / 60, 1e-3)
+                # Asked after the last step of one, that one is finished, and no other is begun.
+                if group.broadcast(bool(stop)):
+                    raise _stopped(folder, stop.reason)
                 train(
                     settings,
                     files,
                     _home(folder, k),
                     replica=k,
-                    wall_time_min=left,
                     species=species,
                     temperature_k=temperature_k,
                     ranks=group,
+                    stop=stop,
                 )
         except StoppedError as error:
             stopped = error

@@ -60,6 +60,7 @@ def train(
     temperature_k: Sequence[float] = (),
     threads: int | None = None,
     ranks: Processes | None = None,
+    stop: StopRequest | None = None,
 ) -> Path:
     """Train a generator, or go on with its training from the newest checkpoint.
 
@@ -85,6 +86,8 @@ def train(
         Of each process; otherwise as OMP_NUM_THREADS or Slurm say, or one.
     ranks : Processes, optional
         The ranks that train; all of the launch if not given.
+    stop : StopRequest, optional
+        Of several trainings together, in the place of one of this one.
 
     Returns
     -------
@@ -135,13 +138,13 @@ def train(
             return folder / MODEL_NAME
         with (
             claimed_by_ranks(folder / "training", processes),
-            StopRequest(wall_time_min) as stop,
+            nullcontext(stop) if stop is not None else StopRequest(wall_time_min) as asked,
         ):
             # Another one may have ended meanwhile.
             if processes.rank == 0:
                 _sweep(folder)
             together(processes, lambda: _refuse_other_training(folder, record))
-            _train(settings, dataset, folder, record, processes, stop, chosen.text)
+            _train(settings, dataset, folder, record, processes, asked, chosen.text)
     return folder / MODEL_NAME
 
 
