@@ -18,7 +18,8 @@ from mdgan_hpc.results import Result
 #: more MD run scores about 1. The median, because single observables scatter, and because a model
 #: that does not move as MD does is far off in most of them.
 DOUBTFUL, POOR = 1.5, 3.0
-#: A single ratio above which the model is doubtful: of twenty none is so large by chance.
+#: A single ratio above which the model is doubtful: of twenty the worst is large by chance, but
+#: not taken for chance from here on.
 WORST_DOUBTFUL = 5.0
 #: The MSD alone also makes a model doubtful or poor, since D is read from it: where it is off by
 #: these factors at any lag, and by more than those ratios of the scatter among MD runs.
