@@ -368,10 +368,11 @@ def test_advice_and_training_agree(desk: Path) -> None:
     shown = run("mdgan-train", "default", *data, "--show-config", cwd=desk).stdout
     numbers = {
         name: int(lines_of(shown, f"{name} = ")[0].split(" # ")[0].split(" = ")[1])
-        for name in ("step_skip", "records")
+        for name in ("step_skip", "records", "steps")
     }
     assert f"data.step_skip = {numbers['step_skip']} (" in suggested
     assert f"data.records = {numbers['records']} (" in suggested
+    assert f"phase.steps = {numbers.pop('steps')}" in advice
     assert 'step_skip = "auto"' in run("mdgan-train", "--show-config", cwd=desk).stdout
     automatic = ("--set", "data.step_skip=auto", "--set", "data.records=auto")
     for _ in range(2):

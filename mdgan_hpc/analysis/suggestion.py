@@ -27,6 +27,8 @@ LIKELIHOOD_RECORDS, LIKELIHOOD_SHARE = 160, 1 / 4
 #: regime, but no more than this share of the shortest run.
 CRITICS_MEMORIES, CRITICS_SHARE = 4, 1 / 8
 LEAST_RECORDS = 32
+#: Of a phase: longer ones learn the runs by heart; those of several temperatures tell more.
+STEPS, STEPS_OF_SEVERAL_TEMPERATURES = 2500, 5000
 #: Frames of a run below which nothing can be said.
 FEWEST_FRAMES = 32
 

@@ -117,7 +117,7 @@ def main(
     \b
     Example:
       mdgan-train default --data run1.h5 --data run2.h5 --data run3.h5 \\
-          --out runs/li --set phase.steps=5000
+          --out runs/li --set phase.steps=3000
     """
     require_files(*data)
     from mdgan_hpc.config import as_toml
@@ -179,6 +179,7 @@ def _advise(
             click.echo(line)
         samples = each[None].samples
     else:
+        from mdgan_hpc.analysis.suggestion import STEPS_OF_SEVERAL_TEMPERATURES
         from mdgan_hpc.report.samples import windows_against_step_skip
         from mdgan_hpc.training.advised import resolved
         from mdgan_hpc.training.data.dataset import Dataset
@@ -193,7 +194,8 @@ def _advise(
         click.echo(
             f"A model of all of them uses    data.step_skip = {chosen.step_skip} "
             f"({1000 * interval_ps:g} fs), data.records = {chosen.records} "
-            f"({chosen.records * interval_ps:.3g} ps)"
+            f"({chosen.records * interval_ps:.3g} ps), "
+            f"phase.steps = {STEPS_OF_SEVERAL_TEMPERATURES}"
         )
         lengths, ions = zip(*(run.shape[:2] for run in runs.runs), strict=True)
         samples = windows_against_step_skip(lengths, ions, chosen.records, chosen.step_skip)

@@ -149,6 +149,8 @@ class BinnedSearch:
 class TrackedNeighbours:
     """The neighbours of ions that move on step by step: searched again when one has moved far.
 
+    Where one moves so far in every step, lists are of the cutoff alone: shorter, for one step each.
+
     Parameters
     ----------
     cell : Tensor, [3, 3]
@@ -159,12 +161,13 @@ class TrackedNeighbours:
 
     def __init__(self, cell: Tensor, cutoff: float, skin: float) -> None:
         self.cell, self.cutoff, self.skin = cell, cutoff, skin
-        self._search: AllPairsSearch | BinnedSearch | None = None
-        self._found: tuple[Tensor, Tensor, Neighbours] | None = None
+        self._searches: dict[float, AllPairsSearch | BinnedSearch] = {}
+        self.forget()
 
     def forget(self) -> None:
         """Search anew next time: what follows does not depend on what was before."""
-        self._found = None
+        self._found: tuple[Tensor, Tensor, Neighbours] | None = None
+        self._skin, self._served = self.skin, False
 
     def apart(self, places: Tensor) -> tuple[Tensor, Tensor]:
         """Return vectors [3, B k, M] to neighbours, Angstrom, and who these are [B k, M].
@@ -176,16 +179,20 @@ class TrackedNeighbours:
         places : Tensor, [3, B, k]
             Fractional, k sharing a cell; a lattice translation more or less makes no difference.
         """
-        if self._found is not None:
+        if self._found is not None and self._skin:
             begin, positions, neighbours = self._found
             moved = places - begin
             moved = self.cell.T @ (moved - moved.round()).flatten(1)
-            if float(moved.square().sum(0).max()) <= (0.5 * self.skin) ** 2:
+            if float(moved.square().sum(0).max()) <= (0.5 * self._skin) ** 2:
+                self._served = True
                 return neighbours.apart(positions + moved), neighbours.index
-        if self._search is None:
-            cell, reach = self.cell.double().cpu().numpy(), self.cutoff + self.skin
-            self._search = search_for(cell, reach, places.shape[2])
-        positions, neighbours = self.cell.T @ places.flatten(1), self._search(places)
+            if not self._served:
+                self._skin = 0.0
+        if self._skin not in self._searches:
+            cell, reach = self.cell.double().cpu().numpy(), self.cutoff + self._skin
+            self._searches[self._skin] = search_for(cell, reach, places.shape[2])
+        neighbours = self._searches[self._skin](places)
+        positions, self._served = self.cell.T @ places.flatten(1), False
         self._found = places, positions, neighbours
         return neighbours.apart(positions), neighbours.index
 
@@ -214,12 +221,12 @@ def _table(n: int, here: Tensor, other: Tensor, shift: Tensor, radius: float) ->
     counts = torch.bincount(here, minlength=n)
     most = max(1, int(counts.max()))
     slot = torch.arange(len(here), device=here.device) - (counts.cumsum(0) - counts)[here]
-    index = torch.arange(n, device=here.device)[:, None].repeat(1, most)
-    index[here, slot] = other
-    shifts = shift.new_zeros(3, n, most)
+    place = here * most + slot
+    index = torch.arange(n, device=here.device).repeat_interleave(most).scatter_(0, place, other)
+    shifts = shift.new_zeros(3, n * most)
     shifts[0] = 10 * radius
-    shifts[:, here, slot] = shift
-    return Neighbours(index, shifts)
+    shifts.scatter_(1, place.expand(3, -1), shift)
+    return Neighbours(index.view(n, most), shifts.view(3, n, most))
 
 
 def _columns(table: Tensor, numbers: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ first order (J. Behler, J. Chem. Phys. 134, 074106 (2011), G2).
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Protocol, Self, TypedDict
 
 import numpy as np
@@ -66,20 +66,6 @@ class Pairs:
     other: Tensor
     distance: Tensor
     of_ion: Tensor | None = None
-
-    def once(self, cell: Tensor) -> Self:
-        """Return pairs in which each ion has every other one once, at its nearest image.
-
-        What two ions have in common counts once. The images of the ion itself are in none.
-
-        Parameters
-        ----------
-        cell : Tensor, [3, 3]
-        """
-        apart = self.unit[:, :3] * self.distance[:, None]
-        fraction = torch.einsum("nim,ij->njm", apart, cell.inverse())
-        nearest = (fraction.abs() <= 0.5).all(1, keepdim=True)
-        return replace(self, inside=self.inside * nearest)
 
     def summed(self) -> Tensor:
         """Return for each ion the sum over the others and their images, [A, 4, n].
@@ -186,11 +172,39 @@ class NeighbourDescriptor:
             apart, other = tracked.apart(places)
         return self._weighed(apart, other)
 
+    @cached_property
+    def sees_once(self) -> bool:
+        """Whether the cell is so large that no ion is seen in two images."""
+        heights = 1 / torch.linalg.inv(self.cell).norm(dim=0)
+        return bool(self.cutoff <= heights.min() / 2)
+
+    def once(self, pairs: Pairs, places: Tensor) -> Pairs:
+        """Return pairs in which each ion has every other one once, at its nearest image.
+
+        What two ions have in common counts once. The images of the ion itself are in none.
+
+        Parameters
+        ----------
+        pairs : Pairs
+            Of ions at these places.
+        places : Tensor, [3, B, k]
+        """
+        if self.sees_once:
+            return pairs
+        _, batch, k = places.shape
+        if k < pairs.other.shape[1]:  # fewer than the images
+            apart = self.cell.T @ _rounded_differences(places).flatten(1)
+            other = _everyone(batch, k, 1, places.device)
+            return self._weighed(apart.view(3, *other.shape), other)
+        apart = pairs.unit[:, :3] * pairs.distance[:, None]
+        fraction = torch.einsum("nim,ij->njm", apart, self.cell.inverse())
+        nearest = (fraction.abs() <= 0.5).all(1, keepdim=True)
+        return replace(pairs, inside=pairs.inside * nearest)
+
     def _all_pairs(self, places: Tensor) -> tuple[Tensor, Tensor]:
         """Return vectors [3, n, s k] from ions to all, with images near them, and who they are."""
         _, batch, k = places.shape
-        apart = places[:, :, None, :] - places[:, :, :, None]  # to the last ion from the other
-        apart = apart - apart.round()
+        apart = _rounded_differences(places)
         apart = apart[:, :, :, None] + self.images.T[:, None, None, :, None]
         apart = self.cell.T @ apart.flatten(1)
         other = _everyone(batch, k, len(self.images), places.device)
@@ -328,6 +342,12 @@ class NeighbourView:
         mean, deviation = self.scales
         told: Tensor = ((seen - mean) / deviation).flatten(2).view(*positions.shape[:3], -1)
         return told
+
+
+def _rounded_differences(places: Tensor) -> Tensor:
+    """Return fractional differences [3, B, k, k] of places [3, B, k], to the last of two ions."""
+    apart = places[:, :, None, :] - places[:, :, :, None]
+    return apart - apart.round()
 
 
 @lru_cache(maxsize=4)

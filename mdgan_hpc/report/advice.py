@@ -11,6 +11,7 @@ from mdgan_hpc.analysis.fidelity import Fidelity
 from mdgan_hpc.analysis.fit.diffusion import fit_diffusion
 from mdgan_hpc.analysis.results import Curves
 from mdgan_hpc.analysis.suggestion import (
+    STEPS,
     Suggestion,
     for_critics,
     for_likelihood,
@@ -90,6 +91,7 @@ class Advice:
             f"samples                      {self.windows} from every start, {self.independent} "
             "that do not overlap in time",
             f"suggested for critics alone  {self._window(self.critics)}",
+            f"steps of a phase             phase.steps = {STEPS}",
         ]
         if step_skip is not None and records is not None:
             text.append(f"the configuration uses       {self._configured(step_skip, records)}")

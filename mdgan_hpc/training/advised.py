@@ -13,20 +13,24 @@ _log = logging.getLogger(__name__)
 
 
 def resolved(config: TrainingConfig, data: Dataset) -> TrainingConfig:
-    """Return a configuration whose step skip and records are numbers.
+    """Return a configuration whose step skip, records and steps are numbers.
 
-    Those left to the advice become what `mdgan-train --advise` suggests: for a likelihood, or for
-    critics where no phase minimises a likelihood.
+    Step skip and records that are left to the advice become what `mdgan-train --advise` suggests:
+    for a likelihood, or for critics where no phase minimises a likelihood.
 
     Raises
     ------
     DataError
         If the runs are too short to look at, or the ions do not move.
     """
-    asked = config.data
+    # Loaded where they are asked: they take as long as the rest of a training's start.
+    from mdgan_hpc.analysis.suggestion import STEPS, STEPS_OF_SEVERAL_TEMPERATURES
+
+    steps = STEPS if data.temperatures is None else STEPS_OF_SEVERAL_TEMPERATURES
+    phases = tuple(replace(p, steps=steps) if p.steps == AUTO else p for p in config.phase)
+    config, asked = replace(config, phase=phases), config.data
     if AUTO not in (asked.step_skip, asked.records):
         return config
-    # Loaded where they are asked: they take as long as the rest of a training's start.
     from mdgan_hpc.analysis.dynamics import dynamics_of_arrays
     from mdgan_hpc.analysis.fit.diffusion import fit_diffusion
     from mdgan_hpc.analysis.suggestion import for_critics, for_likelihood, require_frames

@@ -148,7 +148,11 @@ class PhaseSettings:
     if there is none.
     """
 
-    steps: int = key(5000, "generator steps")
+    steps: int = key(
+        AUTO,
+        'generator steps | "auto": 2500, and 5000 where the runs are at several temperatures',
+        auto=True,
+    )
     learning_rate: float = key(6e-3, "learning rate of the generator")
     final_learning_rate: float = key(
         0.02, "share of all learning rates left at the last step of the phase (cosine)"
@@ -169,7 +173,8 @@ class PhaseSettings:
     def __post_init__(self) -> None:
         if self.likelihood is None and self.adversarial is None:
             object.__setattr__(self, "likelihood", LikelihoodSettings())
-        require(self.steps >= 1, "phase.steps", self.steps, "at least 1")
+        if self.steps != AUTO:
+            require(self.steps >= 1, "phase.steps", self.steps, "at least 1 or 'auto'")
         require(self.learning_rate > 0, "phase.learning_rate", self.learning_rate, "above 0")
         final = self.final_learning_rate
         require(0 < final <= 1, "phase.final_learning_rate", final, "in (0, 1]")
@@ -185,8 +190,9 @@ class TrainSettings:
     checkpoint_every: int = key(500, "steps | between two checkpoints")
     checkpoints_kept: int = key(3, "checkpoints | kept, the newest")
     evaluate_every: int = key(
-        1000,
-        "steps | between two comparisons of free runs with MD, another after each phase; 0: never",
+        0,
+        "steps | between two comparisons of free runs with MD, another after each phase, by which "
+        "the model is chosen; 0: none, the model is that of the last step",
     )
     log_every: int = key(50, "steps | between two lines of metrics")
 
@@ -249,16 +255,10 @@ class TrainingConfig:
                 phase.init_from,
                 "left out: a phase goes on from the one before",
             )
-        if self.data.validation != "none" and not self.train.evaluate_every:
-            raise ConfigError(
-                f"data.validation = {self.data.validation!r} keeps data out of training for "
-                "comparisons that train.evaluate_every = 0 switches off",
-                remedy="set data.validation = 'none', or train.evaluate_every to a number of steps",
-            )
 
     @property
     def steps(self) -> int:
-        """Generator steps of all phases."""
+        """Generator steps of all phases, once the data have decided those left to them."""
         return sum(phase.steps for phase in self.phase)
 
 

@@ -101,6 +101,24 @@ def test_errors_of_the_tensor_are_its_scatter():
     assert min(alone) > 1e-3
 
 
+def test_where_ions_stay_on_an_axis_their_coefficient_along_it_is_nought_within_its_error():
+    """Layers: the slope of an MSD that grows no more is chance, above or below zero."""
+    pulls = []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        layers = brownian(600, 24, rng)
+        layers[..., 2] = rng.normal(0, 0.4, layers.shape[:2])
+        found = fit_diffusion(measured([layers], 8), window_ps=(0.5, 8.0)).tensor
+        assert np.isfinite(found.error_angstrom2_per_ps).all()
+        pulls.append(
+            found.principal_angstrom2_per_ps[2] / found.principal_error_angstrom2_per_ps[2]
+        )
+        across = found.d_angstrom2_per_ps[2, 2] / found.error_angstrom2_per_ps[2, 2]
+        assert across == pytest.approx(pulls[-1], abs=0.5)
+    assert min(pulls) < 0 < max(pulls)
+    assert np.abs(pulls).max() < 3
+
+
 @pytest.mark.parametrize(
     ("world", "true"),
     [

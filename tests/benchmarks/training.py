@@ -17,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from mdgan_hpc.config import load_config
+from mdgan_hpc.training.advised import resolved
 from mdgan_hpc.training.build import build_trainer
 from mdgan_hpc.training.data.dataset import Dataset
 from mdgan_hpc.training.distributed import Processes
@@ -71,8 +72,8 @@ def steps(paths):
     print("| configuration | steps/s | samples/s | GFLOP/step | GFLOP/s | of peak |")
     print("|---|---|---|---|---|---|")
     for name in ROWS:
-        config = load_config(TrainingConfig, CONFIGS / f"{name}.toml")
-        trainer = build_trainer(config, Dataset.read(paths), processes)
+        config, data = load_config(TrainingConfig, CONFIGS / f"{name}.toml"), Dataset.read(paths)
+        trainer = build_trainer(resolved(config, data), data, processes)
         with Operations() as counter:
             trainer.advance()
         done, each = counter.total, seconds(trainer.advance, device, 5)
@@ -90,8 +91,8 @@ def optimisers(paths):
     print("| generator | weights | loop | foreach | fused |")
     print("|---|---|---|---|---|")
     for name in ("default", "mdgan-2018"):
-        config = load_config(TrainingConfig, CONFIGS / f"{name}.toml")
-        generator = build_trainer(config, Dataset.read(paths), processes).generator
+        config, data = load_config(TrainingConfig, CONFIGS / f"{name}.toml"), Dataset.read(paths)
+        generator = build_trainer(resolved(config, data), data, processes).generator
         weights = list(generator.parameters())
         for parameter in weights:
             parameter.grad = torch.randn_like(parameter)

@@ -179,7 +179,7 @@ def trained(tmp_path, media: bool, *more: str):
     numbers = (0, 1) if media else ()
     data = Dataset(runs, 0.001, 3, BOX, media=atoms, run_medium=numbers)
     overrides = [
-        *("data.records=20", "data.step_skip=1", "phase.likelihood.warm_up=10"),
+        *("data.records=20", "data.step_skip=1", "phase.likelihood.warm_up=10", "phase.steps=9"),
         *("generator.hidden=8", "generator.head=8", "train.batch=4", "generator.neighbours='on'"),
         *more,
     ]

@@ -77,7 +77,7 @@ def test_in_a_small_cell_two_ions_share_noise_once(listed):
     descriptor, _ = near(1, 1, cell)
     places = torch.rand(3, 400, IONS, generator=torch.Generator().manual_seed(4))
     pairs = descriptor.pairs(places, descriptor.tracked() if listed else None)
-    once = pairs.once(descriptor.cell)
+    once = descriptor.once(pairs, places)
     for i in range(40):
         seen = once.inside[i].sum(0) > 0
         cell_of_i = places[:, i // IONS].T

@@ -22,6 +22,7 @@ _COMMON = [
     "train.batch=32",
     "data.step_skip=1",
     "data.records=32",
+    "phase.steps=9",
     "generator.hidden=24",
     "phase.adversarial.weight=0.5",
     "phase.adversarial.width=16",

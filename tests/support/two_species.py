@@ -17,7 +17,7 @@ STARTS = np.array([[1.0, 1, 1], [7, 7, 1], [7, 1, 7], [1, 7, 7], [4, 4, 4]])
 SPECIES = IonSpecies((11, 17), (1, 0, 0, 1, 0), (1.2, 0.75))
 SMALL = (
     *("data.records=20", "data.step_skip=1", "phase.likelihood.warm_up=10", "generator.hidden=16"),
-    *("generator.head=16", "train.batch=8", "generator.start_states=64"),
+    *("generator.head=16", "train.batch=8", "generator.start_states=64", "phase.steps=99"),
 )
 
 

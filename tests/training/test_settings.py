@@ -59,7 +59,7 @@ def test_a_phase_minimises_what_it_has_a_table_for():
             "uses no symmetry",
         ),
         (["phase.2.init_from=runs/a"], "phase.2.init_from"),
-        (["data.validation=run", "train.evaluate_every=0"], "keeps data out of training"),
+        (["phase.steps=-1"], "phase.steps = -1 must be at least 1 or 'auto'"),
         (["phase.likelihood.weight=0"], "must be above 0"),
     ],
 )

@@ -31,6 +31,7 @@ unfix move
 unfix cool
 """
 _VOLUME = """
+reset_timestep 0
 fix free all npt temp {temperature} {temperature} 0.1 iso 0 0 1.0
 run {wait}
 variable edge equal lx

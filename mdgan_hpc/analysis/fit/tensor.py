@@ -16,9 +16,11 @@ def diffusion_tensor(dynamics: Dynamics, total: Coefficient) -> DiffusionTensor 
     The slope of the fitted line is a weighted sum of the MSD at its lags. The same weights, applied
     to the mean products of displacement components, <d_i d_j> = 2 D_ij t, give D_ij.
 
-    Its errors are those of a Gaussian process, cov(D_ij, D_kl) ~ D_ik D_jl + D_il D_jk (Isserlis),
-    scaled so that the error of the trace is that of 3 D, which knows of hops, misfit and scatter.
-    Axes and principal values follow to first order.
+    Its errors are those of a Gaussian process, cov(D_ij, D_kl) ~ M_ik M_jl + M_il M_jk (Isserlis),
+    where M are the mean products of displacements at the beginning of the window: of ions that
+    diffuse they are as D, and along an axis on which ions stay where they are, where D is nought,
+    they tell how well that is known. They are scaled so that the error of the trace is that of 3 D,
+    which knows of hops, misfit and scatter. Axes and principal values follow to first order.
 
     Parameters
     ----------
@@ -38,28 +40,35 @@ def diffusion_tensor(dynamics: Dynamics, total: Coefficient) -> DiffusionTensor 
     line = fit_line(curves.lag_ps, curves.msd, index, sampling_of(dynamics))
     lags = curves.lag_ps[index]
     weights = slope_weights(np.stack([np.ones_like(lags), lags], axis=1), line.covariance)
-    d = np.diag(weights @ curves.msd_axis[index] / 2)
-    for (i, j), value in zip(CROSS, weights @ curves.msd_cross[index] / 2, strict=True):
-        d[i, j] = d[j, i] = value
+    d = _symmetric(weights @ curves.msd_axis[index], weights @ curves.msd_cross[index]) / 2
     # The weights follow the covariance, which follows the line: equal but for the last digits.
     d *= 3 * total.d_angstrom2_per_ps / np.trace(d)
     principal, axes = np.linalg.eigh(d)
     principal, axes = principal[::-1], axes[:, ::-1]
     variance = total.error_angstrom2_per_ps**2
-    share = d / np.trace(d)
+    moved = _symmetric(curves.msd_axis[index[0]], curves.msd_cross[index[0]])
+    share = moved / np.trace(moved)
     scale = 9 * variance / (2 * float((share**2).sum()))
     diagonal = np.diag(share)
     each = scale * (np.outer(diagonal, diagonal) + share**2)
-    shares = principal / principal.sum()
+    shares = np.diag(axes.T @ share @ axes)
     return DiffusionTensor(
         d,
         np.sqrt(each),
         principal,
-        np.sqrt(2 * scale) * np.abs(shares),
+        np.sqrt(2 * scale) * shares,
         _signed(axes.T),
-        _tilts(principal, scale * np.abs(np.outer(shares, shares))),
+        _tilts(principal, scale * np.outer(shares, shares)),
         float(chdtrc(5, _deviation(d) / (3 * variance))),
     )
+
+
+def _symmetric(diagonal: np.ndarray, cross: np.ndarray) -> np.ndarray:
+    """Return the tensor [3, 3] with products along the axes [3] and between them (`CROSS`)."""
+    tensor = np.diag(diagonal)
+    for (i, j), value in zip(CROSS, cross, strict=True):
+        tensor[i, j] = tensor[j, i] = value
+    return tensor
 
 
 def _signed(axes: np.ndarray) -> np.ndarray:

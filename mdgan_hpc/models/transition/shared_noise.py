@@ -114,8 +114,8 @@ def _inverse_root(excess: Tensor, vectors: Tensor) -> Tensor:
     scale = 1 + excess.diagonal(dim1=1, dim2=2).mean(1)[:, None, None]
     one = torch.eye(excess.shape[1], device=excess.device)
     excess = (excess + one) / scale - one
-    term = total = vectors.reshape(-1, vectors.shape[2]).T[..., None]
+    term = total = vectors.reshape(-1, vectors.shape[2]).T[:, None]
     for factor in _INVERSE_ROOT:
-        term = factor * (excess @ term)
+        term = factor * (excess * term).sum(2)[:, None]
         total = total + term
-    return (total * scale.rsqrt())[..., 0].T.reshape(vectors.shape)
+    return (total * scale.rsqrt())[:, 0].T.reshape(vectors.shape)

@@ -66,8 +66,8 @@ def shared_noise_of(
             left = torch.unflatten(left, 1, (-1, k)).permute(0, 4, 1, 3, 2).flatten(2)
             places = torch.unflatten(places, 0, (-1, k)).permute(3, 0, 2, 1).flatten(1, 2)
             left_open.append(left.contiguous())
-            cell = descriptor.cell.to(places)
-            near.append(descriptor.pairs(places.contiguous(), listed).once(cell))
+            places = places.contiguous()
+            near.append(descriptor.once(descriptor.pairs(places, listed), places))
             if listed is not None:
                 listed.forget()
     return fit_shared_noise(left_open, near, k, torch.Generator().manual_seed(_SEED))

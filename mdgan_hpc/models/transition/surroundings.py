@@ -130,21 +130,23 @@ class Neighbours(Feature):
         """Describe the places of the ions that share a cell: neighbouring columns."""
         descriptor, k = self.descriptor(), self.particles
         tracked = descriptor.tracked() if descriptor.worth_lists(k) else None
-        latest: list[Pairs] = []
+        latest: list[tuple[Pairs, Tensor]] = []
 
         def inputs(known: State) -> Inputs:
             places = torch.unflatten(self._from.looked(known, descriptor.cell), 1, (-1, k))
-            latest[:] = [descriptor.pairs(places, tracked)]
+            every = descriptor.pairs(places, tracked)
+            latest[:] = [(every, places)]
             moves = None
             if self._motion is not None:
                 told = self._motion.told(known["displacements"])
-                moves = self._motion.of_pairs(latest[0], told, k)
-            return self._seen(latest[0].summed(), moves)
+                moves = self._motion.of_pairs(every, told, k)
+            return self._seen(every.summed(), moves)
 
         begin = nothing if tracked is None else tracked.forget
 
         def pairs() -> Pairs:
-            return latest[0].once(descriptor.cell) if self._once else latest[0]
+            every, places = latest[0]
+            return descriptor.once(every, places) if self._once else every
 
         return Compiled(inputs, self.after, begin, pairs, self._repulsion)
 
