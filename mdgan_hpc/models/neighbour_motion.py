@@ -81,20 +81,25 @@ class MotionDescriptor:
             Vectors and scalars; zero where there are more vectors than scalars.
         """
         n, shells, many = pairs.inside.shape
+        inside, unit = pairs.inside.transpose(0, 1), pairs.unit.transpose(0, 1)[:3]
         wide = torch.stack(
-            [pairs.inside[:, first : first + _WIDE].sum(1) for first in range(0, shells, _WIDE)], 1
-        )  # [n, S, M]
+            [inside[first : first + _WIDE].sum(0) for first in range(0, shells, _WIDE)]
+        )  # [S, n, M]
         told = told.to(wide.dtype)
-        unit = pairs.unit[:, :3]  # [n, 3, M]
-        every = told.reshape(-1, n).T.contiguous()
-        theirs = every.index_select(0, pairs.other.flatten()).view(n, many, -1)  # [n, M, 9]
-        away = torch.unflatten(theirs, 2, (_TOLD, 3)) * unit.mT[:, :, None]
-        away = away.sum(3).mT  # [n, 3, M]
-        lengthwise = (wide[:, :, None] * away[:, None]).flatten(1, 2)  # [n, S 3, M]
+        # What is summed over the others: their displacements, along the line to them, and its length.
+        summed = wide.new_empty(7 * _TOLD, n, many)
+        theirs, along, away = summed.split([3 * _TOLD, 3 * _TOLD, _TOLD])
+        torch.gather(
+            *(told.reshape(-1, n), 1, pairs.other.long().flatten().expand(3 * _TOLD, -1)),
+            out=theirs.view(3 * _TOLD, -1),
+        )
+        torch.sum(torch.unflatten(theirs, 0, (_TOLD, 3)) * unit, 1, out=away)
+        torch.mul(away[:, None], unit, out=torch.unflatten(along, 0, (_TOLD, 3)))
+        sums = wide.transpose(0, 1) @ summed.permute(1, 2, 0)  # [n, S, 21]
         found = told.new_zeros(n, self.n_rows, 4)
-        found[:, : self.n_scalars, :3] = (wide @ theirs).view(n, -1, 3)
-        found[:, : self.n_scalars, 3] = lengthwise.sum(2)
-        found[:, self.n_scalars : -_TOLD, :3] = lengthwise @ unit.mT
+        found[:, : self.n_scalars, :3] = sums[..., : 3 * _TOLD].reshape(n, -1, 3)
+        found[:, self.n_scalars : -_TOLD, :3] = sums[..., 3 * _TOLD : -_TOLD].reshape(n, -1, 3)
+        found[:, : self.n_scalars, 3] = sums[..., -_TOLD:].flatten(1)
         mean = torch.unflatten(told, 2, (-1, ions)).mean(3, keepdim=True)
         found[:, -_TOLD:, :3] = mean.expand(-1, -1, -1, ions).flatten(2).permute(2, 0, 1)
         return found.permute(1, 2, 0)
