@@ -377,8 +377,15 @@ def test_cells_of_generated_ions_are_not_taken_apart(folder, tmp_path):
         n = np.arange(20)
         writer.append(walk(20, 6), 10 * n, 0.02 * n)
     given = ["mdgan_hpc.cli.convert", path, "--export", "h5md", "-o", tmp_path / "a.h5"]
-    assert "cells of 3 ions apart" in run(*given, "--select", "1-4").stderr
-    assert run(*given, "--every", 2).returncode == 0
+    apart = run(*given, "--select", "1-4").stderr
+    assert "cells of 3 ions apart" in apart
+    assert "choose whole cells, such as 1-3" in apart
+    assert run(*given, "--select", "4-6").returncode == 0
+    with Trajectory(tmp_path / "a.h5") as part, Trajectory(path) as whole:
+        assert part.ions_per_cell == 3
+        assert part.parameter("model_of_particle").tolist() == [1, 1, 1]
+        np.testing.assert_array_equal(part.positions(), whole.positions()[:, 3:])
+    assert run(*given, "--every", 2, "--force").returncode == 0
     with Trajectory(tmp_path / "a.h5") as part:
         assert part.ions_per_cell == 3
         np.testing.assert_array_equal(part.parameter("model_of_particle"), models)

@@ -27,17 +27,18 @@ def export_h5md(excerpt: Excerpt, path: Path) -> None:
     Raises
     ------
     UsageError
-        If ions of generated cells are picked: what is left were no cells.
+        If some ions of a generated cell are picked and others are not: what is left were no cell.
     """
     source = excerpt.trajectory
-    if excerpt.n_atoms < source.n_particles and source.generated and source.ions_per_cell > 1:
-        raise UsageError(
-            f"--select takes cells of {source.ions_per_cell} ions apart that were generated "
-            "together",
-            where=source.path,
-            remedy="leave it away",
-        )
-    chosen = excerpt.chosen
+    chosen, together = excerpt.chosen, source.ions_per_cell
+    if source.generated and together > 1:
+        cells = chosen.reshape(-1, together)
+        if (cells.any(1) != cells.all(1)).any():
+            raise UsageError(
+                f"--select takes cells of {together} ions apart that were generated together",
+                where=source.path,
+                remedy=f"choose whole cells, such as 1-{together}, or leave it away",
+            )
     cell, observables = source.constant_cell, source.observables
     with (
         Fingerprints(files_of(source.path)) as fingerprints,
