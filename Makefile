@@ -63,7 +63,7 @@ $(DEMO)/run%.h5: | .venv/installed
 $(DEMO)/model/model.pt: $(RUNS) configs/demo.toml
 	@echo "== train"
 	@$(RUN) $(BIN)/mdgan-train configs/demo.toml $(addprefix --data ,$(RUNS)) --out $(DEMO)/model \
-	    --replicas 3 --set phase.steps=340 --set train.evaluate_every=0 \
+	    --replicas 3 --set phase.steps=340 \
 	    --set generator.calibration_ions=256 --set generator.calibration_records=1000
 
 $(DEMO)/generated.done: $(DEMO)/model/model.pt
