@@ -164,7 +164,7 @@ def test_ions_of_a_crystal_see_each_other_unless_told_otherwise(override, togeth
         overrides=[
             "data.records=20",
             "data.step_skip=1",
-            "phase.steps=9",
+            "phase.steps=5000",
             "phase.likelihood.warm_up=10",
             "generator.hidden=8",
             "generator.head=8",
