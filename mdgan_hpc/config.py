@@ -226,6 +226,9 @@ def from_mapping(cls: type[Config], tree: Mapping[str, Any], prefix: str = "") -
             remedy = f"did you mean {prefix}{near}?" if near else known
             raise ConfigError(f"unknown key {prefix}{_shown_key(name)}", remedy=remedy)
     automatic = {field.name for field in dataclasses.fields(cls) if field.metadata.get("auto")}
+    for name in sorted(automatic & tree.keys()):
+        if tree[name] == AUTO:  # a number is what it says
+            raise ConfigError(f"{prefix}{name} = {_short(tree[name])} must be above 0 or 'auto'")
     values = {
         name: AUTO
         if value == "auto" and name in automatic

@@ -179,7 +179,6 @@ def _advise(
             click.echo(line)
         samples = each[None].samples
     else:
-        from mdgan_hpc.analysis.suggestion import STEPS_OF_SEVERAL_TEMPERATURES
         from mdgan_hpc.report.samples import windows_against_step_skip
         from mdgan_hpc.training.advised import resolved
         from mdgan_hpc.training.data.dataset import Dataset
@@ -189,13 +188,14 @@ def _advise(
             for line in advice.lines():
                 click.echo(f"  {line}")
         runs = Dataset.read(data, species, temperature_k)
-        chosen = resolved(config, runs).data
+        config = resolved(config, runs)
+        chosen = config.data
         interval_ps = runs.record_interval_ps(chosen.step_skip)
         click.echo(
             f"A model of all of them uses    data.step_skip = {chosen.step_skip} "
             f"({1000 * interval_ps:g} fs), data.records = {chosen.records} "
             f"({chosen.records * interval_ps:.3g} ps), "
-            f"phase.steps = {STEPS_OF_SEVERAL_TEMPERATURES}"
+            f"{config.steps} steps"
         )
         lengths, ions = zip(*(run.shape[:2] for run in runs.runs), strict=True)
         samples = windows_against_step_skip(lengths, ions, chosen.records, chosen.step_skip)

@@ -86,7 +86,7 @@ class MotionDescriptor:
             [inside[first : first + _WIDE].sum(0) for first in range(0, shells, _WIDE)]
         )  # [S, n, M]
         told = told.to(wide.dtype)
-        # What is summed over the others: their displacements, along the line to them, and its length.
+        # What is summed over the others: displacements, along the line to them, and their lengths.
         summed = wide.new_empty(7 * _TOLD, n, many)
         theirs, along, away = summed.split([3 * _TOLD, 3 * _TOLD, _TOLD])
         torch.gather(

@@ -21,7 +21,8 @@ LARGE = np.diag([3.0, 5.0, 2.0]) @ SKEWED
     ("cell", "batch", "ions"),
     [(SKEWED, 3, 5), (LARGE, 2, 60), (np.diag([4.0, 30.0, 30.0]), 1, 40)],
 )
-def test_a_list_gives_what_all_pairs_give_while_ions_move(cell, batch, ions):
+@pytest.mark.parametrize("far", [0.02, 0.3], ids=["lists that serve", "each step too far"])
+def test_a_list_gives_what_all_pairs_give_while_ions_move(far, cell, batch, ions):
     descriptor = NeighbourDescriptor.of_cell(cell, **SHELLS)
     tracked, rng = descriptor.tracked(), torch.Generator().manual_seed(1)
     places = 3 * torch.rand(3, batch, ions, generator=rng, dtype=torch.float64) - 1
@@ -30,7 +31,7 @@ def test_a_list_gives_what_all_pairs_give_while_ions_move(cell, batch, ions):
         there = places - places.floor() if step % 2 else places
         seen = descriptor.of_places(there, tracked)
         torch.testing.assert_close(seen, descriptor.of_places(there), atol=1e-11, rtol=0)
-        moved = 0.3 * torch.randn(3, batch * ions, generator=rng, dtype=torch.float64)
+        moved = far * torch.randn(3, batch * ions, generator=rng, dtype=torch.float64)
         places = places + (inverse.T @ moved).view_as(places)
 
 

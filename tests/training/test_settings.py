@@ -60,6 +60,8 @@ def test_a_phase_minimises_what_it_has_a_table_for():
         ),
         (["phase.2.init_from=runs/a"], "phase.2.init_from"),
         (["phase.steps=-1"], "phase.steps = -1 must be at least 1 or 'auto'"),
+        (["phase.steps=0"], "phase.1.steps = 0 must be above 0 or 'auto'"),
+        (["data.step_skip=0"], "data.step_skip = 0 must be above 0 or 'auto'"),
         (["phase.likelihood.weight=0"], "must be above 0"),
     ],
 )
