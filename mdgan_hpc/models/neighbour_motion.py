@@ -88,7 +88,7 @@ class MotionDescriptor:
         told = told.to(wide.dtype)
         # What is summed over the others: displacements, along the line to them, and their lengths.
         summed = wide.new_empty(7 * _TOLD, n, many)
-        theirs, along, away = summed.split([3 * _TOLD, 3 * _TOLD, _TOLD])
+        theirs, along, away = torch.split(summed, [3 * _TOLD, 3 * _TOLD, _TOLD])
         torch.gather(
             *(told.reshape(-1, n), 1, pairs.other.long().flatten().expand(3 * _TOLD, -1)),
             out=theirs.view(3 * _TOLD, -1),
