@@ -76,6 +76,21 @@ def test_two_numbers_make_the_spread_of_displacements_right():
     assert found == pytest.approx((-0.01, -0.015), abs=4e-3)
 
 
+def test_what_is_right_may_lie_far_from_what_is_tried_first():
+    world = World(excess=0.06)
+    (found,) = calibrated(world, Target(3.0, 0.0, slice(None)))
+    assert found == pytest.approx((-0.01, -0.06), abs=4e-3)
+
+
+def test_a_free_run_with_the_noise_found_is_as_warm_as_the_data():
+    """Half a percent of the temperature is two of the MSD of ions that hop."""
+    world = World(excess=0.03)
+    (found,) = calibrated(world, Target(3.0, 0.0, slice(None)))
+    world.set_noise([found])
+    path = world.free_run(4096, 4 * CONFIG.calibration_records, 40)
+    assert path.diff(dim=0).square().sum(-1).mean() / 3.0 == pytest.approx(1.0, abs=6e-3)
+
+
 def test_one_number_where_a_record_does_not_show_the_velocity():
     world = World(excess=0.0)
     (found,) = calibrated(world, Target(3.0, None, slice(None)))

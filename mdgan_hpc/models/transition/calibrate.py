@@ -11,6 +11,11 @@ from mdgan_hpc.models.base import FreeRun
 from mdgan_hpc.models.transition.config import TransitionConfig
 from mdgan_hpc.models.transition.recoil import Recoil
 
+#: Free runs at what those before say, after the first trials; part of their records in a trial.
+_ROUNDS, _TRIAL = 3, 4
+#: In units of what the first trials differ by: what is set at most, and changed at most at once.
+_MOST, _MOST_AT_ONCE = 4.0, 2.0
+
 
 class Target(NamedTuple):
     """What the free runs of some ions of a sample are to meet.
@@ -49,9 +54,10 @@ def calibrated_noise(
     differs by several times as much. In equilibrium velocities are Gaussian whatever the place of
     an ion (equipartition), so that where a record is short against the vibrations two numbers tell
     all of their distribution: the mean squared displacement, and alpha2, which tells of the fast
-    ones. Both are measured at values of the noise below and above; the result is where the lines
-    through them meet the data. The temperature of a cell fluctuates for hundreds of records, so
-    the runs are long.
+    ones. Both are measured at values of the noise below and above, which tells how they answer to
+    it. Then free runs at what was found so far tell how far that is off, and the result is the mean
+    of what the last two say: the temperature of a cell fluctuates for hundreds of records, and half
+    a percent of it is two of the MSD.
 
     Parameters
     ----------
@@ -69,40 +75,55 @@ def calibrated_noise(
         Where the targets are of displacements in the frame of all atoms.
     """
     first = config.thermostat_range if held else config.calibration_range
-    most = torch.tensor([first, config.calibration_slope], dtype=torch.float64)
+    unit = torch.tensor([first, config.calibration_slope], dtype=torch.float64)
     samples = max(1, config.calibration_ions // particles)
-    simple = targets[0].alpha2 is None
-    signs = [[-1.0, 0.0], [1.0, 0.0]] if simple else [[-1, -1], [1, -1], [-1, 1], [1, 1]]
-    design = torch.tensor(signs, dtype=torch.float64)
-    records = 2 * config.calibration_records // len(signs)
-    measured: list[list[Tensor]] = [[] for _ in targets]
-    for low, high in (design * most).tolist():
-        set_noise([(low, high)] * len(targets))
+
+    def excess(levels: Tensor, records: int) -> Tensor:
+        """Return by how much both measures exceed those of the data, for each target [n, 2]."""
+        set_noise(_plain(levels * unit))
         path = free_run(samples, records, config.calibration_burn_in)
         moved = path.double().diff(dim=0)
         moved = moved if recoil is None else recoil.inertial(moved)
-        for number, (mean_square, alpha2, ions) in enumerate(targets):
-            squared = moved[:, :, ions].square().sum(-1)
-            mean = squared.mean()
-            found = 0.6 * squared.square().mean() / mean**2 - 1 - (alpha2 or 0.0)
-            measured[number].append(torch.stack([(mean / mean_square).log(), found]))
-    # Bounded, so that a network that is half trained is not hidden by a noise far from one.
-    return [
-        tuple((_root(design, torch.stack(each)).clamp(-2, 2) * most).tolist()) for each in measured
-    ]
+        return torch.stack([_excess(moved, target) for target in targets])
+
+    simple = targets[0].alpha2 is None
+    signs = [[-1, 0], [1, 0]] if simple else [[-1, -1], [1, -1], [-1, 1], [1, 1]]
+    design = torch.tensor(signs, dtype=torch.float64)
+    records = max(1, config.calibration_records // _TRIAL)
+    tried = [excess(trial.expand(len(targets), 2), records) for trial in design]
+    trials = torch.stack(tried, 1)  # [n, trials, 2]
+    answers = design.T @ trials / len(design)  # [n, numbers, measures]
+    at, said = _moved(torch.zeros(len(targets), 2), trials.mean(1), answers), []
+    for _ in range(_ROUNDS):
+        said.append(_moved(at, excess(at, config.calibration_records), answers))
+        at = torch.stack(said[1:] or said).mean(0)  # the first may begin far from there
+    return _plain(at * unit)
 
 
-def _root(design: Tensor, excess: Tensor) -> Tensor:
-    """Return where planes through the excess [trials, 2] at the trials [trials, 2] are zero [2].
+def _plain(levels: Tensor) -> list[tuple[float, float]]:
+    return [(log_noise, slope) for log_noise, slope in levels.tolist()]
+
+
+def _excess(moved: Tensor, target: Target) -> Tensor:
+    """Return by how much displacements [T, B, k, 3] exceed a target, log mean square and alpha2."""
+    squared = moved[:, :, target.ions].square().sum(-1)
+    mean = squared.mean()
+    alpha2 = 0.6 * squared.square().mean() / mean**2 - 1
+    return torch.stack([(mean / target.mean_square).log(), alpha2 - (target.alpha2 or 0.0)])
+
+
+def _moved(at: Tensor, excess: Tensor, answers: Tensor) -> Tensor:
+    """Return where the excess [n, 2] at the levels [n, 2] would be zero.
 
     Each number is set by the excess that it is meant for; one that was not tried, or answers in the
-    wrong direction, stays zero.
+    wrong direction, stays. Bounded, so that a network that is half trained is not hidden by a noise
+    far from one.
     """
-    slopes = design.T @ excess / len(design)  # [2 numbers, 2 measures]
-    centre = excess.mean(0)
-    found = torch.zeros(2, dtype=excess.dtype)
-    if slopes[1, 1] > 0:
-        found[1] = (-centre[1] / slopes[1, 1]).clamp(-2, 2)
-    if slopes[0, 0] > 0:
-        found[0] = -(centre[0] + found[1] * slopes[1, 0]) / slopes[0, 0]
-    return found
+    step = torch.zeros_like(excess)
+    for own, off, answer in zip(step, excess, answers, strict=True):
+        if answer[1, 1] > 0:
+            own[1] = (-off[1] / answer[1, 1]).clamp(-_MOST_AT_ONCE, _MOST_AT_ONCE)
+        if answer[0, 0] > 0:
+            wanted = -(off[0] + own[1] * answer[1, 0]) / answer[0, 0]
+            own[0] = wanted.clamp(-_MOST_AT_ONCE, _MOST_AT_ONCE)
+    return (at + step).clamp(-_MOST, _MOST)

@@ -85,11 +85,11 @@ class TransitionConfig:
     calibration_burn_in: int = key(500, "records | dropped before they are measured")
     calibration_records: int = key(
         2000,
-        "records | measured in two free runs, half in four; times half of the ions, pairs of ions "
-        "looked at for the noise that they share",
+        "records | measured in each of three free runs, a quarter in each trial before; times half "
+        "of the ions, pairs of ions looked at for the noise that they share",
     )
     calibration_range: float = key(
-        0.01, "logarithm | of the noise tried, below and above; twice that at most is set"
+        0.01, "logarithm | of the noise tried, below and above; four times that at most is set"
     )
     calibration_slope: float = key(
         0.02, "change of that with the kinetic energy over its mean, tried and set likewise"
