@@ -109,7 +109,8 @@ def _excess(moved: Tensor, target: Target) -> Tensor:
     squared = moved[:, :, target.ions].square().sum(-1)
     mean = squared.mean()
     alpha2 = 0.6 * squared.square().mean() / mean**2 - 1
-    return torch.stack([(mean / target.mean_square).log(), alpha2 - (target.alpha2 or 0.0)])
+    found = torch.stack([(mean / target.mean_square).log(), alpha2 - (target.alpha2 or 0.0)])
+    return found.nan_to_num(nan=torch.inf, posinf=torch.inf)  # free runs that fly are too hot
 
 
 def _moved(at: Tensor, excess: Tensor, answers: Tensor) -> Tensor:
