@@ -186,7 +186,7 @@ def _train(
         _log.info("%s", threads)
     evaluation = _evaluation(trainer, data)
     run_loop(trainer, folder, stop, _evaluate(trainer, evaluation))
-    record["training_time_s"] = round(trainer.seconds, 1)
+    record["training_time_s"] = round(trainer.seconds, 3)
     chosen = trainer.selection.step
     record["chosen_step"] = trainer.step if chosen < 0 else chosen
     generator = trainer.best_generator()

@@ -11,7 +11,7 @@ from mdgan_hpc.models.base import FreeRun
 from mdgan_hpc.models.transition.config import TransitionConfig
 from mdgan_hpc.models.transition.recoil import Recoil
 
-#: Free runs at what those before say, after the first trials; part of their records in a trial.
+#: Free runs at what those before say, after the first trials; these have a quarter of the records.
 _ROUNDS, _TRIAL = 3, 4
 #: In units of what the first trials differ by: what is set at most, and changed at most at once.
 _MOST, _MOST_AT_ONCE = 4.0, 2.0
@@ -93,9 +93,9 @@ def calibrated_noise(
     tried = [excess(trial.expand(len(targets), 2), records) for trial in design]
     trials = torch.stack(tried, 1)  # [n, trials, 2]
     answers = design.T @ trials / len(design)  # [n, numbers, measures]
-    at, said = _moved(torch.zeros(len(targets), 2), trials.mean(1), answers), []
+    at, said = _corrected(torch.zeros(len(targets), 2), trials.mean(1), answers), []
     for _ in range(_ROUNDS):
-        said.append(_moved(at, excess(at, config.calibration_records), answers))
+        said.append(_corrected(at, excess(at, config.calibration_records), answers))
         at = torch.stack(said[1:] or said).mean(0)  # the first may begin far from there
     return _plain(at * unit)
 
@@ -113,18 +113,18 @@ def _excess(moved: Tensor, target: Target) -> Tensor:
     return found.nan_to_num(nan=torch.inf, posinf=torch.inf)  # free runs that fly are too hot
 
 
-def _moved(at: Tensor, excess: Tensor, answers: Tensor) -> Tensor:
+def _corrected(at: Tensor, excess: Tensor, answers: Tensor) -> Tensor:
     """Return where the excess [n, 2] at the levels [n, 2] would be zero.
 
-    Each number is set by the excess that it is meant for; one that was not tried, or answers in the
-    wrong direction, stays. Bounded, so that a network that is half trained is not hidden by a noise
-    far from one.
+    Each number is set by the excess that it is meant for; one that was not tried, answers in the
+    wrong direction, or flew when it was tried, stays. Bounded, so that a network that is half
+    trained is not hidden by a noise far from one.
     """
     step = torch.zeros_like(excess)
     for own, off, answer in zip(step, excess, answers, strict=True):
-        if answer[1, 1] > 0:
+        if 0 < answer[1, 1] < torch.inf:
             own[1] = (-off[1] / answer[1, 1]).clamp(-_MOST_AT_ONCE, _MOST_AT_ONCE)
-        if answer[0, 0] > 0:
+        if 0 < answer[0, 0] < torch.inf:
             wanted = -(off[0] + own[1] * answer[1, 0]) / answer[0, 0]
             own[0] = wanted.clamp(-_MOST_AT_ONCE, _MOST_AT_ONCE)
     return (at + step).clamp(-_MOST, _MOST)
