@@ -13,40 +13,9 @@ import pytest
 from mdgan_hpc.trajectory import Trajectory
 from tests.support.motion import brownian, write
 
-MODULE = """
-import torch
-from dataclasses import dataclass
-from mdgan_hpc.config import key
-from mdgan_hpc.models.base import Density
-
-@dataclass(frozen=True, kw_only=True)
-class Config:
-    first_guess: float = key(1.0, "Angstrom | deviation of a displacement at the start")
-
-class Brownian(Density):
-    kind, label, Config, start_size, noise_size = "brownian", "Brownian motion", Config, 1, 3
-
-    def __init__(self, config):
-        super().__init__()
-        self.scale_bias = torch.nn.Parameter(torch.tensor(config.first_guess).log())
-
-    @classmethod
-    def from_data(cls, config, summary, descriptor):
-        return cls.create(config)
-
-    def start(self, uniform):
-        return {"one": torch.ones_like(uniform)}, uniform.new_zeros(len(uniform), 1, 3)
-
-    def advance(self, state, noise):
-        return (self.scale_bias.exp() * noise)[:, :, None], state
-
-    def window_records(self, records):
-        return records + 1
-
-    def negative_log_likelihood(self, window, *, warm_up, weighted=False):
-        moved = window.positions.diff(dim=1)[:, warm_up:].float()
-        return -torch.distributions.Normal(0.0, self.scale_bias.exp()).log_prob(moved).mean()
-"""
+PAGE = Path(__file__).parents[2] / "docs/dev/add_a_generator.md"
+#: The class that developers are shown.
+MODULE = PAGE.read_text().split("```python\n")[1].split("```")[0]
 PROJECT = """
 [build-system]
 requires = ["setuptools"]

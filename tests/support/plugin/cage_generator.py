@@ -43,7 +43,7 @@ class Cage(Generator):
         self.register_buffer("weights", torch.from_numpy(turn).float())
 
     @classmethod
-    def from_data(cls, config, summary, descriptor):
+    def from_data(cls, config, summary, surroundings):
         """Build it; the data say nothing new."""
         return cls.create(config)
 
