@@ -9,6 +9,7 @@ section whose keys depend on a choice is a class with ``from_tree``, ``as_tree``
 
 import dataclasses
 import math
+import os
 import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,6 +22,14 @@ from mdgan_hpc.inputs import read_toml
 Config = TypeVar("Config")
 #: The number that ``"auto"`` is in a configuration: a count that is left to the program.
 AUTO = 0
+#: What a message calls the types of values.
+_KINDS = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "a text",
+    Path: "a path",
+}
 
 
 def key(
@@ -142,7 +151,18 @@ def load_config(
     try:
         return from_mapping(cls, tree)
     except ConfigError as error:
-        raise ConfigError(error.what, where=path or "", remedy=error.remedy) from None
+        where = path or ""
+        if path is not None and _valid(cls, read_toml(path)):
+            where = "--set"  # without it the file is right
+        raise ConfigError(error.what, where=where, remedy=error.remedy) from None
+
+
+def _valid(cls: type[Any], tree: Mapping[str, Any]) -> bool:
+    try:
+        from_mapping(cls, tree)
+    except ConfigError:
+        return False
+    return True
 
 
 def _set(cls: type[Any], tree: dict[str, Any], name: str, value: Any) -> None:
@@ -229,13 +249,31 @@ def from_mapping(cls: type[Config], tree: Mapping[str, Any], prefix: str = "") -
     for name in sorted(automatic & tree.keys()):
         if tree[name] == AUTO:  # a number is what it says
             raise ConfigError(f"{prefix}{name} = {_short(tree[name])} must be above 0 or 'auto'")
-    values = {
-        name: AUTO
-        if value == "auto" and name in automatic
-        else _checked(hints[name], value, f"{prefix}{name}")
-        for name, value in tree.items()
-    }
+    values: dict[str, Any] = {}
+    for name, value in tree.items():
+        if name not in automatic:
+            values[name] = _checked(hints[name], value, f"{prefix}{name}")
+            continue
+        if isinstance(value, str):
+            require(value == "auto", f"{prefix}{name}", value, "a whole number or 'auto'")
+        values[name] = AUTO if value == "auto" else _checked(hints[name], value, prefix + name)
     return typing.cast(Config, cls(**values))
+
+
+def from_options(cls: type[Config], options: Mapping[str, Any]) -> Config:
+    """Build a configuration dataclass from what a function was called with.
+
+    As `from_mapping`; a value may be a number of NumPy, too.
+
+    Raises
+    ------
+    ConfigError
+    """
+    plain = {
+        name: value.item() if getattr(value, "ndim", None) == 0 else value
+        for name, value in options.items()
+    }
+    return from_mapping(cls, plain)
 
 
 def _nearest(name: str, known: Sequence[str], cutoff: float = 0.6) -> str:
@@ -277,10 +315,16 @@ def _checked(hint: Any, value: Any, name: str) -> Any:
                 remedy=f"did you mean {near}?" if near else "",
             )
         return value
-    if origin is list:
-        if not isinstance(value, list):
+    if origin in (list, tuple):
+        if not isinstance(value, list | tuple):
             raise ConfigError(f"{name} = {_short(value)} must be a list")
-        return [_checked(options[0], item, name) for item in value]
+        if origin is tuple and options[-1] is not Ellipsis and len(value) != len(options):
+            raise ConfigError(f"{name} = {_short(value)} must have {len(options)} values")
+        return origin(_checked(options[0], item, name) for item in value)
+    if hint is Path and isinstance(value, str | os.PathLike):
+        return Path(value)
+    if hint is str and isinstance(value, os.PathLike):
+        return os.fspath(value)
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in options:
             return None
@@ -290,7 +334,8 @@ def _checked(hint: Any, value: Any, name: str) -> Any:
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise ConfigError(f"{name} = {_short(value)} must be of type {hint.__name__}")
+        kind = _KINDS.get(hint, hint.__name__)
+        raise ConfigError(f"{name} = {_short(value)} must be {kind}")
     return value
 
 

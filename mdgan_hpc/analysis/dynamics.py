@@ -25,6 +25,7 @@ from mdgan_hpc.analysis.parts import Part, parts_of
 from mdgan_hpc.analysis.plan import Plan, make_plan, plan_lags
 from mdgan_hpc.analysis.results import Cells, Curves, Dynamics, ParticleMsd
 from mdgan_hpc.analysis.settings import DynamicsConfig
+from mdgan_hpc.config import from_options
 from mdgan_hpc.crystal import stays_in_place
 from mdgan_hpc.errors import UsageError
 from mdgan_hpc.parallel import Communicator, SingleProcess, share
@@ -83,7 +84,7 @@ def dynamics(
     if not paths:
         raise UsageError("no trajectory file is given")
     found = measure_dynamics(
-        paths, config or DynamicsConfig(**options), SingleProcess(), label=label
+        paths, config or from_options(DynamicsConfig, options), SingleProcess(), label=label
     )
     assert found is not None
     return found

@@ -29,6 +29,7 @@ from mdgan_hpc.analysis.results import (
     Refused,
 )
 from mdgan_hpc.analysis.settings import DynamicsConfig
+from mdgan_hpc.config import from_options
 from mdgan_hpc.errors import UsageError
 from mdgan_hpc.parallel import Communicator, SingleProcess
 from mdgan_hpc.trajectory import Trajectory
@@ -99,7 +100,7 @@ def onsager(
         raise UsageError(f"{species!r} names one species", remedy='name several: "Na,Cl"')
     paths = [paths] if isinstance(paths, str | Path) else list(paths)
     told = conditions_of(paths[0], names, charges, temperature_k)
-    found = measure_mixture(paths, names, DynamicsConfig(**options), SingleProcess())
+    found = measure_mixture(paths, names, from_options(DynamicsConfig, options), SingleProcess())
     assert found is not None
     each, products = found
     fits = {

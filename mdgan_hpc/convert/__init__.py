@@ -55,9 +55,11 @@ def convert(
 
     import logging  # here: every start of mdgan-convert loads this module
 
+    from mdgan_hpc.config import from_options
     from mdgan_hpc.convert.conversion import convert_run
 
-    config = ConvertConfig(source=options.pop("source_kind"), **options)
+    options["source"] = options.pop("source_kind")
+    config = from_options(ConvertConfig, options)
     summary = convert_run(source, output, config, force=force, silent=silent)
     for note in summary.notes:
         logging.getLogger(__name__).info("%s: %s", source, note)

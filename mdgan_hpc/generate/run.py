@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from mdgan_hpc.config import from_options
 from mdgan_hpc.errors import StoppedError, UsageError
 from mdgan_hpc.generate.condition import warn_beyond
 from mdgan_hpc.generate.pieces import Analysis, Run, unpack_state
@@ -108,7 +109,7 @@ def config_of(
         if options.get("supercell") == AUTO and "particles" not in options:
             options.pop("supercell")  # it is there already
         options = {**before, **options}
-    config = GenerateConfig(model=Path(model), output=Path(output), **options)
+    config = from_options(GenerateConfig, {"model": model, "output": output, **options})
     if not config.store and not analyse:
         raise UsageError(
             "without stored positions (--no-store) nothing is kept", remedy="use it with --analyse"

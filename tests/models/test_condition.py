@@ -72,7 +72,7 @@ def test_a_free_run_at_a_temperature_is_what_the_likelihood_sees_there(told, is_
     more = {"ema_steps": [4.0, 12.0], "ema_scales": [0.4, 0.6], "ema_levels": scales}
     more |= {"temperatures": told, "levels": levels, "temperature_is_input": is_input}
     generator = sloping(make(Symmetry(), 1, components=1, **more))
-    generator.noise_levels.copy_(torch.tensor([[0.01, 0.02], [-0.03, 0.01]]))
+    generator.noise_levels.copy_(torch.tensor([[0.01, 0.02, 0.0], [-0.03, 0.01, 0.0]]))
     generator.set_temperature(1700.0)
     kelvin = torch.full((5,), 1700.0)
     history = Window(windows(generator, 60, 5).positions, temperature_k=kelvin)

@@ -101,7 +101,7 @@ def test_noise_drawn_is_the_residual_that_the_likelihood_finds(tmp_path):
     one = ("generator.components=1", "generator.records_per_step=1", "data.symmetry='none'")
     one += ("generator.thermostat_records=0",)  # which is beside the density
     generator = trainer(tmp_path, *one).ready_generator()
-    generator.noise_levels.copy_(torch.tensor([[0.02, 0.01], [-0.03, 0.02]]))
+    generator.noise_levels.copy_(torch.tensor([[0.02, 0.01, 0.0], [-0.03, 0.02, 0.0]]))
     generator.network.coupling.zero_()
     generator.network.everyone.zero_()
     frames = generator.window_records(60)

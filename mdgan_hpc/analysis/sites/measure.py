@@ -22,6 +22,7 @@ from mdgan_hpc.analysis.sites.results import SitesResult, Vibration
 from mdgan_hpc.analysis.sites.settings import SitesConfig
 from mdgan_hpc.analysis.sites.vibration import vibration
 from mdgan_hpc.analysis.sites.visits import VisitFinder, Visits
+from mdgan_hpc.config import from_options
 from mdgan_hpc.crystal import Alignment, Crystal, NoCrystal, align_frameworks
 from mdgan_hpc.errors import DataError, UsageError
 from mdgan_hpc.parallel import Communicator, SingleProcess, share, together
@@ -90,7 +91,7 @@ def jumps(
     paths = [paths] if isinstance(paths, str | Path) else list(paths)
     if not paths:
         raise UsageError("no trajectory file is given")
-    found = measure_jumps(paths, config or SitesConfig(**options), SingleProcess())
+    found = measure_jumps(paths, config or from_options(SitesConfig, options), SingleProcess())
     assert found is not None
     return found
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from mdgan_hpc.models.base import DataSummary, State
 from mdgan_hpc.models.condition import IonSpecies, Temperatures, Told
 from mdgan_hpc.models.transition import fit
-from mdgan_hpc.models.transition.calibrate import Target
+from mdgan_hpc.models.transition.calibrate import Later, Target
 from mdgan_hpc.models.transition.mixture import NoiseByEnergy
 from mdgan_hpc.models.transition.network import Weights
 
@@ -59,6 +59,18 @@ def _of_levels(summary: DataSummary) -> list[list[np.ndarray]]:
     return [[d for d, k in at_k if k == level] for level in temperatures.kelvin]
 
 
+def displacements_at_each(summary: DataSummary) -> list[list[np.ndarray]]:
+    """Return displacements at each temperature, in its cell, or of each species; else all."""
+    moved, temperatures = _of_levels(summary), summary.temperatures
+    if temperatures is None:
+        return moved or [summary.displacements]
+    strains = [temperatures.strain(level) for level in temperatures.kelvin]
+    return [
+        mine if strain is None else [d @ strain for d in mine]
+        for mine, strain in zip(moved, strains, strict=True)
+    ]
+
+
 def _scales(summary: DataSummary) -> np.ndarray:
     """Return the displacements of one record of each species, over their root mean square [S]."""
     rms = np.array([_rms(mine) for mine in _of_levels(summary)])
@@ -90,8 +102,8 @@ def told_levels(
     per_step : int
         Records in a step.
     """
-    moved = _of_levels(summary)
-    if not moved:
+    moved = displacements_at_each(summary)
+    if len(moved) == 1:
         return {}
     found: Levels = {
         "ema_levels": [
@@ -103,11 +115,6 @@ def told_levels(
     if temperatures is not None:
         found["temperatures"] = temperatures.to_plain()
         found["temperature_is_input"] = False
-        strains = [temperatures.strain(level) for level in temperatures.kelvin]
-        moved = [
-            mine if strain is None else [d @ strain for d in mine]
-            for mine, strain in zip(moved, strains, strict=True)
-        ]
     else:
         found["ion_species"] = {
             "species": list(summary.species),
@@ -121,7 +128,10 @@ def told_levels(
 
 
 def targets(
-    levels: Sequence[tuple[float, float | None]], ion_species: IonSpecies | None, particles: int
+    levels: Sequence[tuple[float, float | None]],
+    later: Sequence[Later | None],
+    ion_species: IonSpecies | None,
+    particles: int,
 ) -> list[list[Target]]:
     """Return what the noise is to meet together: by all ions at each temperature, or each species.
 
@@ -129,16 +139,20 @@ def targets(
     ----------
     levels : sequence of (float, float or None)
         Of `TransitionGenerator`.
+    later : sequence of Later or None
+        At each of them.
     ion_species : IonSpecies or None
         Species.
     particles : int
         Ions of a cell.
     """
-    numbers = [(3 * one_record**2, alpha2) for one_record, alpha2 in levels]
+    squares = [(3 * one_record**2, alpha2) for one_record, alpha2 in levels]
+    numbers = list(zip(squares, later, strict=True))
     if ion_species is None:
-        return [[Target(*pair, slice(None))] for pair in numbers]
+        return [[Target(*pair, slice(None), far)] for pair, far in numbers]
     of_ion = np.resize(ion_species.of_ion, particles)
-    return [[Target(*pair, np.flatnonzero(of_ion == s)) for s, pair in enumerate(numbers)]]
+    each = [np.flatnonzero(of_ion == s) for s in range(len(numbers))]
+    return [[Target(*n, ions, far) for (n, far), ions in zip(numbers, each, strict=True)]]
 
 
 def at(
@@ -199,8 +213,23 @@ def of_species(
 ) -> NoiseByEnergy:
     """Return the calibrated noise of the ions of a cell; parameters as of `log_noise`."""
     assert told is not None
-    level, slope = species.between(told, levels).unbind(-1)
+    level, slope, _ = species.between(told, levels).unbind(-1)
     return NoiseByEnergy(slope, mean_square * species.speed(told) ** 2, bound, level)
+
+
+def friction(
+    of_all: Tensor, species: IonSpecies | None, told: Tensor | None, levels: Tensor | None
+) -> Tensor:
+    """Return the calibrated friction, [] of all ions, or [k] of the ions of a cell by species."""
+    if species is None or told is None or levels is None:
+        return of_all
+    return species.between(told, levels)[:, 2]
+
+
+def with_friction(state: dict[str, Tensor], name: str) -> None:
+    """Give levels of before there was friction [t, 2] none: [t, 3]."""
+    if name in state and state[name].shape[1] == 2:
+        state[name] = torch.nn.functional.pad(state[name], (0, 1))
 
 
 def log_noise(
@@ -211,9 +240,8 @@ def log_noise(
     Parameters
     ----------
     by : Told
-    levels : Tensor, [t, 2]
-        Of each temperature or species: logarithm of the noise, and its change with the kinetic
-        energy.
+    levels : Tensor, [t, 3]
+        `Level` of each temperature or species.
     told : Tensor, [B]
         To the ions.
     last : Tensor, [B, n, 3]
@@ -223,6 +251,6 @@ def log_noise(
     bound : float
         Of `NoiseByEnergy`.
     """
-    noise, slope = by.between(told[:, None], levels).unbind(-1)
+    noise, slope, _ = by.between(told[:, None], levels).unbind(-1)
     scaled = last / by.speed(told)[:, None, None]
     return noise + NoiseByEnergy(slope, mean_square, bound).log_factor(scaled, -1)

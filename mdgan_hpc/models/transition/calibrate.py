@@ -1,7 +1,8 @@
-"""Noise calibration: one-record displacements of free runs are spread as those of the data are."""
+"""Noise calibration: free runs are as warm as the data, and diffuse as these do."""
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,8 +14,56 @@ from mdgan_hpc.models.transition.recoil import Recoil
 
 #: Free runs at what those before say, after the first trials; these have a quarter of the records.
 _ROUNDS, _TRIAL = 3, 4
-#: In units of what the first trials differ by: what is set at most, and changed at most at once.
-_MOST, _MOST_AT_ONCE = 4.0, 2.0
+#: In units of what the first trials differ by: what is set at most, changed at most at once, and,
+#: of the friction, expected.
+_MOST, _MOST_AT_ONCE, _USUAL = 4.0, 2.0, 3.0
+#: The four trials: below and above of the noise, of its change, and of the friction.
+_TRIALS = ((-1, -1, 1), (1, -1, -1), (-1, 1, -1), (1, 1, 1))
+
+
+class Level(NamedTuple):
+    """What is calibrated, of all ions, or of those of a species.
+
+    Attributes
+    ----------
+    log_noise : float
+        Logarithm of the noise; where a thermostat holds the free runs, that of the kinetic energy
+        it aims at.
+    slope : float
+        Change of that with the kinetic energy of an ion (`NoiseByEnergy`).
+    friction : float
+        Of `Friction`.
+    """
+
+    log_noise: float
+    slope: float
+    friction: float = 0.0
+
+
+class Later(NamedTuple):
+    """The mean square displacement of the data over several records.
+
+    Attributes
+    ----------
+    records : int
+        The lag.
+    mean_square : float
+        Angstrom^2.
+    error : float
+        Of its logarithm.
+    """
+
+    records: int
+    mean_square: float
+    error: float
+
+
+def later_at_each(found: Mapping[str, Any] | None, levels: int) -> list[Later | None]:
+    """Return what `fit.later` found, at each temperature or of each species."""
+    if found is None:
+        return [None] * levels
+    each = zip(found["mean_square"], found["error"], strict=True)
+    return [Later(found["records"], *pair) for pair in each]
 
 
 class Target(NamedTuple):
@@ -28,36 +77,39 @@ class Target(NamedTuple):
         Their non-Gaussian parameter; None where a record does not resolve the velocity: the noise
         is then the same for all of these ions.
     ions : array of int, or slice
+    later : Later or None
+        None where there is to be no friction.
     """
 
     mean_square: float
     alpha2: float | None
     ions: np.ndarray | slice
+    later: Later | None = None
 
 
 def calibrated_noise(
     config: TransitionConfig,
     free_run: FreeRun,
-    set_noise: Callable[[list[tuple[float, float]]], object],
+    set_noise: Callable[[list[Level]], object],
     *,
     targets: Sequence[Target],
     particles: int,
     held: bool = False,
     recoil: Recoil | None = None,
-) -> list[tuple[float, float]]:
-    """Return the logarithm of the noise, and its change with the kinetic energy of an ion.
-
-    Where a thermostat holds the free runs, the first is that of the kinetic energy it aims at.
+) -> list[Level]:
+    """Return the noise and the friction with which free runs meet targets.
 
     Free runs differ from the data by a percent or two in the mean squared displacement of one
     record, as errors of many steps add up, and a few fast ions are too fast; the rate of hops
     differs by several times as much. In equilibrium velocities are Gaussian whatever the place of
     an ion (equipartition), so that where a record is short against the vibrations two numbers tell
     all of their distribution: the mean squared displacement, and alpha2, which tells of the fast
-    ones. Both are measured at values of the noise below and above, which tells how they answer to
-    it. Then free runs at what was found so far tell how far that is off, and the result is the mean
-    of what the last two say: the temperature of a cell fluctuates for hundreds of records, and half
-    a percent of it is two of the MSD.
+    ones. The third number is a friction, which lets ions move as far as those of the data over many
+    records, where the data know that within a percent or so (`Later`); what the data leave open of
+    it is decided for little friction. All are measured at values below and above, half of the
+    combinations, which tells how they answer. Then free runs at what was found so far tell how far
+    that is off, and the result is the mean of what the last two say: the temperature of a cell
+    fluctuates for hundreds of records, and half a percent of it is two of the MSD.
 
     Parameters
     ----------
@@ -65,7 +117,7 @@ def calibrated_noise(
     free_run : FreeRun
         Of the generator, with the noise that was set last.
     set_noise : callable
-        Of the logarithm and its change, for each target.
+        Of a level for each target.
     targets : sequence of Target
         Of all ions, or of those of each species, met together.
     particles : int
@@ -75,56 +127,96 @@ def calibrated_noise(
         Where the targets are of displacements in the frame of all atoms.
     """
     first = config.thermostat_range if held else config.calibration_range
-    unit = torch.tensor([first, config.calibration_slope], dtype=torch.float64)
+    tried = [first, config.calibration_slope, config.calibration_friction]
+    unit = torch.tensor(tried, dtype=torch.float64)
     samples = max(1, config.calibration_ions // particles)
 
     def excess(levels: Tensor, records: int) -> Tensor:
-        """Return by how much both measures exceed those of the data, for each target [n, 2]."""
+        """Return by how much the measures exceed those of the data, for each target [n, 3]."""
         set_noise(_plain(levels * unit))
         path = free_run(samples, records, config.calibration_burn_in)
         moved = path.double().diff(dim=0)
         moved = moved if recoil is None else recoil.inertial(moved)
         return torch.stack([_excess(moved, target) for target in targets])
 
-    simple = targets[0].alpha2 is None
-    signs = [[-1, 0], [1, 0]] if simple else [[-1, -1], [1, -1], [-1, 1], [1, 1]]
-    design = torch.tensor(signs, dtype=torch.float64)
+    design = torch.tensor(_TRIALS, dtype=torch.float64)
+    if targets[0].alpha2 is None:
+        design = torch.tensor([[-1, 0, 0], [1, 0, 0]], dtype=torch.float64)
+    elif targets[0].later is None:
+        design[:, 2] = 0
     records = max(1, config.calibration_records // _TRIAL)
-    tried = [excess(trial.expand(len(targets), 2), records) for trial in design]
-    trials = torch.stack(tried, 1)  # [n, trials, 2]
+    # An expected friction counts like a measurement.
+    doubt = [0.0 if target.later is None else target.later.error / _USUAL for target in targets]
+    trials = torch.stack([excess(trial.expand(len(targets), 3), records) for trial in design], 1)
     answers = design.T @ trials / len(design)  # [n, numbers, measures]
-    at, said = _corrected(torch.zeros(len(targets), 2), trials.mean(1), answers), []
+    at, said = _corrected(torch.zeros(len(targets), 3), trials.mean(1), answers, doubt), []
     for _ in range(_ROUNDS):
-        said.append(_corrected(at, excess(at, config.calibration_records), answers))
+        said.append(_corrected(at, excess(at, config.calibration_records), answers, doubt))
         at = torch.stack(said[1:] or said).mean(0)  # the first may begin far from there
     return _plain(at * unit)
 
 
-def _plain(levels: Tensor) -> list[tuple[float, float]]:
-    return [(log_noise, slope) for log_noise, slope in levels.tolist()]
+def longest_lag(config: TransitionConfig) -> int:
+    """Return the longest lag of a `Later`, in records: a quarter of a trial."""
+    return max(1, config.calibration_records // _TRIAL // 4)
+
+
+def _plain(levels: Tensor) -> list[Level]:
+    return [Level(*level) for level in levels.tolist()]
 
 
 def _excess(moved: Tensor, target: Target) -> Tensor:
-    """Return by how much displacements [T, B, k, 3] exceed a target, log mean square and alpha2."""
-    squared = moved[:, :, target.ions].square().sum(-1)
+    """Return by how much displacements [T, B, k, 3] exceed a target [3].
+
+    Logarithm of the mean square, alpha2, and logarithm of the mean square over several records.
+    """
+    moved = moved[:, :, target.ions]
+    squared = moved.square().sum(-1)
     mean = squared.mean()
     alpha2 = 0.6 * squared.square().mean() / mean**2 - 1
-    found = torch.stack([(mean / target.mean_square).log(), alpha2 - (target.alpha2 or 0.0)])
-    return found.nan_to_num(nan=torch.inf, posinf=torch.inf)  # free runs that fly are too hot
+    found = [(mean / target.mean_square).log(), alpha2 - (target.alpha2 or 0.0)]
+    if target.later is not None:
+        path, lag = moved.cumsum(0), target.later.records
+        far = (path[lag:] - path[:-lag]).square().sum(-1).mean()
+        found.append((far / target.later.mean_square).log())
+    else:
+        found.append(torch.zeros_like(mean))
+    # Free runs that fly are too hot.
+    return torch.stack(found).nan_to_num(nan=torch.inf, posinf=torch.inf)
 
 
-def _corrected(at: Tensor, excess: Tensor, answers: Tensor) -> Tensor:
-    """Return where the excess [n, 2] at the levels [n, 2] would be zero.
+def _corrected(at: Tensor, excess: Tensor, answers: Tensor, doubt: Sequence[float]) -> Tensor:
+    """Return where the excess [n, 3] at the levels [n, 3] would be zero.
 
     Each number is set by the excess that it is meant for; one that was not tried, answers in the
     wrong direction, or flew when it was tried, stays. Bounded, so that a network that is half
     trained is not hidden by a noise far from one.
     """
-    step = torch.zeros_like(excess)
-    for own, off, answer in zip(step, excess, answers, strict=True):
-        if 0 < answer[1, 1] < torch.inf:
-            own[1] = (-off[1] / answer[1, 1]).clamp(-_MOST_AT_ONCE, _MOST_AT_ONCE)
-        if 0 < answer[0, 0] < torch.inf:
-            wanted = -(off[0] + own[1] * answer[1, 0]) / answer[0, 0]
-            own[0] = wanted.clamp(-_MOST_AT_ONCE, _MOST_AT_ONCE)
-    return (at + step).clamp(-_MOST, _MOST)
+    levels = []
+    for own, off, answer, unsure in zip(at.tolist(), excess, answers.tolist(), doubt, strict=True):
+        noise, slope, friction = own
+        warm, fast, far = off.tolist()
+        by_noise, by_slope, by_friction = answer
+        if 0 < by_slope[1] < math.inf:
+            change = _within(-fast / by_slope[1], _MOST_AT_ONCE)
+            warm, far = warm + change * by_slope[0], far + change * by_slope[2]
+            slope = _within(slope + change, _MOST)
+        if 0 < by_noise[0] < math.inf:
+            given = 0.0  # noise that makes up for a unit of friction
+            change = _within(-warm / by_noise[0], _MOST_AT_ONCE)
+            if by_friction[0] < 0 and math.isfinite(by_noise[2]):
+                given = -by_friction[0] / by_noise[0]
+                slower = by_friction[2] + given * by_noise[2]  # at one temperature
+                far -= warm / by_noise[0] * by_noise[2]
+                if -math.inf < slower < 0 and math.isfinite(far):
+                    wanted = slower * (slower * friction - far) / (slower**2 + unsure**2)
+                    step = _within(wanted - friction, _MOST_AT_ONCE)
+                    before, friction = friction, _within(friction + step, _MOST)
+                    change += given * (friction - before)
+            noise = _within(noise + change - given * friction, _MOST) + given * friction
+        levels.append([noise, slope, friction])
+    return torch.tensor(levels, dtype=at.dtype)
+
+
+def _within(value: float, bound: float) -> float:
+    return max(-bound, min(bound, value))

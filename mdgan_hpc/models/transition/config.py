@@ -94,6 +94,11 @@ class TransitionConfig:
     calibration_slope: float = key(
         0.02, "change of that with the kinetic energy over its mean, tried and set likewise"
     )
+    calibration_friction: float = key(
+        0.0025,
+        "of the last displacement | friction tried and set likewise, by the mean square "
+        "displacement where the data know it within a percent or so",
+    )
     thermostat_records: float = key(
         4.0,
         "records | in which the kinetic energy of a cell goes back to its mean, in free runs of "
@@ -127,7 +132,7 @@ class TransitionConfig:
             "vector_bound",
             *("direction_bound", "activity_floor", "far", "far_width", "calibration_range"),
             *("mean_bound", "calibration_slope", "kinetic_energy_bound", "temperature_slope"),
-            "thermostat_range",
+            *("thermostat_range", "calibration_friction"),
         ):
             value = getattr(self, name)
             require(value > 0, f"generator.{name}", value, "above 0")

@@ -12,6 +12,10 @@ import numpy as np
 Displacements = Sequence[np.ndarray]
 #: Displacements of ions that are looked at for what their neighbours tell.
 _SEEN = 100_000
+#: Independent displacements that tell a mean square within a percent; records of a lag at least.
+_INDEPENDENT, _LEAST_LAG = 5000, 12
+#: Parts of a run whose scatter tells how well that is known.
+_PARTS = 8
 #: Records in a step where inertia is resolved (`predictable`).
 _RECORDS_PER_STEP = 2
 
@@ -73,6 +77,45 @@ def one_record_alpha2(displacements: Displacements) -> float:
     """Return the non-Gaussian parameter of displacements [n, N, 3] of one record."""
     squared = np.concatenate([(d**2).sum(2).ravel() for d in displacements])
     return float(0.6 * (squared**2).mean() / squared.mean() ** 2 - 1)
+
+
+def later(groups: Sequence[Displacements], step_skip: int, longest: int) -> dict[str, Any] | None:
+    """Return the mean square displacement over several records, where it is known well.
+
+    Over a lag so long that ions have moved apart independently for as many times as tell it within
+    a percent or so: few lags of many ions know it better than more of few.
+
+    Parameters
+    ----------
+    groups : sequence of sequence of array, [n, N, 3]
+        Displacements at each temperature, or of each species.
+    step_skip : int
+        Phases of the same run that are in each group.
+    longest : int
+        Records.
+
+    Returns
+    -------
+    dict or None
+        ``records`` of the lag, of each group ``mean_square`` and the ``error`` of its logarithm;
+        None where runs or `longest` are too short.
+    """
+    counts = [sum(d.shape[0] * d.shape[1] for d in group) / step_skip for group in groups]
+    longest = min(longest, *(len(d) // 4 for group in groups for d in group))
+    records = min(longest, max(_LEAST_LAG, int(min(counts) / _INDEPENDENT)))
+    if records < _LEAST_LAG:
+        return None
+    squares, errors = [], []
+    for group, count in zip(groups, counts, strict=True):
+        paths = [d.cumsum(0, dtype=float) for d in group]
+        far = [((path[records:] - path[:-records]) ** 2).sum(-1).mean(1) for path in paths]
+        squares.append(float(np.concatenate(far).mean()))
+        # The mean square of n Gaussian vectors is known within sqrt(2 / 3 n); ions of a cell may
+        # move alike, for long.
+        parts = np.array([part.mean() for run in far for part in np.array_split(run, _PARTS)])
+        scatter = parts.std(ddof=1) / squares[-1] * math.sqrt(step_skip / len(parts))
+        errors.append(max(math.sqrt(2 / 3 * records / count), float(scatter)))
+    return {"records": records, "mean_square": squares, "error": errors}
 
 
 def variance_shells(

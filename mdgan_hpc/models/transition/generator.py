@@ -17,31 +17,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mdgan_hpc.models.base import (
-    Capabilities,
-    Cells,
-    DataSummary,
-    Density,
-    FreeRun,
-    State,
-    Window,
-)
+from mdgan_hpc.models.base import Capabilities, Cells, DataSummary, Density, FreeRun, State, Window
 from mdgan_hpc.models.condition import IonSpecies, Temperatures, Told
 from mdgan_hpc.models.media import Surroundings
 from mdgan_hpc.models.neighbours import NeighbourView
 from mdgan_hpc.models.supercell import Supercell
-from mdgan_hpc.models.transition import by_level
-from mdgan_hpc.models.transition.calibrate import calibrated_noise
+from mdgan_hpc.models.transition import by_level, likelihood
+from mdgan_hpc.models.transition.calibrate import Level, calibrated_noise, later_at_each
 from mdgan_hpc.models.transition.config import TransitionConfig
 from mdgan_hpc.models.transition.format_1 import upgrade
-from mdgan_hpc.models.transition.likelihood import (
-    Forced,
-    Residuals,
-    heads,
-    mixtures,
-    teacher_forced,
-    told_to,
-)
 from mdgan_hpc.models.transition.measured import measured
 from mdgan_hpc.models.transition.mixture import Bounds, Mixture, NoiseByEnergy
 from mdgan_hpc.models.transition.neighbourhood import require_possible, surroundings_for
@@ -83,6 +67,8 @@ class TransitionGenerator(Density):
         cell (`IonSpecies`). Displacements above are then over the thermal ones, of the species.
     levels : list of [float, float or None], or None
         `one_record` and `one_record_alpha2` at each temperature, or of each species.
+    later : dict or None
+        Of `fit.later`.
     supercell, held : Supercell or None, and Held or None
         In which free runs are (`in_supercell`); of a liquid, whose free runs have a `Thermostat`.
     recoil : list of float, [k], or None
@@ -124,6 +110,7 @@ class TransitionGenerator(Density):
         temperatures: dict[str, Any] | None = None,
         ion_species: dict[str, Any] | None = None,
         levels: list[tuple[float, float | None]] | None = None,
+        later: dict[str, Any] | None = None,
         supercell: Supercell | None = None,
         held: Held | None = None,
         recoil: list[float] | None = None,
@@ -136,6 +123,7 @@ class TransitionGenerator(Density):
         self.ion_species = IonSpecies.from_plain(ion_species) if ion_species else None
         self._by: Told | None = self.temperatures or self.ion_species
         self._levels = levels or [(one_record, one_record_alpha2)]
+        self._later = later_at_each(later, len(self._levels))
         self.records_per_step, self.n_lags = r, _ = np.shape(extrapolation)
         self.start_size = self._supercell.start_size(particles)
         self.noise_size = r * (1 + 3) * self.particles_per_sample
@@ -182,7 +170,7 @@ class TransitionGenerator(Density):
         for name, value in self._zero_state(self.start_windows * self._ions).items():
             self.register_buffer(f"start_{name}", value)
         if self._by is not None:
-            self._buffer("noise_levels", np.zeros((len(self._levels), 2)))
+            self._buffer("noise_levels", np.zeros((len(self._levels), 3)))
         if self.temperatures is not None:
             kelvin = np.resize(self.temperatures.kelvin, self.start_windows)
             self._buffer("start_temperature", kelvin)
@@ -228,14 +216,17 @@ class TransitionGenerator(Density):
         if row is not None:
             pairs = self.config.calibration_ions * self.config.calibration_records / 2
             self.network.take(shared_noise_of(self, row.descriptor(), cells, pairs))
-        groups = by_level.targets(self._levels, self.ion_species, self.particles_per_sample)
+        of = self._levels, self._later, self.ion_species, self.particles_per_sample
+        groups = by_level.targets(*of)
         for number, targets in enumerate(groups):
             if self.temperatures is not None:
                 self.set_temperature(self.temperatures.kelvin[number])
-            of = self.config, free_run, self._set_noise
-            ions, held = self.particles_per_sample * len(groups), self.thermostat is not None
             noise = calibrated_noise(
-                *of, targets=targets, particles=ions, held=held, recoil=self._recoil
+                *(self.config, free_run, self._set_noise),
+                targets=targets,
+                particles=self.particles_per_sample * len(groups),
+                held=self.thermostat is not None,
+                recoil=self._recoil,
             )
             self._set_noise(noise)
             if self.temperatures is not None:
@@ -249,7 +240,7 @@ class TransitionGenerator(Density):
         self.temperature_k, self._speed, strain = kelvin, told.speed(kelvin), told.strain(kelvin)
         self._strain = None if strain is None else torch.from_numpy(strain).float()
         noise = told.between(torch.tensor([kelvin]), self.noise_levels.cpu())
-        self._set_noise(noise.tolist())
+        self._set_noise([Level(*level) for level in noise.tolist()])
 
     def in_supercell(self, supercell: Supercell) -> Self:
         """Return this generator for a supercell; see `Generator.in_supercell`."""
@@ -264,15 +255,20 @@ class TransitionGenerator(Density):
             other.set_temperature(self.temperature_k)
         return other.eval().requires_grad_(False)
 
-    def _set_noise(self, levels: Sequence[tuple[float, float]]) -> None:
+    def _load_from_state_dict(self, state: dict[str, Tensor], prefix: str, *others: Any) -> None:
+        by_level.with_friction(state, f"{prefix}noise_levels")
+        super()._load_from_state_dict(state, prefix, *others)
+
+    def _set_noise(self, levels: Sequence[Level]) -> None:
         """Set the noise of all ions, or of each species; what a thermostat aims at comes first."""
         if self.thermostat is not None:
             levels = self.thermostat.taken(levels)
         if self.ion_species is not None:
             self.noise_levels.copy_(torch.tensor(levels))
             return
-        self.network.log_noise.fill_(levels[0][0])
-        self.network.noise_slope.fill_(levels[0][1])
+        self.network.log_noise.fill_(levels[0].log_noise)
+        self.network.noise_slope.fill_(levels[0].slope)
+        self.network.friction.fill_(levels[0].friction)
 
     def _noise_by_energy(self) -> NoiseByEnergy:
         of = self._mean_square * self._speed**2, self.config.kinetic_energy_bound
@@ -289,7 +285,7 @@ class TransitionGenerator(Density):
 
     def _log_noise_along(self, window: Window, last: Tensor) -> Tensor:
         """Return the logarithm [B k, n] of the noise after displacements [B k, n, 3]."""
-        by, told = self._by, told_to(window)
+        by, told = self._by, likelihood.told_to(window)
         if by is None or told is None:
             return self._noise_by_energy().log_factor(last, -1)
         bounds = self._mean_square, self.config.kinetic_energy_bound
@@ -314,16 +310,16 @@ class TransitionGenerator(Density):
         steps = self.features.fill_steps - (-records // self.records_per_step)  # averages first
         return 1 + self.n_lags + self.records_per_step * steps
 
-    def _forced(self, weights: Weights, window: Window) -> Forced:
+    def _forced(self, weights: Weights, window: Window) -> likelihood.Forced:
         of = self.extrapolation, self.whitening, self._by, self._recoil is not None
-        history = Residuals(*of).history(window, self.features.fill_steps)
-        return teacher_forced(weights, self.features, history)
+        history = likelihood.Residuals(*of).history(window, self.features.fill_steps)
+        return likelihood.teacher_forced(weights, self.features, history)
 
     def _mixtures(
         self, weights: Weights, given: Tensor, residual: Tensor, kelvin: Tensor | None = None
     ) -> Mixture:
         of = self.temperatures, self.network.components
-        return mixtures(
+        return likelihood.mixtures(
             [(len(given), weights)] if kelvin is None else by_level.each(weights, *of, kelvin),
             given,
             residual,
@@ -338,7 +334,7 @@ class TransitionGenerator(Density):
         weights = self.network.dense_weights()
         forced = self._forced(weights, window)
         memory, embedded = forced.memory[:, skipped:-1], forced.embedded[:, skipped:-1]
-        given = heads(weights, memory, embedded).flatten(0, 1)
+        given = likelihood.heads(weights, memory, embedded).flatten(0, 1)
         residual = forced.known["residual"][:, skipped + 1 :].flatten(0, 1)
         known = {name: value[:, skipped:-1] for name, value in forced.known.items()}
         kelvin = window.temperature_k
@@ -432,6 +428,7 @@ class TransitionGenerator(Density):
     def kernel(self) -> InferenceKernel:
         """Return the network as `advance` uses it."""
         network, told, several = self.network, self._told_to_ions(), self.ion_species
+        levels = None if several is None else self.noise_levels
         of = self.temperatures, network.components, self.temperature_k
         shared = SharedNoise(network.coupling, network.everyone, self.particles_per_sample)
         return InferenceKernel.of(
@@ -443,6 +440,7 @@ class TransitionGenerator(Density):
             noise=self._noise_by_energy(),
             shared=shared if bool(network.coupling.any()) else None,
             bounds=self._bounds,
+            friction=by_level.friction(network.friction, several, told, levels),
             scale=None if several is None or told is None else several.speed(told),
             held=None if self.thermostat is None else self.thermostat.at(self._speed),
             recoil=self._recoil and self._recoil.on(self.extrapolation.device),

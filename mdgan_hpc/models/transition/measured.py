@@ -8,6 +8,7 @@ import numpy as np
 from mdgan_hpc.models.base import DataSummary
 from mdgan_hpc.models.media import Surroundings
 from mdgan_hpc.models.transition import by_level, fit
+from mdgan_hpc.models.transition.calibrate import longest_lag
 from mdgan_hpc.models.transition.config import TransitionConfig
 from mdgan_hpc.models.transition.equivariance import group_arguments
 from mdgan_hpc.models.transition.neighbourhood import neighbour_arguments
@@ -46,6 +47,9 @@ def measured(
     }
     if held := held_in(config, summary, surroundings):
         arguments["held"] = held
+    elif resolved:
+        groups = by_level.displacements_at_each(summary)
+        arguments["later"] = fit.later(groups, summary.step_skip, longest_lag(config))
     if recoil is not None:
         arguments["recoil"] = recoil
     names = ("extrapolation", "whitening")

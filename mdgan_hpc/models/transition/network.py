@@ -55,6 +55,7 @@ class Network(nn.Module):
     rotations: Tensor
     log_noise: Tensor
     noise_slope: Tensor
+    friction: Tensor
     coupling: Tensor
     everyone: Tensor
     quotient: Tensor
@@ -87,6 +88,7 @@ class Network(nn.Module):
         self.n_inputs = action.shape[1]
         self.register_buffer("log_noise", torch.tensor(0.0))
         self.register_buffer("noise_slope", torch.tensor(0.0))  # `NoiseByEnergy`
+        self.register_buffer("friction", torch.tensor(0.0))  # `Friction`
         r = records_per_step
         self.register_buffer("coupling", torch.zeros(2, r, r, shells))  # `SharedNoise`
         self.register_buffer("everyone", torch.zeros(r, r))
@@ -130,7 +132,7 @@ class Network(nn.Module):
             self.register_parameter(f"{name}_slope", nn.Parameter(slope))
 
     def _load_from_state_dict(self, state: dict[str, Tensor], prefix: str, *others: Any) -> None:
-        for name in ("coupling", "everyone"):  # models of before noise was shared have none
+        for name in ("coupling", "everyone", "friction"):  # models of before have none
             state.setdefault(prefix + name, torch.zeros_like(getattr(self, name)))
         super()._load_from_state_dict(state, prefix, *others)
 

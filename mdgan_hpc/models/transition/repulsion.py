@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from mdgan_hpc.models.neighbours import Pairs, nearest_distances, sampled_frames
+from mdgan_hpc.models.transition.friction import force_weights
 from mdgan_hpc.models.transition.mixture import tiled
 
 #: Shares of the ions between whose distances the decay is measured, and places of ions for that.
@@ -56,8 +57,7 @@ class Repulsion:
     scale : float or Tensor, [k]
         What residuals are multiplied by before they displace an ion.
     weights : Tensor, [r]
-        Residuals that displace an ion by one Angstrom in the first record of a step, by two in the
-        second and so on, as a force does.
+        Of `force_weights`.
     """
 
     distance: Tensor
@@ -88,9 +88,8 @@ class Repulsion:
         if found is None:
             return None
         distance, decay = (motion.new_tensor(found[name]) for name in ("distance", "decay"))
-        records = torch.arange(1.0, len(motion) + 1, device=motion.device)
-        weights = torch.linalg.solve(motion[:, -len(motion) :], records)
-        return cls(distance, decay, mean_square / 3, 1.0 if scale is None else scale, weights)
+        of = 1.0 if scale is None else scale, force_weights(motion)
+        return cls(distance, decay, mean_square / 3, *of)
 
     def residual(self, pairs: Pairs) -> Tensor:
         """Return what is added to the residuals [r, 3, n] of ions, given all pairs of them."""

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from mdgan_hpc.models.base import State
 from mdgan_hpc.models.transition.features import Compiled, Step, joined
+from mdgan_hpc.models.transition.friction import Friction
 from mdgan_hpc.models.transition.mixture import Bounds, NoiseByEnergy, saturated, tiled
 from mdgan_hpc.models.transition.network import Weights
 from mdgan_hpc.models.transition.recoil import Recoil
@@ -119,6 +120,7 @@ class InferenceKernel:
         Of ions that see each other.
     recoil : Recoil or None
         Of the framework of a crystal.
+    friction : Friction or None
     """
 
     embed: Tensor
@@ -137,6 +139,7 @@ class InferenceKernel:
     held: HeldMotion | None = None
     repulsion: Repulsion | None = None
     recoil: Recoil | None = None
+    friction: Friction | None = None
 
     @classmethod
     def of(
@@ -150,6 +153,7 @@ class InferenceKernel:
         noise: NoiseByEnergy,
         shared: SharedNoise | None,
         bounds: Bounds,
+        friction: Tensor,
         scale: Tensor | None = None,
         held: HeldMotion | None = None,
         recoil: Recoil | None = None,
@@ -183,6 +187,7 @@ class InferenceKernel:
             held=held,
             repulsion=Repulsion.of(measured, motion, noise.mean_square, scale),
             recoil=recoil,
+            friction=Friction.of(friction, motion, scale),
         )
 
     def run(self, state: State, noise: Tensor) -> tuple[Tensor, State]:
@@ -230,6 +235,8 @@ class InferenceKernel:
             residual = sampler.draw(draw, head @ both)
             if self.repulsion is not None and near is not None:
                 residual = residual + self.repulsion.residual(near)
+            if self.friction is not None:
+                residual = residual + self.friction.residual(known["displacements"][0])
             left = residual if scale is None else residual * scale
             past = torch.cat([known["displacements"], left])
             moved = (self.motion @ past.view(len(past), -1)).view(r, 3, -1)

@@ -20,6 +20,7 @@ from mdgan_hpc.errors import UsageError
 from mdgan_hpc.models.base import DataSummary
 from mdgan_hpc.models.condition import IonSpecies
 from mdgan_hpc.models.media import Surroundings
+from mdgan_hpc.models.transition.calibrate import Level
 from mdgan_hpc.models.transition.config import TransitionConfig
 
 _log = logging.getLogger(__name__)
@@ -76,8 +77,8 @@ def held_in(
 
 
 def slopes_alone(levels: Tensor) -> Tensor:
-    """Return levels [t, 2] of the noise without the first number, which a thermostat takes."""
-    return levels * levels.new_tensor([0.0, 1.0])
+    """Return levels [t, 3] of the noise without the first number, which a thermostat takes."""
+    return levels * levels.new_tensor([0.0, 1.0, 1.0])
 
 
 def thermostat_for(
@@ -128,10 +129,10 @@ class Thermostat(nn.Module):
         self._masses = torch.tensor(masses / masses.sum(), dtype=torch.float32)
         self.register_buffer("level", torch.zeros(len(mean_square)))
 
-    def taken(self, levels: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    def taken(self, levels: Sequence[Level]) -> list[Level]:
         """Aim at the first number of each level of `calibrated_noise`; return the noise left."""
-        self.level.copy_(torch.tensor([first for first, _ in levels]))
-        return [(0.0, slope) for _, slope in levels]
+        self.level.copy_(torch.tensor([level.log_noise for level in levels]))
+        return [level._replace(log_noise=0.0) for level in levels]
 
     def at(self, speed: float) -> "HeldMotion":
         """Return it as free runs use it, where thermal speeds are so many times the reference's."""
