@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
 from typing import Self
 
-from mdgan_hpc.errors import SignalledInterrupt
+from mdgan_hpc.errors import SignalledInterrupt, UsageError
 
 _log = logging.getLogger(__name__)
 #: A launcher passes on the Ctrl-C that the terminal sends to all: within this time it is the same.
@@ -89,9 +89,16 @@ class StopRequest:
     ----------
     wall_time_min : float, optional
         Minutes after which the work should end by itself.
+
+    Raises
+    ------
+    UsageError
+        If that is no time.
     """
 
     def __init__(self, wall_time_min: float | None = None) -> None:
+        if wall_time_min is not None and not 0 <= wall_time_min < math.inf:
+            raise UsageError(f"a wall time of {wall_time_min} minutes is none")
         self.reason = ""
         self._deadline = None if wall_time_min is None else time.monotonic() + 60 * wall_time_min
         self._before: dict[signal.Signals, object] = {}

@@ -79,6 +79,9 @@ def diffusion(
     UsageError
         If the window holds fewer than three lags, or the conductivity lacks what it needs.
     """
+    window_ps = _window(window_ps)
+    if charge is not None and not isinstance(charge, int | float):
+        raise UsageError(f"charge = {charge!r} must be a number, of elementary charges")
     if isinstance(source, Dynamics):
         if options:
             raise UsageError(f"{', '.join(options)}: only where files are given")
@@ -95,6 +98,17 @@ def diffusion(
         liquid = liquid_of(found.files[0], species, viscosity_mpa_s, temperature_k)
     fitted = fit_diffusion(found, window_ps=window_ps, accept_poor_model=accept_poor_model)
     return with_finite_size(with_conductivity(fitted, charges), liquid)
+
+
+def _window(asked: object) -> tuple[float, float] | None:
+    """Return the two lags of a window."""
+    if asked is None:
+        return None
+    if isinstance(asked, Sequence) and len(asked) == 2:
+        first, last = asked
+        if isinstance(first, int | float) and isinstance(last, int | float):
+            return first, last
+    raise UsageError(f"window_ps = {asked!r} must be two lags in ps", remedy="as in (2, 20)")
 
 
 def with_conductivity(fitted: Diffusion, charges: Charges | None) -> Diffusion:

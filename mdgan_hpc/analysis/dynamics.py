@@ -110,7 +110,8 @@ def measure_dynamics(
         parts = [part for t in trajectories for part in parts_of(t)]
         runs = [_empty_sums(part, plan) for part in parts]
         label = label or trajectories[0].label
-        add_shared(runs, parts, communicator, f"analysis of {paths[0]}")
+        more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+        add_shared(runs, parts, communicator, f"analysis of {paths[0]}{more}")
         for sums in runs:
             sums.reduce(communicator)
         if communicator.rank != 0:

@@ -90,6 +90,18 @@ class _Command(click.Command):
                 error.show()
             leave(launch, error.exit_code)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Say how several files are given, where a second one followed an option."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            files = [o.opts[0] for o in self.params if o.opts[0] in ("--data", "--md")]
+            if not files or not error.message.startswith("Got unexpected extra argument"):
+                raise
+            raise click.UsageError(
+                f"{error.message.rstrip('.')}; give {files[0]} before each file", ctx
+            ) from None
+
 
 def _launch() -> Launch:
     """Return the place of this process; what is wrong with it is told by the guard."""

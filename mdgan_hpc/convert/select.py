@@ -47,7 +47,7 @@ def selected(text: str, labels: list[str], elements: list[str]) -> np.ndarray:
             chosen |= element_of == word.capitalize()
         else:
             known = sorted({*labels, *elements, "all"})
-            near = difflib.get_close_matches(word, known, n=1, cutoff=0.4)
+            near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
             remedy = f"did you mean {near[0]}?" if near else ""
             raise UsageError(
                 f"--select {word!r} names no atom; there are {', '.join(known)}", remedy=remedy

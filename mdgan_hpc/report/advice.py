@@ -82,7 +82,7 @@ class Advice:
             *self._times(),
             f"effective hops in the data   {self.ceiling.n_effective:.0f} "
             f"(ions x MSD over a run / ({self.ceiling.hop_length:.2g} A)^2)",
-            f"best possible error of D     {100 * self.ceiling.relative_error:.0f} % "
+            f"error of D, rule of thumb    {100 * self.ceiling.relative_error:.0f} % "
             "(He et al. 2018)",
             f"suggested                    {self._window(self.suggested)}",
             f"that window                  {window_ps / self.velocity_memory_ps:.2g} x the "

@@ -32,7 +32,7 @@ class ReportConfig:
     )
     critic: bool = key(
         True,
-        "Train no classifier to tell generated ions from MD (about a minute).",
+        "Train a classifier to tell generated ions from MD (about a minute).",
         flag="--no-critic",
     )
     arrhenius: tuple[str, ...] = ()

@@ -71,7 +71,7 @@ def _data(found: Comparison) -> str:
         shown = f" ({found.md.diffusion.refused})"
     return (
         f"The MD data {enough}{shown}: about {hops:.0f} effective hops, which tell D to about "
-        f"{100 * relative:.0f} % (He et al. 2018)."
+        f"{100 * relative:.0f} % by a rule of thumb (He et al. 2018)."
     )
 
 

@@ -8,6 +8,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mdgan_hpc.config import as_mapping
 from mdgan_hpc.errors import DataError, UsageError
 from mdgan_hpc.inputs import read_json
@@ -57,7 +59,7 @@ def train(
     replica: int = 0,
     wall_time_min: float | None = None,
     species: int | str | None = None,
-    temperature_k: Sequence[float] = (),
+    temperature_k: float | Sequence[float] = (),
     threads: int | None = None,
     ranks: Processes | None = None,
     stop: StopRequest | None = None,
@@ -80,7 +82,7 @@ def train(
         Stop and save after so many minutes.
     species : int or str, optional
         The ions to learn, where files hold several species.
-    temperature_k : sequence of float
+    temperature_k : float or sequence of float
         Where the files do not tell it: one for all runs, or one for each.
     threads : int, optional
         Of each process; otherwise as OMP_NUM_THREADS or Slurm say, or one.
@@ -117,7 +119,7 @@ def train(
         together(processes, lambda: _refuse_other_training(folder, known))
         files = all_files(_paths(data))
         told = known | {"species": species, "out": str(folder)}
-        told |= {"temperature_k": list(temperature_k)}
+        told |= {"temperature_k": np.atleast_1d(temperature_k).tolist()}
         require_same(processes, lambda: identity(told, files))
         dataset = together(processes, lambda: _dataset(data, species, temperature_k))
         settings = together(processes, lambda: resolved(settings, dataset))
@@ -158,10 +160,16 @@ def _paths(data: DataLike) -> Sequence[str | Path]:
     """Return the files to read; none where the runs are in memory."""
     if isinstance(data, Dataset):
         return []
-    return [data] if isinstance(data, str | Path) else data
+    if isinstance(data, str | Path):
+        return [data]
+    if not isinstance(data, Sequence):
+        raise UsageError("no data are given", remedy="name the trajectory of one run at least")
+    return data
 
 
-def _dataset(data: DataLike, species: int | str | None, temperature_k: Sequence[float]) -> Dataset:
+def _dataset(
+    data: DataLike, species: int | str | None, temperature_k: float | Sequence[float]
+) -> Dataset:
     return data if isinstance(data, Dataset) else Dataset.read(data, species, temperature_k)
 
 
@@ -231,7 +239,7 @@ def _first_line(trainer: Trainer, data: Dataset) -> str:
     windows = trainer.windows
     interval_fs = data.record_interval_ps(config.data.step_skip) * FS_PER_PS
     parts = [
-        f"{len(data.runs)} runs{_KEPT_OUT[config.data.validation]}",
+        f"{len(data.runs)} run{'s' * (len(data.runs) > 1)}{_KEPT_OUT[config.data.validation]}",
         *([trainer.generator.temperatures.text] if trainer.generator.temperatures else []),
         *([composition(data.ion_species[0])] if data.ion_species else []),
         f"{windows.count(config.data.records)} windows of {config.data.records} records",

@@ -275,6 +275,10 @@ class Trajectory:
         particles: slice,
         out: np.ndarray | None = None,
     ) -> np.ndarray:
+        if not self.file:
+            raise UsageError("is closed", where=self.path, remedy="open it again")
+        if not (isinstance(records, slice) and isinstance(particles, slice)):
+            raise UsageError("records and particles are ranges", remedy="as in slice(0, 100)")
         if out is None:
             require_memory(self._bytes(selection, records, particles), self.path)
         values = _read(self._position, selection, records, particles, out)

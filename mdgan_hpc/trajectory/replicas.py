@@ -48,8 +48,7 @@ def require_replicas(
                 f"has {mine * FS_PER_PS:g} fs between records, {first.path} "
                 f"{theirs * FS_PER_PS:g} fs",
                 where=other.path,
-                remedy="give all runs one interval (mdgan-convert FILE --export h5md --every 2), "
-                "or analyse them apart",
+                remedy=_one_interval(first, other),
             )
         if other.generated != first.generated:
             made, simulated = (other, first) if other.generated else (first, other)
@@ -90,6 +89,17 @@ def require_different(trajectories: Sequence[Trajectory]) -> None:
 def _told(trajectory: Trajectory) -> str:
     repeats = repeats_of(trajectory)
     return f"{' x '.join(map(str, repeats))} cells" if repeats.prod() > 1 else "one cell"
+
+
+def _one_interval(first: Trajectory, other: Trajectory) -> str:
+    """Return how two trajectories get one interval."""
+    short, long = sorted((first, other), key=lambda run: run.record_interval_ps)
+    ratio = long.record_interval_ps / short.record_interval_ps
+    every = round(ratio)
+    if abs(ratio - every) > _INTERVALS * ratio:
+        return "analyse them apart"
+    thinned = f"mdgan-convert {short.path} -o FILE --export h5md --every {every}"
+    return f"give both one interval ({thinned}), or analyse them apart"
 
 
 def _refuse_same_file(trajectories: Sequence[Trajectory]) -> None:

@@ -70,14 +70,14 @@ def levels_of(temperatures: Sequence[Temperature]) -> list[float | None]:
 
 
 def run_temperatures(
-    trajectories: Sequence[Trajectory], told_k: Sequence[float] = ()
+    trajectories: Sequence[Trajectory], told_k: float | Sequence[float] = ()
 ) -> list[float]:
     """Return the temperature of each run, K; nothing where neither the files nor the user tell it.
 
     Parameters
     ----------
     trajectories : sequence of Trajectory
-    told_k : sequence of float
+    told_k : float or sequence of float
         For files that do not tell it: one for all runs, or one for each.
 
     Raises
@@ -87,6 +87,7 @@ def run_temperatures(
     UsageError
         If the number of those told is not that of the runs.
     """
+    told_k = [told_k] if isinstance(told_k, int | float) else told_k
     if len(told_k) > 1 and len(told_k) != len(trajectories):
         raise UsageError(
             f"{len(told_k)} temperatures are given for {len(trajectories)} runs", remedy=_REMEDY

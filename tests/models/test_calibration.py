@@ -34,7 +34,9 @@ class World:
             factor = math.sqrt(1 - 0.9**2) * torch.exp(
                 0.01 + log_noise + (self.excess + slope) * (energy - 1)
             )
-            velocity = (self.kept - friction) * velocity + factor * torch.randn(samples, 3, generator=self.random)
+            velocity = (self.kept - friction) * velocity + factor * torch.randn(
+                samples, 3, generator=self.random
+            )
             if number >= burn_in:
                 path.append(path[-1] + velocity[:, None])
         return torch.stack(path)

@@ -102,8 +102,7 @@ class Fidelity:
                 lattice = Lattice.of_crystal(runs.crystal)
         if not arrays:
             raise DataError("a reference needs at least one MD run")
-        if interval_ps is None:
-            raise UsageError("positions in memory need interval_ps")
+        interval_ps = _checked(arrays, interval_ps)
         if lattice is not None and not isinstance(lattice, Lattice):
             lattice = Lattice.of_vectors(np.asarray(lattice))
         self.runs, self.interval_ps, self.lattice = arrays, interval_ps, lattice
@@ -166,8 +165,7 @@ class Fidelity:
                 first = trajectories[0]
                 interval_ps, cell = first.record_interval_ps, first.constant_cell
                 ions_per_cell = min(t.ions_per_cell for t in trajectories)
-        if interval_ps is None:
-            raise UsageError("positions in memory need interval_ps")
+        interval_ps = _checked(arrays, interval_ps)
         shortest = min(map(len, arrays))
         positions = arrays[0]
         if len(arrays) > 1:
@@ -221,8 +219,7 @@ class Fidelity:
                 interval_ps, cell = first.record_interval_ps, first.constant_cell
                 # Of models whose ions see others and some whose do not: single ions.
                 ions_per_cell = min(t.ions_per_cell for t in trajectories)
-        if interval_ps is None:
-            raise UsageError("positions in memory need interval_ps")
+        interval_ps = _checked(arrays, interval_ps)
         stride, own = common_strides(self.interval_ps, interval_ps)
         k = ions_per_cell
         cells = [a[::own, i : i + k] for a in arrays for i in range(0, a.shape[1] - k + 1, k)]
@@ -245,6 +242,20 @@ def _sorted(source: Source) -> tuple[list[str | Path], list[np.ndarray]]:
     if files and arrays:
         raise UsageError("give files or positions, not both")
     return files, arrays
+
+
+def _checked(arrays: Sequence[np.ndarray], interval_ps: float | None) -> float:
+    """Return the interval of positions that can be compared."""
+    if interval_ps is None:
+        raise UsageError("positions in memory need interval_ps, those that are compared as well")
+    if not 0 < interval_ps < np.inf:
+        raise UsageError(f"interval_ps = {interval_ps} must be above 0")
+    for positions in arrays:
+        if positions.ndim != 3 or positions.shape[2] != 3 or not positions.size:
+            raise UsageError(f"positions {list(positions.shape)} must be [records, ions, 3]")
+        if not np.isfinite(positions).all():
+            raise DataError("positions are not finite numbers")
+    return interval_ps
 
 
 class _Prepared:

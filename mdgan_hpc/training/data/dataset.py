@@ -110,7 +110,7 @@ class Dataset:
         cls,
         paths: str | Path | Sequence[str | Path],
         species: int | str | None = None,
-        temperature_k: Sequence[float] = (),
+        temperature_k: float | Sequence[float] = (),
     ) -> Self:
         """Read the runs and put those of a crystal into one frame of its lattice.
 
@@ -121,7 +121,7 @@ class Dataset:
         species : int or str, optional
             Atomic number or symbol of the ions, or symbols of several (``Na,Cl``); needed where the
             files hold several species.
-        temperature_k : sequence of float
+        temperature_k : float or sequence of float
             Where the files do not tell it: one for all runs, or one for each.
 
         Raises
