@@ -84,7 +84,7 @@ class TransitionConfig:
     calibration_ions: int = key(1024, "ions | in the free runs of the noise calibration")
     calibration_burn_in: int = key(500, "records | dropped before they are measured")
     calibration_records: int = key(
-        2000,
+        3000,
         "records | measured in each of three free runs, a quarter in each trial before; times half "
         "of the ions, pairs of ions looked at for the noise that they share",
     )

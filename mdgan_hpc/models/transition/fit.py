@@ -12,9 +12,9 @@ import numpy as np
 Displacements = Sequence[np.ndarray]
 #: Displacements of ions that are looked at for what their neighbours tell.
 _SEEN = 100_000
-#: Independent displacements that tell a mean square within a percent; records of a lag at least.
-_INDEPENDENT, _LEAST_LAG = 5000, 12
-#: Parts of a run whose scatter tells how well that is known.
+#: Relative error of a mean square displacement that is known well, and records of its lag at least.
+_WELL_KNOWN, _LEAST_LAG = 0.02, 12
+#: Parts of a run whose scatter tells that error.
 _PARTS = 8
 #: Records in a step where inertia is resolved (`predictable`).
 _RECORDS_PER_STEP = 2
@@ -82,8 +82,8 @@ def one_record_alpha2(displacements: Displacements) -> float:
 def later(groups: Sequence[Displacements], step_skip: int, longest: int) -> dict[str, Any] | None:
     """Return the mean square displacement over several records, where it is known well.
 
-    Over a lag so long that ions have moved apart independently for as many times as tell it within
-    a percent or so: few lags of many ions know it better than more of few.
+    Over the longest lag at which it is known within two percent at each temperature, or of each
+    species, or else over the shortest one that is looked at.
 
     Parameters
     ----------
@@ -100,22 +100,28 @@ def later(groups: Sequence[Displacements], step_skip: int, longest: int) -> dict
         ``records`` of the lag, of each group ``mean_square`` and the ``error`` of its logarithm;
         None where runs or `longest` are too short.
     """
-    counts = [sum(d.shape[0] * d.shape[1] for d in group) / step_skip for group in groups]
     longest = min(longest, *(len(d) // 4 for group in groups for d in group))
-    records = min(longest, max(_LEAST_LAG, int(min(counts) / _INDEPENDENT)))
-    if records < _LEAST_LAG:
-        return None
-    squares, errors = [], []
-    for group, count in zip(groups, counts, strict=True):
-        paths = [d.cumsum(0, dtype=float) for d in group]
-        far = [((path[records:] - path[:-records]) ** 2).sum(-1).mean(1) for path in paths]
-        squares.append(float(np.concatenate(far).mean()))
-        # The mean square of n Gaussian vectors is known within sqrt(2 / 3 n); ions of a cell may
-        # move alike, for long.
-        parts = np.array([part.mean() for run in far for part in np.array_split(run, _PARTS)])
-        scatter = parts.std(ddof=1) / squares[-1] * math.sqrt(step_skip / len(parts))
-        errors.append(max(math.sqrt(2 / 3 * records / count), float(scatter)))
-    return {"records": records, "mean_square": squares, "error": errors}
+    paths = [[d.cumsum(0, dtype=float) for d in group] for group in groups]
+    found = None
+    for lag in (round(_LEAST_LAG * 2 ** (number / 2)) for number in range(16)):
+        if lag > longest:
+            break
+        squares, errors = zip(*(_square(group, lag, step_skip) for group in paths), strict=True)
+        if found is None or max(errors) < _WELL_KNOWN:
+            found = {"records": lag, "mean_square": list(squares), "error": list(errors)}
+    return found
+
+
+def _square(paths: Sequence[np.ndarray], lag: int, step_skip: int) -> tuple[float, float]:
+    """Return the mean square displacement of paths [n, N, 3] over a lag, and its relative error."""
+    far = [((path[lag:] - path[:-lag]) ** 2).sum(-1).mean(1) for path in paths]
+    square = float(np.concatenate(far).mean())
+    # The mean square of m Gaussian vectors is known within sqrt(2 / 3 m); ions of a cell may move
+    # alike, for long.
+    count = sum(path.shape[0] * path.shape[1] for path in paths) / step_skip / lag
+    parts = np.array([part.mean() for run in far for part in np.array_split(run, _PARTS)])
+    scatter = parts.std(ddof=1) / square * math.sqrt(step_skip / len(parts))
+    return square, max(math.sqrt(2 / 3 / count), float(scatter))
 
 
 def variance_shells(
