@@ -10,6 +10,7 @@ from mdgan_hpc.models.base import DataSummary, rollout
 from mdgan_hpc.models.media import Surroundings
 from mdgan_hpc.models.neighbours import NeighbourDescriptor
 from mdgan_hpc.models.supercell import Supercell
+from mdgan_hpc.models.transition.calibrate import Level
 from mdgan_hpc.models.transition.config import TransitionConfig
 from mdgan_hpc.models.transition.thermostat import Held, Thermostat, held_in
 from tests.support.neighbours import SHELLS
@@ -26,7 +27,7 @@ def test_a_step_is_what_a_loop_over_the_ions_gives():
     """Three cells of five ions, two records a step, where speeds are 1.2 times the reference's."""
     rng = np.random.default_rng(1)
     held = thermostat()
-    held.taken([(0.05, 0.0), (-0.1, 0.0)])
+    held.taken([Level(0.05, 0.0), Level(-0.1, 0.0)])
     moved, last = rng.normal(size=(2, 3, 15)), 0.4 * rng.normal(size=(3, 15))
     aim = np.array([0.3 * np.exp(0.05), 0.1 * np.exp(-0.1)]) * 1.2**2
     wanted = moved.copy()
