@@ -114,7 +114,7 @@ def test_ions_in_a_trap_get_no_friction_beyond_its_bound():
             return path.diff(dim=0, prepend=path[:1])
 
     found = calibrated(Trap(excess=0.0), Target(3.0, 0.0, slice(None), Later(25, 7.0, 0.01)))
-    assert abs(found[0].friction) <= 4 * CONFIG.calibration_friction
+    assert abs(found[0].friction) <= 6 * CONFIG.calibration_friction
 
 
 def test_what_is_right_may_lie_far_from_what_is_tried_first():

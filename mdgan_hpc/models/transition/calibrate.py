@@ -14,9 +14,10 @@ from mdgan_hpc.models.transition.recoil import Recoil
 
 #: Free runs at what those before say, after the first trials; these have a quarter of the records.
 _ROUNDS, _TRIAL = 3, 4
-#: In units of what the first trials differ by: what is set at most, changed at most at once, and,
-#: of the friction, expected.
-_MOST, _MOST_AT_ONCE, _USUAL = 4.0, 2.0, 3.0
+#: In units of what the first trials differ by: what is set at most, and changed at most at once.
+_MOST, _MOST_AT_ONCE = 4.0, 2.0
+#: The same of the friction: what is expected, and set at most.
+_USUAL, _MOST_FRICTION = 5.0, 6.0
 #: The four trials: below and above of the noise, of its change, and of the friction.
 _TRIALS = ((-1, -1, 1), (1, -1, -1), (-1, 1, -1), (1, 1, 1))
 
@@ -50,7 +51,7 @@ class Later(NamedTuple):
     mean_square : float
         Angstrom^2.
     error : float
-        Of its logarithm.
+        Of the logarithm of its ratio to that over one record.
     """
 
     records: int
@@ -211,7 +212,7 @@ def _corrected(at: Tensor, excess: Tensor, answers: Tensor, doubt: Sequence[floa
                 if -math.inf < slower < 0 and math.isfinite(far):
                     wanted = slower * (slower * friction - far) / (slower**2 + unsure**2)
                     step = _within(wanted - friction, _MOST_AT_ONCE)
-                    before, friction = friction, _within(friction + step, _MOST)
+                    before, friction = friction, _within(friction + step, _MOST_FRICTION)
                     change += given * (friction - before)
             noise = _within(noise + change - given * friction, _MOST) + given * friction
         levels.append([noise, slope, friction])

@@ -96,7 +96,7 @@ class TransitionConfig:
     )
     calibration_friction: float = key(
         0.0025,
-        "of the last displacement | friction tried and set likewise, by the mean square "
+        "of the last displacement | friction tried, six times that at most set, by the mean square "
         "displacement where the data know it within a percent or so",
     )
     thermostat_records: float = key(

@@ -12,8 +12,8 @@ import numpy as np
 Displacements = Sequence[np.ndarray]
 #: Displacements of ions that are looked at for what their neighbours tell.
 _SEEN = 100_000
-#: Relative error of a mean square displacement that is known well, and records of its lag at least.
-_WELL_KNOWN, _LEAST_LAG = 0.02, 12
+#: Error of a ratio of mean square displacements that is known well, and records of a lag at least.
+_WELL_KNOWN, _LEAST_LAG = 0.01, 12
 #: Parts of a run whose scatter tells that error.
 _PARTS = 8
 #: Records in a step where inertia is resolved (`predictable`).
@@ -82,8 +82,8 @@ def one_record_alpha2(displacements: Displacements) -> float:
 def later(groups: Sequence[Displacements], step_skip: int, longest: int) -> dict[str, Any] | None:
     """Return the mean square displacement over several records, where it is known well.
 
-    Over the longest lag at which it is known within two percent at each temperature, or of each
-    species, or else over the shortest one that is looked at.
+    Over the longest lag at which its ratio to that over one record is known within a percent at
+    each temperature, or of each species, or else over the shortest one that is looked at.
 
     Parameters
     ----------
@@ -97,8 +97,8 @@ def later(groups: Sequence[Displacements], step_skip: int, longest: int) -> dict
     Returns
     -------
     dict or None
-        ``records`` of the lag, of each group ``mean_square`` and the ``error`` of its logarithm;
-        None where runs or `longest` are too short.
+        ``records`` of the lag, of each group ``mean_square`` and the ``error`` of the logarithm of
+        that ratio; None where runs or `longest` are too short.
     """
     longest = min(longest, *(len(d) // 4 for group in groups for d in group))
     paths = [[d.cumsum(0, dtype=float) for d in group] for group in groups]
@@ -113,15 +113,19 @@ def later(groups: Sequence[Displacements], step_skip: int, longest: int) -> dict
 
 
 def _square(paths: Sequence[np.ndarray], lag: int, step_skip: int) -> tuple[float, float]:
-    """Return the mean square displacement of paths [n, N, 3] over a lag, and its relative error."""
-    far = [((path[lag:] - path[:-lag]) ** 2).sum(-1).mean(1) for path in paths]
-    square = float(np.concatenate(far).mean())
-    # The mean square of m Gaussian vectors is known within sqrt(2 / 3 m); ions of a cell may move
-    # alike, for long.
-    count = sum(path.shape[0] * path.shape[1] for path in paths) / step_skip / lag
-    parts = np.array([part.mean() for run in far for part in np.array_split(run, _PARTS)])
-    scatter = parts.std(ddof=1) / square * math.sqrt(step_skip / len(parts))
-    return square, max(math.sqrt(2 / 3 / count), float(scatter))
+    """Return the mean square displacement of paths [n, N, 3] over a lag.
+
+    And the relative error of its ratio to that over one record: runs are not equally warm.
+    """
+
+    def parts(lag: int) -> np.ndarray:
+        far = [((path[lag:] - path[:-lag]) ** 2).sum(-1).mean(1) for path in paths]
+        return np.array([part.mean() for run in far for part in np.array_split(run, _PARTS)])
+
+    far = parts(lag)
+    ratio = far / parts(1)
+    error = ratio.std(ddof=1) / ratio.mean() * math.sqrt(step_skip / len(ratio))
+    return float(far.mean()), float(error)
 
 
 def variance_shells(
