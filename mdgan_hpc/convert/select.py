@@ -46,10 +46,11 @@ def selected(text: str, labels: list[str], elements: list[str]) -> np.ndarray:
         elif word.capitalize() in elements and word:
             chosen |= element_of == word.capitalize()
         else:
-            known = sorted({*labels, *elements, "all"})
-            near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+            atoms = sorted({*labels, *elements})
+            near = difflib.get_close_matches(word, atoms, n=1, cutoff=0.4)
+            near = near or difflib.get_close_matches(word, ["all"])
             remedy = f"did you mean {near[0]}?" if near else ""
             raise UsageError(
-                f"--select {word!r} names no atom; there are {', '.join(known)}", remedy=remedy
+                f"--select {word!r} names no atom; there are {', '.join(atoms)}, all", remedy=remedy
             )
     return chosen
