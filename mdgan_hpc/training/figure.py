@@ -39,14 +39,16 @@ def draw_training(metrics: Path, target: Path) -> None:
         for axis, name in zip(axes[:, 0], losses, strict=False):
             shown = [(row["step"], row[name]) for row in rows if name in row]
             steps, values = np.array(shown).T
-            axis.plot(steps, values, color="0.75", linewidth=0.8)
             width = max(1, len(values) // 20)
+            if width > 1:
+                axis.plot(steps, values, color="0.75", linewidth=0.8, label="as logged")
             smooth = np.convolve(values, np.ones(width) / width, "valid")
-            axis.plot(steps[len(steps) - len(smooth) :], smooth, **style.GENERATED)
+            label = f"mean of the last {width}" if width > 1 else "training data"
+            axis.plot(steps[len(steps) - len(smooth) :], smooth, **style.GENERATED, label=label)
             kept_out = [(row["step"], row[_KEPT_OUT]) for row in judged if _KEPT_OUT in row]
             if name == "likelihood_loss" and kept_out:
                 axis.plot(*np.array(kept_out).T, marker="o", **style.MD, label="data kept out")
-                axis.legend()
+            axis.legend(loc="upper right")
             axis.set_title(_LOSSES[name], loc="left")
         if judged:
             _draw_fidelity(axes[-1, 0], judged)
