@@ -13,7 +13,10 @@ from mdgan_hpc.models.transition.config import TransitionConfig
 from mdgan_hpc.models.transition.recoil import Recoil
 
 #: Free runs at what those before say, after the first trials; these have a quarter of the records.
-_ROUNDS, _TRIAL = 3, 4
+#: In the last two of them the friction is what it is: it moves the temperature much.
+_ROUNDS, _LAST, _TRIAL = 4, 2, 4
+#: Units within which the last two agree.
+_AGREE = 1.0
 #: In units of what the first trials differ by: what is set at most, and changed at most at once.
 _MOST, _MOST_AT_ONCE = 4.0, 2.0
 #: The same of the friction: what is expected, and set at most.
@@ -109,8 +112,9 @@ def calibrated_noise(
     records, where the data know that within a percent or so (`Later`); what the data leave open of
     it is decided for little friction. All are measured at values below and above, half of the
     combinations, which tells how they answer. Then free runs at what was found so far tell how far
-    that is off, and the result is the mean of what the last two say: the temperature of a cell
-    fluctuates for hundreds of records, and half a percent of it is two of the MSD.
+    that is off, the last two with the friction as it is. The result is the mean of what these say
+    where they agree, since the temperature of a cell fluctuates for hundreds of records, and half a
+    percent of it is two of the MSD; else what the last one says.
 
     Parameters
     ----------
@@ -150,11 +154,12 @@ def calibrated_noise(
     doubt = [0.0 if target.later is None else target.later.error / _USUAL for target in targets]
     trials = torch.stack([excess(trial.expand(len(targets), 3), records) for trial in design], 1)
     answers = design.T @ trials / len(design)  # [n, numbers, measures]
-    at, said = _corrected(torch.zeros(len(targets), 3), trials.mean(1), answers, doubt), []
-    for _ in range(_ROUNDS):
-        said.append(_corrected(at, excess(at, config.calibration_records), answers, doubt))
-        at = torch.stack(said[1:] or said).mean(0)  # the first may begin far from there
-    return _plain(at * unit)
+    at = before = _corrected(torch.zeros(len(targets), 3), trials.mean(1), answers, doubt)
+    for number in range(_ROUNDS):
+        off, last = excess(at, config.calibration_records), number >= _ROUNDS - _LAST
+        before, at = at, _corrected(at, off, answers, doubt, last=last)
+    agree = (at - before).abs() < _AGREE
+    return _plain(torch.where(agree, (at + before) / 2, at) * unit)
 
 
 def longest_lag(config: TransitionConfig) -> int:
@@ -186,8 +191,10 @@ def _excess(moved: Tensor, target: Target) -> Tensor:
     return torch.stack(found).nan_to_num(nan=torch.inf, posinf=torch.inf)
 
 
-def _corrected(at: Tensor, excess: Tensor, answers: Tensor, doubt: Sequence[float]) -> Tensor:
-    """Return where the excess [n, 3] at the levels [n, 3] would be zero.
+def _corrected(
+    at: Tensor, excess: Tensor, answers: Tensor, doubt: Sequence[float], *, last: bool = False
+) -> Tensor:
+    """Return where the excess [n, 3] at the levels [n, 3] would be zero; friction stays at last.
 
     Each number is set by the excess that it is meant for; one that was not tried, answers in the
     wrong direction, or flew when it was tried, stays. Bounded, so that a network that is half
@@ -204,17 +211,19 @@ def _corrected(at: Tensor, excess: Tensor, answers: Tensor, doubt: Sequence[floa
             slope = _within(slope + change, _MOST)
         if 0 < by_noise[0] < math.inf:
             given = 0.0  # noise that makes up for a unit of friction
-            change = _within(-warm / by_noise[0], _MOST_AT_ONCE)
+            change = _within(-warm / by_noise[0], _MOST if last else _MOST_AT_ONCE)
             if by_friction[0] < 0 and math.isfinite(by_noise[2]):
                 given = -by_friction[0] / by_noise[0]
                 slower = by_friction[2] + given * by_noise[2]  # at one temperature
                 far -= warm / by_noise[0] * by_noise[2]
-                if -math.inf < slower < 0 and math.isfinite(far):
+                if not last and -math.inf < slower < 0 and math.isfinite(far):
                     wanted = slower * (slower * friction - far) / (slower**2 + unsure**2)
                     step = _within(wanted - friction, _MOST_AT_ONCE)
                     before, friction = friction, _within(friction + step, _MOST_FRICTION)
                     change += given * (friction - before)
-            noise = _within(noise + change - given * friction, _MOST) + given * friction
+            # What it makes up for is known within a third.
+            most = _MOST + given * abs(friction) / 3
+            noise = _within(noise + change - given * friction, most) + given * friction
         levels.append([noise, slope, friction])
     return torch.tensor(levels, dtype=at.dtype)
 

@@ -85,7 +85,7 @@ class TransitionConfig:
     calibration_burn_in: int = key(500, "records | dropped before they are measured")
     calibration_records: int = key(
         3000,
-        "records | measured in each of three free runs, a quarter in each trial before; times half "
+        "records | measured in each of four free runs, a quarter in each trial before; times half "
         "of the ions, pairs of ions looked at for the noise that they share",
     )
     calibration_range: float = key(
