@@ -93,12 +93,12 @@ class StopRequest:
     Raises
     ------
     UsageError
-        If that is no time.
+        If it is negative or not finite.
     """
 
     def __init__(self, wall_time_min: float | None = None) -> None:
         if wall_time_min is not None and not 0 <= wall_time_min < math.inf:
-            raise UsageError(f"a wall time of {wall_time_min} minutes is none")
+            raise UsageError(f"a wall time of {wall_time_min} minutes must be 0 or more")
         self.reason = ""
         self._deadline = None if wall_time_min is None else time.monotonic() + 60 * wall_time_min
         self._before: dict[signal.Signals, object] = {}

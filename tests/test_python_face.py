@@ -33,7 +33,7 @@ def closed(path):
         (lambda r: mdgan_hpc.dynamics(r, specie="Li"), "did you mean species"),
         (lambda r: mdgan_hpc.dynamics(r, van_hove_ps=0.1), "van_hove_ps = 0.1 must be a list"),
         (lambda r: mdgan_hpc.jumps(r, core="x"), "core = 'x' must be a number"),
-        (lambda r: mdgan_hpc.onsager(r, "Na,Cl", strid=2), "holds no"),
+        (lambda r: mdgan_hpc.onsager(r, "Na,Cl", strid=2), "did you mean stride"),
         (lambda r: mdgan_hpc.diffusion(r, window_ps=1.0), "window_ps = 1.0 must be two lags"),
         (lambda r: mdgan_hpc.diffusion(r, charge="+1"), "charge = '.1' must be a number"),
         (lambda r: mdgan_hpc.train("demo", None, "out"), "no data are given"),
@@ -57,8 +57,26 @@ def test_numbers_of_numpy_paths_and_tuples_are_values(run, tmp_path):
     found = mdgan_hpc.dynamics(run, stride=np.int64(2), max_fraction=np.float32(0.25))
     assert found.stride == 2
     assert mdgan_hpc.dynamics(run, van_hove_ps=[0.1]).van_hove is not None
+    lags = mdgan_hpc.diffusion(run, window_ps=np.array([1, 4])).total.window_ps
+    assert tuple(lags) == pytest.approx((1, 4), abs=0.06)
     folder = Path(__file__).parent / "data/short/nve_lih8"
     assert mdgan_hpc.convert(folder, tmp_path / "a.h5", every=np.int32(1), silent=True).exists()
+
+
+def test_critics_refuse_ions_that_fly_as_a_result():
+    runs = [brownian(400, 24, np.random.default_rng(seed)) for seed in range(3)]
+    told = mdgan_hpc.Fidelity(runs, 0.05).critic(runs[0] * np.nan, 0.05)
+    assert "diverge" in told.refused
+
+
+def test_a_second_file_behind_an_option_is_told():
+    from click.testing import CliRunner
+
+    from mdgan_hpc.cli.train import main
+
+    said = CliRunner().invoke(main, ["demo", "--data", "a.h5", "b.h5"])
+    assert said.exit_code == 2
+    assert "argument (b.h5); give --data before each file" in said.output
 
 
 def test_a_wrong_override_is_not_blamed_on_the_file():

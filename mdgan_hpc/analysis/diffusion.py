@@ -80,7 +80,7 @@ def diffusion(
         If the window holds fewer than three lags, or the conductivity lacks what it needs.
     """
     window_ps = _window(window_ps)
-    if charge is not None and not isinstance(charge, int | float):
+    if charge is not None and not isinstance(charge, int | float | np.number):
         raise UsageError(f"charge = {charge!r} must be a number, of elementary charges")
     if isinstance(source, Dynamics):
         if options:
@@ -104,11 +104,10 @@ def _window(asked: object) -> tuple[float, float] | None:
     """Return the two lags of a window."""
     if asked is None:
         return None
-    if isinstance(asked, Sequence) and len(asked) == 2:
-        first, last = asked
-        if isinstance(first, int | float) and isinstance(last, int | float):
-            return first, last
-    raise UsageError(f"window_ps = {asked!r} must be two lags in ps", remedy="as in (2, 20)")
+    lags = np.asarray(asked)
+    if lags.shape != (2,) or lags.dtype.kind not in "iuf":
+        raise UsageError(f"window_ps = {asked!r} must be two lags in ps", remedy="as in (2, 20)")
+    return float(lags[0]), float(lags[1])
 
 
 def with_conductivity(fitted: Diffusion, charges: Charges | None) -> Diffusion:

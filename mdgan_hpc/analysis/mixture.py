@@ -99,8 +99,9 @@ def onsager(
     if len(names) < 2:
         raise UsageError(f"{species!r} names one species", remedy='name several: "Na,Cl"')
     paths = [paths] if isinstance(paths, str | Path) else list(paths)
+    config = from_options(DynamicsConfig, options)
     told = conditions_of(paths[0], names, charges, temperature_k)
-    found = measure_mixture(paths, names, from_options(DynamicsConfig, options), SingleProcess())
+    found = measure_mixture(paths, names, config, SingleProcess())
     assert found is not None
     each, products = found
     fits = {

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from mdgan_hpc.config import as_toml
@@ -44,7 +45,7 @@ def train_ensemble(
     replicas: int,
     wall_time_min: float | None = None,
     species: int | str | None = None,
-    temperature_k: Sequence[float] = (),
+    temperature_k: float | Sequence[float] = (),
 ) -> Path:
     """Train the model of all data and bootstrap replicas, or go on with them.
 
@@ -65,7 +66,7 @@ def train_ensemble(
         Stop and save after so many minutes.
     species : int or str, optional
         The ions to learn, where files hold several species.
-    temperature_k : sequence of float
+    temperature_k : float or sequence of float
         Where the files do not tell it: one for all runs, or one for each.
 
     Returns
@@ -81,11 +82,12 @@ def train_ensemble(
         If a training failed.
     """
     settings, folder = read_config(config), Path(out)
+    kelvin = np.atleast_1d(temperature_k).tolist()
     files = [Path(data)] if isinstance(data, str | Path) else [Path(path) for path in data]
     if detect_launch().size > 1:
-        _over_ranks(settings, files, folder, replicas, wall_time_min, species, temperature_k)
+        _over_ranks(settings, files, folder, replicas, wall_time_min, species, kelvin)
     else:
-        _Workers(settings, files, folder, replicas, wall_time_min, species, temperature_k).run()
+        _Workers(settings, files, folder, replicas, wall_time_min, species, kelvin).run()
     return folder
 
 

@@ -87,13 +87,13 @@ def run_temperatures(
     UsageError
         If the number of those told is not that of the runs.
     """
-    told_k = [told_k] if isinstance(told_k, int | float) else told_k
-    if len(told_k) > 1 and len(told_k) != len(trajectories):
+    given = np.atleast_1d(told_k).tolist()
+    if len(given) > 1 and len(given) != len(trajectories):
         raise UsageError(
-            f"{len(told_k)} temperatures are given for {len(trajectories)} runs", remedy=_REMEDY
+            f"{len(given)} temperatures are given for {len(trajectories)} runs", remedy=_REMEDY
         )
     found = [temperature_of(trajectory) for trajectory in trajectories]
-    each = list(told_k) * (len(found) if len(told_k) == 1 else 1)
+    each = given * (len(found) if len(given) == 1 else 1)
     for number, kelvin in enumerate(each):
         told = Temperature(kelvin)
         if told.differs(found[number]):

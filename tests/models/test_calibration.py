@@ -8,7 +8,7 @@ import torch
 
 from mdgan_hpc.crystal import Symmetry
 from mdgan_hpc.models.base import Window
-from mdgan_hpc.models.transition.calibrate import Later, Level, Target, calibrated_noise
+from mdgan_hpc.models.transition.calibrate import Level, MsdTarget, Target, calibrated_noise
 from mdgan_hpc.models.transition.config import TransitionConfig
 from tests.support.transition import make, squared_noise, windows
 
@@ -89,7 +89,7 @@ def msd(kept: float, records: int) -> float:
 def test_ions_that_keep_their_velocity_too_long_or_briefly_are_put_right(kept: float):
     """The noise makes up for what the friction takes: the temperature stays."""
     world = World(excess=0.01, kept=kept)
-    target = Target(3.0, 0.0, slice(None), Later(25, msd(0.9, 25), 0.005))
+    target = Target(3.0, 0.0, slice(None), MsdTarget(25, msd(0.9, 25), 0.005))
     (found,) = calibrated(world, target)
     assert found.friction == pytest.approx(kept - 0.9, abs=1.2e-3)
     world.set_noise([found])
@@ -101,7 +101,7 @@ def test_ions_that_keep_their_velocity_too_long_or_briefly_are_put_right(kept: f
 
 def test_what_the_data_hardly_know_sets_little_friction():
     world = World(excess=0.01, kept=0.903)
-    (found,) = calibrated(world, Target(3.0, 0.0, slice(None), Later(25, msd(0.9, 25), 0.2)))
+    (found,) = calibrated(world, Target(3.0, 0.0, slice(None), MsdTarget(25, msd(0.9, 25), 0.2)))
     assert abs(found.friction) < 1e-3
 
 
@@ -113,7 +113,7 @@ def test_ions_in_a_trap_get_no_friction_beyond_its_bound():
             path = super().free_run(samples, records, burn_in)
             return path.diff(dim=0, prepend=path[:1])
 
-    found = calibrated(Trap(excess=0.0), Target(3.0, 0.0, slice(None), Later(25, 7.0, 0.01)))
+    found = calibrated(Trap(excess=0.0), Target(3.0, 0.0, slice(None), MsdTarget(25, 7.0, 0.01)))
     assert abs(found[0].friction) <= 6 * CONFIG.calibration_friction
 
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from mdgan_hpc.crystal import Symmetry
+from mdgan_hpc.models.condition import Temperatures
 from mdgan_hpc.models.transition import fit
 from mdgan_hpc.models.transition.calibrate import Level
 from mdgan_hpc.models.transition.friction import Friction
@@ -45,12 +46,22 @@ def test_models_of_before_have_none():
     assert generator.kernel().friction is None
 
 
+def test_models_of_several_temperatures_of_before_have_none():
+    plain = Temperatures((1500.0, 2000.0)).to_plain()
+    generator = make(Symmetry(), 2, temperatures=plain, levels=[(1.0, 0.0)] * 2)
+    state = generator.state_dict()
+    state["noise_levels"] = torch.tensor([[0.01, 0.02], [-0.03, 0.01]])
+    generator.load_state_dict(state)
+    expected = torch.tensor([[0.01, 0.02, 0.0], [-0.03, 0.01, 0.0]])
+    torch.testing.assert_close(generator.noise_levels, expected)
+
+
 def test_how_far_ions_move_over_several_records_is_measured_with_its_error():
     """Of a random walk: 3 n times the variance of a step, known as of independent displacements."""
     rng = np.random.default_rng(1)
     runs = [rng.normal(size=(5000, 12, 3)) for _ in range(3)]
     phases = [run for run in runs for _ in range(2)]  # as if every second frame were a record
-    found = fit.later([phases], 2, 125)
+    found = fit.msd_target([phases], 2, 125)
     assert found is not None
     lag = found["records"]
     assert 12 <= lag <= 48  # 180 000 displacements: 1 % at 27
@@ -61,7 +72,7 @@ def test_how_far_ions_move_over_several_records_is_measured_with_its_error():
 def test_ions_that_move_alike_tell_less():
     rng = np.random.default_rng(1)
     runs = [np.repeat(rng.normal(size=(5000, 1, 3)), 12, axis=1) for _ in range(3)]
-    found = fit.later([runs], 1, 125)
+    found = fit.msd_target([runs], 1, 125)
     assert found is not None
     assert found["records"] == 12
     assert found["error"][0] > 2 * (2 / 3 * 12 / 180_000) ** 0.5
@@ -69,4 +80,4 @@ def test_ions_that_move_alike_tell_less():
 
 @pytest.mark.parametrize(("records", "longest"), [(40, 125), (5000, 10)])
 def test_short_runs_tell_nothing(records: int, longest: int):
-    assert fit.later([[np.ones((records, 12, 3))]], 1, longest) is None
+    assert fit.msd_target([[np.ones((records, 12, 3))]], 1, longest) is None

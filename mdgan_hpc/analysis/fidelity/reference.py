@@ -219,7 +219,7 @@ class Fidelity:
                 interval_ps, cell = first.record_interval_ps, first.constant_cell
                 # Of models whose ions see others and some whose do not: single ions.
                 ions_per_cell = min(t.ions_per_cell for t in trajectories)
-        interval_ps = _checked(arrays, interval_ps)
+        interval_ps = _checked(arrays, interval_ps, finite=False)  # told as a result
         stride, own = common_strides(self.interval_ps, interval_ps)
         k = ions_per_cell
         cells = [a[::own, i : i + k] for a in arrays for i in range(0, a.shape[1] - k + 1, k)]
@@ -244,7 +244,9 @@ def _sorted(source: Source) -> tuple[list[str | Path], list[np.ndarray]]:
     return files, arrays
 
 
-def _checked(arrays: Sequence[np.ndarray], interval_ps: float | None) -> float:
+def _checked(
+    arrays: Sequence[np.ndarray], interval_ps: float | None, *, finite: bool = True
+) -> float:
     """Return the interval of positions that can be compared."""
     if interval_ps is None:
         raise UsageError("positions in memory need interval_ps, those that are compared as well")
@@ -253,7 +255,7 @@ def _checked(arrays: Sequence[np.ndarray], interval_ps: float | None) -> float:
     for positions in arrays:
         if positions.ndim != 3 or positions.shape[2] != 3 or not positions.size:
             raise UsageError(f"positions {list(positions.shape)} must be [records, ions, 3]")
-        if not np.isfinite(positions).all():
+        if finite and not np.isfinite(positions).all():
             raise DataError("positions are not finite numbers")
     return interval_ps
 

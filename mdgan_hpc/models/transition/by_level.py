@@ -15,7 +15,7 @@ from torch import Tensor
 from mdgan_hpc.models.base import DataSummary, State
 from mdgan_hpc.models.condition import IonSpecies, Temperatures, Told
 from mdgan_hpc.models.transition import fit
-from mdgan_hpc.models.transition.calibrate import Later, Target
+from mdgan_hpc.models.transition.calibrate import MsdTarget, Target
 from mdgan_hpc.models.transition.mixture import NoiseByEnergy
 from mdgan_hpc.models.transition.network import Weights
 
@@ -129,7 +129,7 @@ def told_levels(
 
 def targets(
     levels: Sequence[tuple[float, float | None]],
-    later: Sequence[Later | None],
+    msd_targets: Sequence[MsdTarget | None],
     ion_species: IonSpecies | None,
     particles: int,
 ) -> list[list[Target]]:
@@ -139,7 +139,7 @@ def targets(
     ----------
     levels : sequence of (float, float or None)
         Of `TransitionGenerator`.
-    later : sequence of Later or None
+    msd_targets : sequence of MsdTarget or None
         At each of them.
     ion_species : IonSpecies or None
         Species.
@@ -147,7 +147,7 @@ def targets(
         Ions of a cell.
     """
     squares = [(3 * one_record**2, alpha2) for one_record, alpha2 in levels]
-    numbers = list(zip(squares, later, strict=True))
+    numbers = list(zip(squares, msd_targets, strict=True))
     if ion_species is None:
         return [[Target(*pair, slice(None), far)] for pair, far in numbers]
     of_ion = np.resize(ion_species.of_ion, particles)

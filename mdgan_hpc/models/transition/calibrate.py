@@ -44,7 +44,7 @@ class Level(NamedTuple):
     friction: float = 0.0
 
 
-class Later(NamedTuple):
+class MsdTarget(NamedTuple):
     """The mean square displacement of the data over several records.
 
     Attributes
@@ -62,12 +62,12 @@ class Later(NamedTuple):
     error: float
 
 
-def later_at_each(found: Mapping[str, Any] | None, levels: int) -> list[Later | None]:
-    """Return what `fit.later` found, at each temperature or of each species."""
+def msd_targets(found: Mapping[str, Any] | None, levels: int) -> list[MsdTarget | None]:
+    """Return what `fit.msd_target` found, at each temperature or of each species."""
     if found is None:
         return [None] * levels
     each = zip(found["mean_square"], found["error"], strict=True)
-    return [Later(found["records"], *pair) for pair in each]
+    return [MsdTarget(found["records"], *pair) for pair in each]
 
 
 class Target(NamedTuple):
@@ -81,14 +81,14 @@ class Target(NamedTuple):
         Their non-Gaussian parameter; None where a record does not resolve the velocity: the noise
         is then the same for all of these ions.
     ions : array of int, or slice
-    later : Later or None
+    msd : MsdTarget or None
         None where there is to be no friction.
     """
 
     mean_square: float
     alpha2: float | None
     ions: np.ndarray | slice
-    later: Later | None = None
+    msd: MsdTarget | None = None
 
 
 def calibrated_noise(
@@ -109,8 +109,8 @@ def calibrated_noise(
     an ion (equipartition), so that where a record is short against the vibrations two numbers tell
     all of their distribution: the mean squared displacement, and alpha2, which tells of the fast
     ones. The third number is a friction, which lets ions move as far as those of the data over many
-    records, where the data know that within a percent or so (`Later`); what the data leave open of
-    it is decided for little friction. All are measured at values below and above, half of the
+    records, where the data know that within a percent or so (`MsdTarget`); what the data leave open
+    of it is decided for little friction. All are measured at values below and above, half of the
     combinations, which tells how they answer. Then free runs at what was found so far tell how far
     that is off, the last two with the friction as it is. The result is the mean of what these say
     where they agree, since the temperature of a cell fluctuates for hundreds of records, and half a
@@ -147,11 +147,11 @@ def calibrated_noise(
     design = torch.tensor(_TRIALS, dtype=torch.float64)
     if targets[0].alpha2 is None:
         design = torch.tensor([[-1, 0, 0], [1, 0, 0]], dtype=torch.float64)
-    elif targets[0].later is None:
+    elif targets[0].msd is None:
         design[:, 2] = 0
     records = max(1, config.calibration_records // _TRIAL)
     # An expected friction counts like a measurement.
-    doubt = [0.0 if target.later is None else target.later.error / _USUAL for target in targets]
+    doubt = [0.0 if target.msd is None else target.msd.error / _USUAL for target in targets]
     trials = torch.stack([excess(trial.expand(len(targets), 3), records) for trial in design], 1)
     answers = design.T @ trials / len(design)  # [n, numbers, measures]
     at = before = _corrected(torch.zeros(len(targets), 3), trials.mean(1), answers, doubt)
@@ -163,7 +163,7 @@ def calibrated_noise(
 
 
 def longest_lag(config: TransitionConfig) -> int:
-    """Return the longest lag of a `Later`, in records: a quarter of a trial."""
+    """Return the longest lag of a `MsdTarget`, in records: a quarter of a trial."""
     return max(1, config.calibration_records // _TRIAL // 4)
 
 
@@ -181,10 +181,10 @@ def _excess(moved: Tensor, target: Target) -> Tensor:
     mean = squared.mean()
     alpha2 = 0.6 * squared.square().mean() / mean**2 - 1
     found = [(mean / target.mean_square).log(), alpha2 - (target.alpha2 or 0.0)]
-    if target.later is not None:
-        path, lag = moved.cumsum(0), target.later.records
+    if target.msd is not None:
+        path, lag = moved.cumsum(0), target.msd.records
         far = (path[lag:] - path[:-lag]).square().sum(-1).mean()
-        found.append((far / target.later.mean_square).log())
+        found.append((far / target.msd.mean_square).log())
     else:
         found.append(torch.zeros_like(mean))
     # Free runs that fly are too hot.

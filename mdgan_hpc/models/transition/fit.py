@@ -79,7 +79,9 @@ def one_record_alpha2(displacements: Displacements) -> float:
     return float(0.6 * (squared**2).mean() / squared.mean() ** 2 - 1)
 
 
-def later(groups: Sequence[Displacements], step_skip: int, longest: int) -> dict[str, Any] | None:
+def msd_target(
+    groups: Sequence[Displacements], step_skip: int, longest: int
+) -> dict[str, Any] | None:
     """Return the mean square displacement over several records, where it is known well.
 
     Over the longest lag at which its ratio to that over one record is known within a percent at

@@ -23,7 +23,7 @@ from mdgan_hpc.models.media import Surroundings
 from mdgan_hpc.models.neighbours import NeighbourView
 from mdgan_hpc.models.supercell import Supercell
 from mdgan_hpc.models.transition import by_level, likelihood
-from mdgan_hpc.models.transition.calibrate import Level, calibrated_noise, later_at_each
+from mdgan_hpc.models.transition.calibrate import Level, calibrated_noise, msd_targets
 from mdgan_hpc.models.transition.config import TransitionConfig
 from mdgan_hpc.models.transition.format_1 import upgrade
 from mdgan_hpc.models.transition.measured import measured
@@ -67,8 +67,8 @@ class TransitionGenerator(Density):
         cell (`IonSpecies`). Displacements above are then over the thermal ones, of the species.
     levels : list of [float, float or None], or None
         `one_record` and `one_record_alpha2` at each temperature, or of each species.
-    later : dict or None
-        Of `fit.later`.
+    msd_target : dict or None
+        Of `fit.msd_target`.
     supercell, held : Supercell or None, and Held or None
         In which free runs are (`in_supercell`); of a liquid, whose free runs have a `Thermostat`.
     recoil : list of float, [k], or None
@@ -110,7 +110,7 @@ class TransitionGenerator(Density):
         temperatures: dict[str, Any] | None = None,
         ion_species: dict[str, Any] | None = None,
         levels: list[tuple[float, float | None]] | None = None,
-        later: dict[str, Any] | None = None,
+        msd_target: dict[str, Any] | None = None,
         supercell: Supercell | None = None,
         held: Held | None = None,
         recoil: list[float] | None = None,
@@ -123,7 +123,7 @@ class TransitionGenerator(Density):
         self.ion_species = IonSpecies.from_plain(ion_species) if ion_species else None
         self._by: Told | None = self.temperatures or self.ion_species
         self._levels = levels or [(one_record, one_record_alpha2)]
-        self._later = later_at_each(later, len(self._levels))
+        self._msd_targets = msd_targets(msd_target, len(self._levels))
         self.records_per_step, self.n_lags = r, _ = np.shape(extrapolation)
         self.start_size = self._supercell.start_size(particles)
         self.noise_size = r * (1 + 3) * self.particles_per_sample
@@ -216,7 +216,7 @@ class TransitionGenerator(Density):
         if row is not None:
             pairs = self.config.calibration_ions * self.config.calibration_records / 2
             self.network.take(shared_noise_of(self, row.descriptor(), cells, pairs))
-        of = self._levels, self._later, self.ion_species, self.particles_per_sample
+        of = self._levels, self._msd_targets, self.ion_species, self.particles_per_sample
         groups = by_level.targets(*of)
         for number, targets in enumerate(groups):
             if self.temperatures is not None:

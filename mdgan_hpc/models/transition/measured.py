@@ -49,7 +49,7 @@ def measured(
         arguments["held"] = held
     elif resolved:
         groups = by_level.displacements_at_each(summary)
-        arguments["later"] = fit.later(groups, summary.step_skip, longest_lag(config))
+        arguments["msd_target"] = fit.msd_target(groups, summary.step_skip, longest_lag(config))
     if recoil is not None:
         arguments["recoil"] = recoil
     names = ("extrapolation", "whitening")
